@@ -1,0 +1,67 @@
+//===- Tune.h - The tuner's facade --------------------------------------------------------------------===//
+//
+// From a problem, a machine and a workload to a configuration: builds the space, ranks it with the cost
+// model, keeps the most promising and the most different candidates, has them tried, and stores everything in
+// the database. Without a device (no measure callback) the cost model chooses, and the result says so. Called
+// by `lathe tune`.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/autotuner/CostModel.h"
+#include "lathe/autotuner/Search.h"
+#include "lathe/autotuner/SearchSpace.h"
+#include "lathe/autotuner/TuningDb.h"
+#include "lathe/autotuner/Workload.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lathe::autotuner {
+
+struct TuneRequest {
+  codegen::AttentionProblem problem;
+  codegen::Target target;
+  Machine machine;      ///< For the cost model.
+  std::string device;   ///< GPU name of the record; empty: "model:<machine>", a prediction.
+  std::string compiler; ///< codegen::compilerVersion().
+  Workload workload{1, ConstantLength{4096}};
+  int maxCandidates = 24;           ///< To try, the default included; 0: all legal ones.
+  bool resume = true;               ///< Take over results of an earlier run with the same key.
+  std::optional<TuningDb> database; ///< Nothing: nothing is stored.
+  SearchOptions search;
+};
+
+struct TuneResult {
+  TuneRequest request;
+  LengthStats lengths;                     ///< Of the drawn batch.
+  SearchSpace space;                       ///< With rejection counts.
+  std::vector<CandidateResult> candidates; ///< The default first, then by predicted time.
+  codegen::Config best;                    ///< What to use: the choice, or the default where there is none.
+  bool measured = false;                   ///< False: the cost model's word.
+  bool fromDatabase = false;               ///< A complete earlier record answered; nothing ran.
+  double bestUs = 0, defaultUs = 0;        ///< 0: has no time.
+  Estimate bestEstimate, defaultEstimate;
+  int resumed = 0; ///< Candidates taken over from an earlier run.
+  bool complete = false;
+  std::string stopReason, choiceReason;
+
+  const CandidateResult *find(const codegen::Config &config) const;
+};
+
+/// Throws UserError: no config serves the problem, the database cannot be read or written. Failures of
+/// candidates are results, not errors.
+TuneResult tune(const TuneRequest &request, const SearchCallbacks &callbacks);
+
+/// The default first, then at most maxCandidates - 1 others by predicted time: half of them the model's best,
+/// half the best of each kvTile and split policy, since the model may be wrong about a whole axis.
+std::vector<CandidateResult> rankCandidates(const TuneRequest &request, const SearchSpace &space,
+                                            const std::vector<int> &lengths);
+
+/// Key under which the result is stored.
+TuningKey keyOf(const TuneRequest &request);
+
+void to_json(nlohmann::json &json, const TuneResult &result);
+
+} // namespace lathe::autotuner

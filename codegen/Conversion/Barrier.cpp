@@ -1,0 +1,143 @@
+//===- Barrier.cpp - Lowering of pipes and events ----------------------------------------------------===//
+//
+// A pipe position is a count; stage = count mod stages, phase = parity of count / stages. Full barriers expect one
+// arrival (the producer's, with the byte count); empty barriers four a release, one a warp.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Conversion/Lowering.h"
+
+using namespace mlir;
+using namespace lathe::tile;
+
+namespace lathe::codegen {
+
+static constexpr int64_t waitTicks = 10'000'000; // How long try_wait may suspend a thread before it looks again.
+static constexpr int64_t warpsPerWarpgroup = 4;
+
+static Value stageIndex(Emit &e, PipeType type, Value count) {
+  return type.getStages() == 1 ? e.c(0) : e.remu(count, type.getStages());
+}
+
+static Value phaseOf(Emit &e, PipeType type, Value count) {
+  return e.band(e.divu(count, type.getStages()), 1);
+}
+
+Value stageAddress(Emit &e, PipeType type, Value pipe, Value count) {
+  return e.at(e.extract(pipe, 0), e.mul(stageIndex(e, type, count), type.getStageBytes()));
+}
+
+static Value fullBarrier(Emit &e, PipeType type, Value pipe, Value count) {
+  return e.at(e.extract(pipe, 1), e.mul(stageIndex(e, type, count), 8));
+}
+
+static Value emptyBarrier(Emit &e, PipeType type, Value pipe, Value count) {
+  return e.at(fullBarrier(e, type, pipe, count), 8 * type.getStages());
+}
+
+static void waitParity(Emit &e, Value barrier, Value parity) {
+  NVVM::MBarrierTryWaitParityOp::create(e.b, e.loc, barrier, parity, e.c(waitTicks));
+}
+
+namespace {
+
+struct PipeLowering : OpConversionPattern<PipeOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(PipeOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    PipeType type = op.getPipe().getType();
+    Value base = e.at(e.shared(), op.getOffset()), barriers = e.at(e.shared(), op.getBarrierOffset());
+    e.when(e.eq(e.thread(), 0), [&] {
+      for (int64_t stage = 0; stage < type.getStages(); ++stage) {
+        NVVM::MBarrierInitOp::create(rewriter, op.getLoc(), e.at(barriers, 8 * stage), e.c(1), Value());
+        NVVM::MBarrierInitOp::create(rewriter, op.getLoc(), e.at(barriers, 8 * (type.getStages() + stage)),
+                                     e.c(op.getReleases() * warpsPerWarpgroup), Value());
+      }
+    });
+    rewriter.replaceOp(op, e.pack(getTypeConverter()->convertType(type), {base, barriers}));
+    return success();
+  }
+};
+
+struct SyncCtaLowering : OpConversionPattern<SyncCtaOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(SyncCtaOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    e.when(e.eq(e.thread(), 0), [&] {
+      NVVM::FenceMbarrierInitOp::create(rewriter, op.getLoc());
+      e.fenceAsyncShared();
+    });
+    NVVM::Barrier0Op::create(rewriter, op.getLoc());
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct SyncEventLowering : OpConversionPattern<SyncEventOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(SyncEventOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    NVVM::BarrierOp::create(rewriter, op.getLoc(), Type(), e.c(op.getEvent()), e.c(op.getThreads()),
+                            NVVM::BarrierReductionAttr(), Value());
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct AcquireLowering : OpConversionPattern<AcquireOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(AcquireOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    PipeType type = op.getPipe().getType();
+    // A fresh barrier passes the wait for the phase before its first: all stages start empty.
+    waitParity(e, emptyBarrier(e, type, in.getPipe(), in.getCount()),
+               e.bxor(phaseOf(e, type, in.getCount()), 1));
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct ExpectLowering : OpConversionPattern<ExpectOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(ExpectOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    PipeType type = op.getPipe().getType();
+    NVVM::MBarrierArriveExpectTxOp::create(rewriter, op.getLoc(), Type(),
+                                           fullBarrier(e, type, in.getPipe(), in.getCount()),
+                                           e.c(type.getStageBytes()), NVVM::MemScopeKind::CTA, false, Value());
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct WaitLowering : OpConversionPattern<WaitOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(WaitOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    PipeType type = op.getPipe().getType();
+    waitParity(e, fullBarrier(e, type, in.getPipe(), in.getCount()), phaseOf(e, type, in.getCount()));
+    rewriter.replaceOp(op, stageAddress(e, type, in.getPipe(), in.getCount()));
+    return success();
+  }
+};
+
+struct ReleaseLowering : OpConversionPattern<ReleaseOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(ReleaseOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    Value barrier = emptyBarrier(e, op.getPipe().getType(), in.getPipe(), in.getCount());
+    e.when(e.eq(e.lane(), 0), [&] {
+      NVVM::MBarrierArriveOp::create(rewriter, op.getLoc(), e.i64(), barrier, Value());
+    });
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+} // namespace
+
+void populateBarrierPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
+  patterns.add<PipeLowering, SyncCtaLowering, SyncEventLowering, AcquireLowering, ExpectLowering, WaitLowering,
+               ReleaseLowering>(types, patterns.getContext());
+}
+
+} // namespace lathe::codegen

@@ -1,0 +1,35 @@
+//===- Lowering.h - What the lowering of each instruction family shares ------------------------------===//
+//
+// How tile types look in the LLVM dialect, and one populate function a family. Called by TileToNvvm.cpp alone.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/codegen/Conversion/Emit.h"
+#include "lathe/codegen/IR/TileDialect.h"
+
+#include "mlir/Transforms/DialectConversion.h"
+
+namespace lathe::codegen {
+
+/// Buffer: ptr<3>. Pipe: {stages, barriers}, both ptr<3>. Fragment, operand, rows: a struct of the thread's registers.
+class TileTypeConverter : public mlir::TypeConverter {
+public:
+  explicit TileTypeConverter(mlir::MLIRContext *context);
+};
+
+void populateKernelPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
+void populateBarrierPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
+void populateTmaPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
+void populateWgmmaPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
+void populateMathPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
+void populateMemoryPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
+
+/// Address of a pipe's stage number `count`, and of its barriers.
+mlir::Value stageAddress(Emit &e, tile::PipeType type, mlir::Value pipe, mlir::Value count);
+
+/// Copies a single-block region's operations for one element and returns what it yields.
+llvm::SmallVector<mlir::Value> inlineBody(mlir::OpBuilder &builder, mlir::Region &region,
+                                          mlir::ValueRange arguments, mlir::Value column = {});
+
+} // namespace lathe::codegen

@@ -1,0 +1,38 @@
+//===- Tma.cpp - Lowering of tensor-memory loads -----------------------------------------------------===//
+//
+// One cp.async.bulk.tensor an operation, completing on the full barrier of the pipe's stage.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Conversion/Lowering.h"
+
+using namespace mlir;
+using namespace lathe::tile;
+
+namespace lathe::codegen {
+namespace {
+
+struct LoadLowering : OpConversionPattern<LoadOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(LoadOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    PipeType type = op.getPipe().getType();
+    BufferType stage = type.getStageType();
+    int64_t offset = op.getBox() * stage.getBoxBytes() + op.getRow() * stage.getSwizzle();
+    Value target = e.at(stageAddress(e, type, in.getPipe(), in.getCount()), offset);
+    Value index = type.getStages() == 1 ? e.c(0) : e.remu(in.getCount(), type.getStages());
+    Value barrier = e.at(e.extract(in.getPipe(), 1), e.mul(index, 8));
+    NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
+        rewriter, op.getLoc(), target, in.getMap(), in.getCoordinates(), barrier, ValueRange{}, Value(), Value(),
+        NVVM::TMALoadMode::TILE, /*isCTAOnly=*/true, NVVM::CTAGroupKindAttr(), Value());
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+} // namespace
+
+void populateTmaPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
+  patterns.add<LoadLowering>(types, patterns.getContext());
+}
+
+} // namespace lathe::codegen

@@ -1,0 +1,208 @@
+//===- Wgmma.cpp - Lowering of tensor-core products --------------------------------------------------===//
+//
+// Up to four chained wgmma in one piece of assembly (instruction selection on operands by the hundred dominates the time
+// to PTX), with the constant parts of descriptors added inside it, out of the reach of loop-invariant code motion: hoisted
+// offsets cost two registers each and spill the kernel. Descriptor fields: PTX ISA, "Matrix-descriptor format".
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Conversion/Lowering.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace lathe::tile;
+
+namespace lathe::codegen {
+
+static constexpr int64_t stepsPerAssembly = 4;
+static constexpr int64_t stepDepth = 16; // K of a bf16 wgmma.
+
+/// Swizzle field of a descriptor (bits 62 and 63).
+static int64_t swizzleField(int64_t bytes) { return bytes == 128 ? 1 : bytes == 64 ? 2 : 3; }
+
+/// Descriptor of the matrix at `address`: start, leading and stride offsets (in 16-byte units), swizzle.
+static Value descriptor(Emit &e, Value address, int64_t leading, int64_t stride, int64_t swizzle) {
+  Value start = e.shr(LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), address), 4);
+  Value low = arith::ExtUIOp::create(e.b, e.loc, e.i64(), start);
+  uint64_t fields = (uint64_t(swizzleField(swizzle)) << 62) | (uint64_t(stride) << 32) | (uint64_t(leading) << 16);
+  return e.bor(low, e.c64(int64_t(fields)));
+}
+
+/// A row-major matrix whose columns are summed over: eight rows apart is the stride.
+static Value columnDescriptor(Emit &e, Value address, int64_t swizzle) {
+  return descriptor(e, address, 1, 8 * swizzle / 16, swizzle);
+}
+
+namespace {
+
+/// One operand of a chain: a descriptor with a constant offset a step, or registers, four a step.
+struct ChainOperand {
+  Value descriptor;
+  SmallVector<int64_t> offsets;
+  SmallVector<Value> registers;
+};
+
+struct Chain {
+  int64_t columns;
+  ChainOperand a, b;
+  bool fromZero = false;  ///< The first step overwrites the accumulator.
+  bool bTransposed = false; ///< B is stored with its columns contiguous (MN-major).
+};
+
+} // namespace
+
+static std::string registerList(int64_t first, int64_t count) {
+  std::string text = "{";
+  for (int64_t i = 0; i < count; ++i)
+    text += (i ? ",$" : "$") + std::to_string(first + i);
+  return text + "}";
+}
+
+/// One piece of assembly: all steps of the chain on the accumulator `acc`.
+static Value emitChain(Emit &e, Value acc, const Chain &chain) {
+  int64_t registers = chain.columns / 2;
+  SmallVector<Value> operands = e.unpack(acc);
+  std::string constraints;
+  for (int64_t i = 0; i < registers; ++i)
+    constraints += i ? ",=f" : "=f";
+  for (int64_t i = 0; i < registers; ++i)
+    constraints += "," + std::to_string(i);
+  int64_t next = 2 * registers, aFirst = next;
+  for (Value value : chain.a.registers) {
+    operands.push_back(value);
+    constraints += ",r";
+    ++next;
+  }
+  if (chain.a.descriptor) {
+    operands.push_back(chain.a.descriptor);
+    constraints += ",l";
+    ++next;
+  }
+  operands.push_back(chain.b.descriptor);
+  constraints += ",l";
+  int64_t bIndex = next;
+
+  std::string text = llvm::formatv("{{ .reg .pred p; .reg .b64 da, db; setp.ne.b32 p, {0}, 0; ", chain.fromZero ? 0 : 1);
+  for (size_t step = 0; step < chain.b.offsets.size(); ++step) {
+    std::string a = "da";
+    if (chain.a.descriptor)
+      text += llvm::formatv("add.s64 da, ${0}, {1}; ", aFirst, chain.a.offsets[step]);
+    else
+      a = registerList(aFirst + 4 * step, 4);
+    text += llvm::formatv("add.s64 db, ${0}, {1}; ", bIndex, chain.b.offsets[step]);
+    text += llvm::formatv("wgmma.mma_async.sync.aligned.m64n{0}k16.f32.bf16.bf16 {1}, {2}, db, {3}, 1, 1,{4} {5}; ",
+                          chain.columns, registerList(0, registers), a, step == 0 ? "p" : "1",
+                          chain.a.descriptor ? " 0," : "", chain.bTransposed ? 1 : 0);
+  }
+  return e.assembly(acc.getType(), text + "}", constraints, operands);
+}
+
+namespace {
+
+struct MmaNtLowering : OpConversionPattern<MmaNtOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(MmaNtOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    BufferType a = op.getA().getType(), b = op.getB().getType();
+    Value aBase = columnDescriptor(e, in.getA(), a.getSwizzle());
+    Value bBase = columnDescriptor(e, in.getB(), b.getSwizzle());
+    Value acc = e.undef(getTypeConverter()->convertType(op.getResult().getType()));
+    int64_t steps = op.getDepth() / stepDepth;
+    for (int64_t first = 0; first < steps; first += stepsPerAssembly) {
+      Chain chain{op.getResult().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, first == 0, false};
+      for (int64_t step = first; step < std::min(steps, first + stepsPerAssembly); ++step) {
+        chain.a.offsets.push_back(offset(a, step));
+        chain.b.offsets.push_back(offset(b, step));
+      }
+      acc = emitChain(e, acc, chain);
+    }
+    rewriter.replaceOp(op, acc);
+    return success();
+  }
+
+  /// Descriptor units (16 bytes) from the start of a buffer to columns 16·step.
+  static int64_t offset(BufferType type, int64_t step) {
+    int64_t column = step * stepDepth;
+    return (column / type.getBoxColumns() * type.getBoxBytes() + column % type.getBoxColumns() * 2) / 16;
+  }
+};
+
+struct MmaNnLowering : OpConversionPattern<MmaNnOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(MmaNnOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    BufferType b = op.getB().getType();
+    Value first = e.at(in.getB(), e.mul(in.getBox(), b.getBoxBytes()));
+    // Columns contiguous: the next box is the leading offset, eight rows the stride.
+    Value bBase = descriptor(e, first, b.getBoxBytes() / 16, 8 * b.getSwizzle() / 16, b.getSwizzle());
+    auto aBuffer = dyn_cast<BufferType>(op.getA().getType());
+    Value aBase = aBuffer ? columnDescriptor(e, in.getA(), aBuffer.getSwizzle()) : Value();
+    SmallVector<Value> aRegisters = aBuffer ? SmallVector<Value>() : e.unpack(in.getA());
+    Value acc = in.getAcc();
+    int64_t steps = b.getRows() / stepDepth;
+    for (int64_t start = 0; start < steps; start += stepsPerAssembly) {
+      Chain chain{op.getAcc().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, false, true};
+      for (int64_t step = start; step < std::min(steps, start + stepsPerAssembly); ++step) {
+        chain.a.offsets.push_back(step * stepDepth * 2 / 16);
+        chain.b.offsets.push_back(step * stepDepth * b.getSwizzle() / 16);
+        if (!aBuffer)
+          chain.a.registers.append(aRegisters.begin() + 4 * step, aRegisters.begin() + 4 * step + 4);
+      }
+      acc = emitChain(e, acc, chain);
+    }
+    rewriter.replaceOp(op, acc);
+    return success();
+  }
+};
+
+template <class Op, class Target>
+struct DirectLowering : OpConversionPattern<Op> {
+  using OpConversionPattern<Op>::OpConversionPattern;
+  LogicalResult matchAndRewrite(Op op, typename Op::Adaptor, ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOpWithNewOp<Target>(op);
+    return success();
+  }
+};
+
+/// The wait has every accumulator tied through its assembly, so that nothing reads one earlier.
+struct MmaWaitLowering : OpConversionPattern<MmaWaitOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(MmaWaitOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    SmallVector<Value> values;
+    for (Value fragment : in.getFragments())
+      values.append(e.unpack(fragment));
+    std::string text = llvm::formatv("wgmma.wait_group.sync.aligned {0};", op.getPending());
+    if (values.empty()) {
+      e.assembly(Type(), text, "", {});
+      rewriter.eraseOp(op);
+      return success();
+    }
+    std::string constraints;
+    for (size_t i = 0; i < values.size(); ++i)
+      constraints += i ? ",=f" : "=f";
+    for (size_t i = 0; i < values.size(); ++i)
+      constraints += "," + std::to_string(i);
+    auto all = LLVM::LLVMStructType::getLiteral(getContext(), SmallVector<Type>(values.size(), e.f32()));
+    SmallVector<Value> waited = e.unpack(e.assembly(all, text, constraints, values));
+    SmallVector<Value> results;
+    size_t at = 0;
+    for (Value fragment : in.getFragments()) {
+      size_t count = cast<LLVM::LLVMStructType>(fragment.getType()).getBody().size();
+      results.push_back(e.pack(fragment.getType(), ArrayRef(waited).slice(at, count)));
+      at += count;
+    }
+    rewriter.replaceOp(op, results);
+    return success();
+  }
+};
+
+} // namespace
+
+void populateWgmmaPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
+  patterns.add<MmaNtLowering, MmaNnLowering, MmaWaitLowering, DirectLowering<MmaFenceOp, NVVM::WgmmaFenceAlignedOp>,
+               DirectLowering<MmaCommitOp, NVVM::WgmmaGroupSyncAlignedOp>>(types, patterns.getContext());
+}
+
+} // namespace lathe::codegen

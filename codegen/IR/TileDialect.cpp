@@ -1,0 +1,76 @@
+//===- TileDialect.cpp - Types of the tile dialect, and its registration -----------------------------===//
+//
+// The rules that the types keep, and what a context must load to hold tile kernels. Operations are verified in
+// TileOps.cpp.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/IR/TileDialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace lathe::tile;
+
+#include "TileDialect.cpp.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "TileTypes.cpp.inc"
+
+void TileDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "TileTypes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "TileOps.cpp.inc"
+      >();
+}
+
+void lathe::tile::registerTileDialect(DialectRegistry &registry) {
+  registry.insert<TileDialect, arith::ArithDialect, scf::SCFDialect, math::MathDialect, LLVM::LLVMDialect,
+                  NVVM::NVVMDialect>();
+}
+
+using EmitError = llvm::function_ref<InFlightDiagnostic()>;
+
+LogicalResult BufferType::verify(EmitError emitError, int64_t rows, int64_t columns, int64_t swizzle) {
+  if (swizzle != 128 && swizzle != 64 && swizzle != 32)
+    return emitError() << "swizzle must be 32, 64 or 128 bytes, got " << swizzle;
+  if (rows < 8 || rows % 8 != 0)
+    return emitError() << "rows must be a positive multiple of 8, got " << rows;
+  if (columns < 8 || columns % 8 != 0)
+    return emitError() << "columns must be a positive multiple of 8, got " << columns;
+  return success();
+}
+
+LogicalResult PipeType::verify(EmitError emitError, int64_t stages, int64_t rows, int64_t columns) {
+  if (stages < 1)
+    return emitError() << "a pipe needs at least one stage, got " << stages;
+  return BufferType::verify(emitError, rows, columns, 128);
+}
+
+LogicalResult FragmentType::verify(EmitError emitError, int64_t columns) {
+  if (columns < 8 || columns > 256 || columns % 8 != 0)
+    return emitError() << "a fragment has 8 to 256 columns in steps of 8, got " << columns;
+  return success();
+}
+
+LogicalResult OperandType::verify(EmitError emitError, int64_t columns) {
+  if (columns < 16 || columns > 256 || columns % 16 != 0)
+    return emitError() << "an operand has 16 to 256 columns in steps of 16, got " << columns;
+  return success();
+}
+
+LogicalResult RowsType::verify(EmitError emitError, Type elementType) {
+  if (!elementType.isF32() && !elementType.isInteger(32))
+    return emitError() << "row values are f32 or i32, got " << elementType;
+  return success();
+}

@@ -1,0 +1,228 @@
+//===- TileOps.cpp - The rules that tile operations keep ---------------------------------------------===//
+//
+// One verifier an operation, each message naming the rule and the value. A schedule that breaks one is a mistake
+// of the compiler, found before lowering; tests/ir has a negative test per rule.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/IR/TileDialect.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace lathe::tile;
+
+#define GET_OP_CLASSES
+#include "TileOps.cpp.inc"
+
+LogicalResult KernelOp::verify() {
+  int64_t arguments = getBody().getNumArguments();
+  if (int64_t(getArgNames().size()) != arguments)
+    return emitOpError() << "has " << arguments << " arguments and " << getArgNames().size() << " names";
+  if (getThreads() < 32 || getThreads() > 1024 || getThreads() % 32 != 0)
+    return emitOpError() << "threads must be a multiple of 32 from 32 to 1024, got " << getThreads();
+  return success();
+}
+
+LogicalResult RolesOp::verify() {
+  size_t roles = getNames().size();
+  if (getWarpgroups().size() != roles || getRegisters().size() != roles || getBodies().size() != roles)
+    return emitOpError() << "needs one warpgroup count, register count and region for each of its " << roles
+                         << " roles";
+  int64_t threads = 0;
+  for (size_t role = 0; role < roles; ++role) {
+    threads += 128 * getWarpgroups()[role];
+    int32_t registers = getRegisters()[role];
+    if (registers != 0 && (registers < 24 || registers > 256 || registers % 8 != 0))
+      return emitOpError() << "registers must be a multiple of 8 from 24 to 256, got " << registers;
+    Region &body = getBodies()[role];
+    if (body.getNumArguments() != 1 || !body.getArgument(0).getType().isInteger(32))
+      return emitOpError() << "a role takes one argument, its warpgroup's index (i32)";
+  }
+  if (threads != (*this)->getParentOfType<KernelOp>().getThreads())
+    return emitOpError() << "gives roles to " << threads << " threads, the kernel has "
+                         << (*this)->getParentOfType<KernelOp>().getThreads();
+  return success();
+}
+
+LogicalResult SyncEventOp::verify() {
+  if (getEvent() < 1 || getEvent() > 15)
+    return emitOpError() << "event must be 1 to 15 (0 is the CTA's own barrier), got " << getEvent();
+  if (getThreads() < 32 || getThreads() % 32 != 0)
+    return emitOpError() << "threads must be a multiple of 32, got " << getThreads();
+  return success();
+}
+
+LogicalResult BufferOp::verify() {
+  if (getOffset() % 1024 != 0)
+    return emitOpError() << "offset must be a multiple of 1024 bytes, got " << getOffset();
+  if (getIndex() && getBuffer().getType().getBytes() % 1024 != 0)
+    return emitOpError() << "indexed buffers must be multiples of 1024 bytes, got " << getBuffer().getType().getBytes();
+  return success();
+}
+
+LogicalResult BoxOp::verify() {
+  BufferType source = getSource().getType(), result = getBuffer().getType();
+  if (int64_t(getBox()) >= source.getBoxes())
+    return emitOpError() << "box " << getBox() << " is past the last of " << source.getBoxes();
+  if (result.getBytes() > source.getBoxBytes())
+    return emitOpError() << "result needs " << result.getBytes() << " bytes, a box has " << source.getBoxBytes();
+  if (source.getBoxBytes() % 1024 != 0)
+    return emitOpError() << "boxes must be multiples of 1024 bytes, got " << source.getBoxBytes();
+  return success();
+}
+
+LogicalResult PipeOp::verify() {
+  if (getOffset() % 1024 != 0)
+    return emitOpError() << "offset must be a multiple of 1024 bytes, got " << getOffset();
+  if (getBarrierOffset() % 8 != 0)
+    return emitOpError() << "barrier offset must be a multiple of 8 bytes, got " << getBarrierOffset();
+  if (getReleases() < 1)
+    return emitOpError() << "releases must be positive, got " << getReleases();
+  return success();
+}
+
+LogicalResult WaitOp::verify() {
+  if (getBuffer().getType() != getPipe().getType().getStageType())
+    return emitOpError() << "result must be a stage of the pipe, " << getPipe().getType().getStageType();
+  return success();
+}
+
+LogicalResult LoadOp::verify() {
+  PipeType pipe = getPipe().getType();
+  if (getCoordinates().empty() || getCoordinates().size() > 5)
+    return emitOpError() << "needs 1 to 5 coordinates, got " << getCoordinates().size();
+  if (int64_t(getBox()) >= pipe.getStageType().getBoxes())
+    return emitOpError() << "box " << getBox() << " is past the last of " << pipe.getStageType().getBoxes();
+  if (getRow() % 8 != 0 || int64_t(getRow() + getRows()) > pipe.getRows())
+    return emitOpError() << "rows " << getRow() << " + " << getRows() << " must start at a multiple of 8 and fit "
+                         << pipe.getRows();
+  return success();
+}
+
+LogicalResult ZeroRowsOp::verify() {
+  if (int64_t(getBoxes()) > getBuffer().getType().getBoxes())
+    return emitOpError() << "has " << getBoxes() << " boxes to clear, the buffer "
+                         << getBuffer().getType().getBoxes();
+  return success();
+}
+
+LogicalResult MmaNtOp::verify() {
+  BufferType a = getA().getType(), b = getB().getType();
+  if (a.getRows() != 64)
+    return emitOpError() << "first operand must have 64 rows, got " << a.getRows();
+  if (b.getRows() != getResult().getType().getColumns())
+    return emitOpError() << "second operand has " << b.getRows() << " rows, the result "
+                         << getResult().getType().getColumns() << " columns";
+  if (getDepth() % 16 != 0 || getDepth() < 16 || int64_t(getDepth()) > std::min(a.getColumns(), b.getColumns()))
+    return emitOpError() << "depth must be a multiple of 16 within both operands, got " << getDepth();
+  if (a.getSwizzle() != 128 || b.getSwizzle() != 128)
+    return emitOpError() << "operands must have 128-byte swizzle";
+  return success();
+}
+
+LogicalResult MmaNnOp::verify() {
+  if (getAcc().getType() != getResult().getType())
+    return emitOpError() << "accumulates into " << getAcc().getType() << ", result is " << getResult().getType();
+  int64_t depth = 0;
+  if (auto operand = dyn_cast<OperandType>(getA().getType())) {
+    depth = operand.getColumns();
+  } else {
+    auto buffer = cast<BufferType>(getA().getType());
+    if (buffer.getRows() != 64 || buffer.getBoxes() != 1)
+      return emitOpError() << "first operand must be 64 rows in one box, got " << buffer;
+    depth = buffer.getColumns();
+  }
+  if (depth != getB().getType().getRows())
+    return emitOpError() << "first operand has " << depth << " columns, the second "
+                         << getB().getType().getRows() << " rows";
+  if (getB().getType().getSwizzle() != 128)
+    return emitOpError() << "second operand must have 128-byte swizzle";
+  return success();
+}
+
+LogicalResult MmaWaitOp::verify() {
+  if (getFragments().getTypes() != getResults().getTypes())
+    return emitOpError() << "results must be the fragments waited for";
+  return success();
+}
+
+LogicalResult SplatOp::verify() {
+  Type element = Float32Type::get(getContext());
+  if (auto rows = dyn_cast<RowsType>(getResult().getType()))
+    element = rows.getElementType();
+  if (getValue().getType() != element)
+    return emitOpError() << "value must be " << element << ", got " << getValue().getType();
+  return success();
+}
+
+/// Element of a fragment, rows or scalar.
+static Type elementOf(Type type) {
+  if (auto rows = dyn_cast<RowsType>(type))
+    return rows.getElementType();
+  if (isa<FragmentType>(type))
+    return Float32Type::get(type.getContext());
+  return type;
+}
+
+LogicalResult MapOp::verify() {
+  Block &block = getBody().front();
+  if (block.getNumArguments() != getInputs().size())
+    return emitOpError() << "has " << getInputs().size() << " inputs, its region " << block.getNumArguments()
+                         << " arguments";
+  for (auto [input, argument] : llvm::zip(getInputs(), block.getArguments())) {
+    if (argument.getType() != elementOf(input.getType()))
+      return emitOpError() << "region argument for " << input.getType() << " must be "
+                           << elementOf(input.getType()) << ", got " << argument.getType();
+    if (isa<FragmentType>(input.getType()) && input.getType() != getResult().getType())
+      return emitOpError() << "input " << input.getType() << " must have the shape of the result "
+                           << getResult().getType();
+  }
+  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  if (!yield || yield.getValues().size() != 1 ||
+      yield.getValues()[0].getType() != elementOf(getResult().getType()))
+    return emitOpError() << "must yield one " << elementOf(getResult().getType());
+  return success();
+}
+
+LogicalResult ReduceOp::verify() {
+  if (getKind() != "max" && getKind() != "add")
+    return emitOpError() << "kind must be \"max\" or \"add\", got \"" << getKind() << "\"";
+  if (getPartial() && isa<RowsType>(getInput().getType()))
+    return emitOpError() << "of rows completes partial results and cannot be partial";
+  return success();
+}
+
+LogicalResult PackOp::verify() {
+  if (getFragment().getType().getColumns() != getResult().getType().getColumns())
+    return emitOpError() << "operand must have the fragment's " << getFragment().getType().getColumns()
+                         << " columns, got " << getResult().getType().getColumns();
+  return success();
+}
+
+LogicalResult PutOperandOp::verify() {
+  BufferType buffer = getBuffer().getType();
+  if (buffer.getRows() != 64 || buffer.getBoxes() != 1 ||
+      buffer.getColumns() != getOperand().getType().getColumns())
+    return emitOpError() << "buffer must be 64 rows of " << getOperand().getType().getColumns()
+                         << " columns in one box, got " << buffer;
+  return success();
+}
+
+/// A region from a row (i32) to its element offset (i64) and whether it is written (i1).
+static LogicalResult verifyRowRegion(Operation *op, Region &region) {
+  if (region.getNumArguments() != 1 || !region.getArgument(0).getType().isInteger(32))
+    return op->emitOpError() << "region takes one argument, the row (i32)";
+  auto yield = dyn_cast<YieldOp>(region.front().getTerminator());
+  if (!yield || yield.getValues().size() != 2 || !yield.getValues()[0].getType().isInteger(64) ||
+      !yield.getValues()[1].getType().isInteger(1))
+    return op->emitOpError() << "region must yield an element offset (i64) and a condition (i1)";
+  return success();
+}
+
+LogicalResult StoreOp::verify() {
+  if (!getElement().isBF16() && !getElement().isF32())
+    return emitOpError() << "element must be bf16 or f32, got " << getElement();
+  return verifyRowRegion(*this, getBody());
+}
+
+LogicalResult StoreRowsOp::verify() { return verifyRowRegion(*this, getBody()); }

@@ -1,0 +1,397 @@
+//===- Config.cpp - The rules of the paged-attention schedule ----------------------------------------===//
+//
+// What a Config costs and which rule it breaks, as arithmetic over a few constants that are stated once, at
+// the top. The schedule builds exactly what resources() counts; the tuner and the tools ask check() before
+// they compile. Every rule has a name, so that a rejected candidate can be counted and explained.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/Config.h"
+
+#include "lathe/codegen/Schedule/MemoryPlan.h"
+#include "lathe/support/Error.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <tuple>
+
+namespace lathe::codegen {
+
+// Facts of the schedule. Whoever changes the schedule's memory plan or roles changes these, and nothing else
+// here.
+static constexpr int warpgroupThreads = 128;
+static constexpr int producerRegisterCount = 56;
+static constexpr int consumerRegisterCount = 224;
+static constexpr int bookkeepingRegisters = 40; // Addresses, statistics, loop state of a consumer thread.
+static constexpr int maxRegistersPerThread = 255;
+static constexpr int maxHeads = 128;
+static constexpr int maxKeyDim = 576;
+static constexpr int maxValueDim = 512;
+static constexpr int maxStages = 16;
+static constexpr int maxValueColumns = 256; // Largest N of a WGMMA.
+static constexpr int dimGranule = 16;       // K of a bf16 WGMMA.
+
+static constexpr std::array kvTileAxis{16, 32, 64};
+static constexpr std::array rowsPerCtaAxis{64};
+static constexpr std::array stagesAxis{1, 2, 3, 4, 5, 6, 8, 10, 12};
+static constexpr std::array consumersAxis{1, 2};
+static constexpr std::array clusterAxis{1};
+static constexpr std::array fixedSplitsAxis{2, 4, 8, 16, 32};
+
+static int ceilDiv(int value, int by) { return (value + by - 1) / by; }
+
+template <class Axis>
+static bool contains(const Axis &axis, int value) {
+  return std::find(axis.begin(), axis.end(), value) != axis.end();
+}
+
+/// 240128 → "240,128".
+static std::string grouped(int64_t value) {
+  std::string text = std::to_string(value);
+  for (int at = int(text.size()) - 3; at > (value < 0 ? 1 : 0); at -= 3)
+    text.insert(size_t(at), ",");
+  return text;
+}
+
+//===--------------------------------------------------------------------------------------------------===//
+// Text and JSON
+//===--------------------------------------------------------------------------------------------------===//
+
+static const char *splitName(SplitPolicy policy) {
+  switch (policy) {
+  case SplitPolicy::Balanced:
+    return "balanced";
+  case SplitPolicy::Whole:
+    return "whole";
+  case SplitPolicy::Fixed:
+    return "fixed";
+  }
+  return "?";
+}
+
+std::string Config::str() const {
+  return fmt::format("kvTile={} rowsPerCta={} stages={} consumers={} cluster={} split={} fixedSplits={}",
+                     kvTile, rowsPerCta, stages, consumers, cluster, splitName(split), fixedSplits);
+}
+
+void to_json(nlohmann::json &json, const Config &config) {
+  json = {{"kvTile", config.kvTile},          {"rowsPerCta", config.rowsPerCta},
+          {"stages", config.stages},          {"consumers", config.consumers},
+          {"cluster", config.cluster},        {"split", splitName(config.split)},
+          {"fixedSplits", config.fixedSplits}};
+}
+
+static UserError configError(std::string rule, std::string value) {
+  return UserError(Fault{"schedule config", std::move(rule), std::move(value),
+                         "fields are kvTile, rowsPerCta, stages, consumers, cluster, split, fixedSplits"});
+}
+
+static int readInt(const std::string &name, const nlohmann::json &value) {
+  if (!value.is_number_integer())
+    throw configError(fmt::format("field '{}' must be an integer", name), value.dump());
+  int64_t wide = value.is_number_unsigned() && value.get<uint64_t>() > INT32_MAX ? int64_t(INT32_MAX) + 1
+                                                                                 : value.get<int64_t>();
+  if (wide < INT32_MIN || wide > INT32_MAX)
+    throw configError(fmt::format("field '{}' must fit 32 bits", name), value.dump());
+  return int(wide);
+}
+
+static SplitPolicy readSplit(const nlohmann::json &value) {
+  if (value.is_string())
+    for (SplitPolicy policy : {SplitPolicy::Balanced, SplitPolicy::Whole, SplitPolicy::Fixed})
+      if (value.get<std::string>() == splitName(policy))
+        return policy;
+  throw configError("field 'split' must be \"balanced\", \"whole\" or \"fixed\"", value.dump());
+}
+
+void from_json(const nlohmann::json &json, Config &config) {
+  if (!json.is_object())
+    throw configError("a config must be a JSON object", json.dump());
+  Config read;
+  const std::array<std::pair<const char *, int Config::*>, 6> fields{{{"kvTile", &Config::kvTile},
+                                                                      {"rowsPerCta", &Config::rowsPerCta},
+                                                                      {"stages", &Config::stages},
+                                                                      {"consumers", &Config::consumers},
+                                                                      {"cluster", &Config::cluster},
+                                                                      {"fixedSplits", &Config::fixedSplits}}};
+  for (const auto &[name, value] : json.items()) {
+    if (name == "split") {
+      read.split = readSplit(value);
+      continue;
+    }
+    auto field =
+        std::find_if(fields.begin(), fields.end(), [&](const auto &entry) { return name == entry.first; });
+    if (field == fields.end())
+      throw configError("unknown field", name);
+    read.*(field->second) = readInt(name, value);
+  }
+  config = read;
+}
+
+//===--------------------------------------------------------------------------------------------------===//
+// Resources
+//===--------------------------------------------------------------------------------------------------===//
+
+Resources resources(const AttentionProblem &problem, const Config &config) {
+  const MemoryPlan memory = memoryPlan(problem, config);
+  Resources cost;
+  cost.stageBytes = memory.stageBytes;
+  cost.sharedBytes = memory.sharedBytes;
+  cost.mbarriers = memory.mbarriers;
+  cost.threads = (1 + config.consumers) * warpgroupThreads;
+  cost.consumerRegisters = consumerRegisterCount;
+  cost.producerRegisters = producerRegisterCount;
+  cost.rowBlocks = ceilDiv(problem.rows(), std::max(config.rowsPerCta, 1));
+  return cost;
+}
+
+/// Registers that a consumer thread needs: its fragments of the output and of the scores, and the rest.
+static int consumerNeeds(const AttentionProblem &problem, const Config &config) {
+  return valueColumns(problem, config) / 2 + config.kvTile + bookkeepingRegisters;
+}
+
+//===--------------------------------------------------------------------------------------------------===//
+// Constraints
+//===--------------------------------------------------------------------------------------------------===//
+
+namespace {
+/// A rule: empty where it holds, else why it does not and what to do. Later rules rely on earlier ones.
+struct Constraint {
+  const char *name;
+  std::string (*broken)(const AttentionProblem &, const Config &, const Target &);
+};
+} // namespace
+
+static std::string brokenHeads(const AttentionProblem &problem, const Config &, const Target &) {
+  if (problem.heads >= 1 && problem.heads <= maxHeads)
+    return {};
+  return fmt::format("heads must be 1 to {}, got {}; divide the heads over more GPUs", maxHeads,
+                     problem.heads);
+}
+
+static std::string brokenQueryTokens(const AttentionProblem &problem, const Config &, const Target &) {
+  if (problem.queryTokens >= 1 && problem.queryTokens <= 1024)
+    return {};
+  return fmt::format("query tokens must be 1 to 1024, got {}; a prefill needs another kernel",
+                     problem.queryTokens);
+}
+
+static std::string brokenKeyDim(const AttentionProblem &problem, const Config &, const Target &) {
+  if (problem.keyDim >= dimGranule && problem.keyDim <= maxKeyDim && problem.keyDim % dimGranule == 0)
+    return {};
+  return fmt::format("key dimension must be a multiple of {} from {} to {}, got {}; pad the cache rows",
+                     dimGranule, dimGranule, maxKeyDim, problem.keyDim);
+}
+
+static std::string brokenValueDim(const AttentionProblem &problem, const Config &, const Target &) {
+  const int limit = std::min(maxValueDim, problem.keyDim);
+  if (problem.valueDim >= dimGranule && problem.valueDim <= limit && problem.valueDim % dimGranule == 0)
+    return {};
+  return fmt::format(
+      "value dimension must be a multiple of {} from {} to {} (the key dimension, at most {}), got {}; "
+      "the value is the leading part of a cache row",
+      dimGranule, dimGranule, limit, maxValueDim, problem.valueDim);
+}
+
+static std::string brokenKvTile(const AttentionProblem &, const Config &config, const Target &) {
+  if (contains(kvTileAxis, config.kvTile))
+    return {};
+  return fmt::format("kvTile must be one of {}, got {}", fmt::join(kvTileAxis, ", "), config.kvTile);
+}
+
+static std::string brokenPage(const AttentionProblem &problem, const Config &config, const Target &) {
+  if (problem.page < dimGranule || problem.page % dimGranule != 0)
+    return fmt::format("page size must be a multiple of {} tokens, got {}; re-page the cache", dimGranule,
+                       problem.page);
+  if (problem.page % config.kvTile == 0 || config.kvTile % problem.page == 0)
+    return {};
+  return fmt::format(
+      "page size and kvTile must divide one another, got {} and {}; set kvTile to 16 or re-page the "
+      "cache",
+      problem.page, config.kvTile);
+}
+
+static std::string brokenRowsPerCta(const AttentionProblem &, const Config &config, const Target &) {
+  if (contains(rowsPerCtaAxis, config.rowsPerCta))
+    return {};
+  return fmt::format("rowsPerCta must be one of {}, got {}", fmt::join(rowsPerCtaAxis, ", "),
+                     config.rowsPerCta);
+}
+
+static std::string brokenConsumers(const AttentionProblem &, const Config &config, const Target &) {
+  if (contains(consumersAxis, config.consumers))
+    return {};
+  return fmt::format("consumers must be one of {}, got {}", fmt::join(consumersAxis, ", "), config.consumers);
+}
+
+static std::string brokenStages(const AttentionProblem &, const Config &config, const Target &) {
+  if (config.stages >= 1 && config.stages <= maxStages)
+    return {};
+  return fmt::format("stages must be 1 to {}, got {}", maxStages, config.stages);
+}
+
+static std::string brokenStageOwner(const AttentionProblem &, const Config &config, const Target &) {
+  if (config.stages >= config.consumers)
+    return {};
+  return fmt::format("stages must be at least consumers, which each hold one at a time, got {} and {}", config.stages,
+                     config.consumers);
+}
+
+static std::string brokenValueColumns(const AttentionProblem &problem, const Config &config, const Target &) {
+  const int columns = valueColumns(problem, config);
+  if (columns <= maxValueColumns)
+    return {};
+  return fmt::format("a consumer can own {} value columns at most, got {} for {} consumer{}; take more consumers",
+                     maxValueColumns, columns, config.consumers, config.consumers == 1 ? "" : "s");
+}
+
+static std::string brokenCluster(const AttentionProblem &, const Config &config, const Target &) {
+  if (contains(clusterAxis, config.cluster))
+    return {};
+  return fmt::format("cluster must be one of {}, got {}", fmt::join(clusterAxis, ", "), config.cluster);
+}
+
+static std::string brokenClusterRows(const AttentionProblem &problem, const Config &config, const Target &) {
+  const int rowBlocks = resources(problem, config).rowBlocks;
+  if (rowBlocks % config.cluster == 0)
+    return {};
+  return fmt::format("the {} row block{} of a sequence must fill clusters of {}; set cluster to 1", rowBlocks,
+                     rowBlocks == 1 ? "" : "s", config.cluster);
+}
+
+static std::string brokenFixedSplits(const AttentionProblem &, const Config &config, const Target &) {
+  if (config.split == SplitPolicy::Fixed && !contains(fixedSplitsAxis, config.fixedSplits))
+    return fmt::format("fixedSplits must be one of {} when split is fixed, got {}",
+                       fmt::join(fixedSplitsAxis, ", "), config.fixedSplits);
+  if (config.split != SplitPolicy::Fixed && config.fixedSplits != 1)
+    return fmt::format("fixedSplits must be 1 unless split is fixed, got {}", config.fixedSplits);
+  return {};
+}
+
+static std::string brokenRegisters(const AttentionProblem &problem, const Config &config, const Target &) {
+  const int needed = consumerNeeds(problem, config);
+  const int given = std::min(resources(problem, config).consumerRegisters, maxRegistersPerThread);
+  if (needed <= given)
+    return {};
+  return fmt::format("a consumer thread needs {} registers, the limit is {}", needed, given);
+}
+
+static std::string brokenRegisterFile(const AttentionProblem &problem, const Config &config,
+                                      const Target &target) {
+  const Resources cost = resources(problem, config);
+  const int needed = warpgroupThreads * (config.consumers * cost.consumerRegisters + cost.producerRegisters);
+  if (needed <= target.registersPerSm)
+    return {};
+  return fmt::format("a CTA needs {} registers, the limit is {}", grouped(needed),
+                     grouped(target.registersPerSm));
+}
+
+static std::string brokenSharedMemory(const AttentionProblem &problem, const Config &config,
+                                      const Target &target) {
+  const int needed = resources(problem, config).sharedBytes;
+  if (needed <= target.sharedBytesPerCta)
+    return {};
+  return fmt::format(
+      "needs {} bytes of shared memory, the limit is {}; take fewer stages or a smaller kvTile",
+      grouped(needed), grouped(target.sharedBytesPerCta));
+}
+
+static constexpr std::array constraints{
+    Constraint{"heads", brokenHeads},
+    Constraint{"query_tokens", brokenQueryTokens},
+    Constraint{"key_dim", brokenKeyDim},
+    Constraint{"value_dim", brokenValueDim},
+    Constraint{"kv_tile", brokenKvTile},
+    Constraint{"page", brokenPage},
+    Constraint{"rows_per_cta", brokenRowsPerCta},
+    Constraint{"consumers", brokenConsumers},
+    Constraint{"stages", brokenStages},
+    Constraint{"stage_owner", brokenStageOwner},
+    Constraint{"value_columns", brokenValueColumns},
+    Constraint{"cluster", brokenCluster},
+    Constraint{"cluster_rows", brokenClusterRows},
+    Constraint{"fixed_splits", brokenFixedSplits},
+    Constraint{"registers", brokenRegisters},
+    Constraint{"register_file", brokenRegisterFile},
+    Constraint{"shared_memory", brokenSharedMemory},
+};
+
+Verdict check(const AttentionProblem &problem, const Config &config, const Target &target) {
+  for (const Constraint &constraint : constraints)
+    if (std::string reason = constraint.broken(problem, config, target); !reason.empty())
+      return {false, constraint.name, std::move(reason)};
+  return {};
+}
+
+std::vector<std::string> constraintNames() {
+  std::vector<std::string> names;
+  for (const Constraint &constraint : constraints)
+    names.emplace_back(constraint.name);
+  return names;
+}
+
+//===--------------------------------------------------------------------------------------------------===//
+// The space and its fallback
+//===--------------------------------------------------------------------------------------------------===//
+
+static std::vector<std::pair<SplitPolicy, int>> splitAxis() {
+  std::vector<std::pair<SplitPolicy, int>> axis{{SplitPolicy::Balanced, 1}, {SplitPolicy::Whole, 1}};
+  for (int parts : fixedSplitsAxis)
+    axis.emplace_back(SplitPolicy::Fixed, parts);
+  return axis;
+}
+
+std::vector<Config> enumerateConfigs(const AttentionProblem &) {
+  std::vector<Config> space;
+  for (int kvTile : kvTileAxis)
+    for (int rows : rowsPerCtaAxis)
+      for (int stages : stagesAxis)
+        for (int consumers : consumersAxis)
+          for (int cluster : clusterAxis)
+            for (auto [split, parts] : splitAxis())
+              space.push_back({.kvTile = kvTile,
+                               .rowsPerCta = rows,
+                               .stages = stages,
+                               .consumers = consumers,
+                               .cluster = cluster,
+                               .split = split,
+                               .fixedSplits = parts});
+  return space;
+}
+
+/// Preference among safe configs: two consumers; two stages or more for each, so that a tile loads while
+/// another is used; then the larger tile (fewer barriers a byte); then the deeper ring.
+static auto preference(const Config &config) {
+  return std::make_tuple(config.consumers, config.stages >= 2 * config.consumers, config.kvTile,
+                         config.stages);
+}
+
+Config defaultConfig(const AttentionProblem &problem, const Target &target) {
+  std::optional<Config> best;
+  Verdict closest{false, {}, {}};
+  size_t closestRank = 0;
+  const std::vector<std::string> names = constraintNames();
+  for (const Config &config : enumerateConfigs(problem)) {
+    if (config.cluster != 1 || config.split != SplitPolicy::Balanced)
+      continue;
+    if (Verdict verdict = check(problem, config, target); verdict) {
+      if (!best || preference(config) > preference(*best))
+        best = config;
+    } else if (size_t rank =
+                   size_t(std::find(names.begin(), names.end(), verdict.constraint) - names.begin());
+               closest.constraint.empty() || rank > closestRank) {
+      closest = verdict; // The config that got furthest tells best what stands in the way.
+      closestRank = rank;
+    }
+  }
+  if (!best)
+    throw UserError(Fault{problem.name.empty() ? "paged attention" : problem.name,
+                          fmt::format("no schedule serves this problem, constraint '{}'", closest.constraint),
+                          {},
+                          closest.reason});
+  return *best;
+}
+
+} // namespace lathe::codegen

@@ -1,0 +1,94 @@
+//===- Config.h - Everything about a kernel that depends on the machine ------------------------------===//
+//
+// A description says what; a Config says how: tile sizes, stages, roles, split policy. The tuner chooses it, the
+// schedule obeys it, the cache key contains it. Pure data, no MLIR.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <vector>
+
+namespace lathe::codegen {
+
+/// How the tokens of a batch are divided among workers (a worker is one CTA, or one CTA per block of rows).
+enum class SplitPolicy {
+  Balanced, ///< Equal shares of the total number of tiles; a sequence is cut where a share ends.
+  Whole,    ///< Whole sequences; nothing to combine.
+  Fixed     ///< Every sequence in the same number of parts.
+};
+
+/// Axes of the paged-attention schedule. Units in names.
+struct Config {
+  int kvTile = 32;     ///< KV tokens a pipeline stage: 16, 32 or 64.
+  int rowsPerCta = 64; ///< Query rows (heads × query tokens) a CTA: 64 (WGMMA's M) times a small number.
+  int stages = 4;      ///< Stages of the KV ring.
+  int consumers = 2;   ///< Consumer warpgroups.
+  int cluster = 1;     ///< CTAs of a cluster that share KV tiles by multicast.
+  SplitPolicy split = SplitPolicy::Balanced;
+  int fixedSplits = 1; ///< Parts a sequence under SplitPolicy::Fixed.
+
+  bool operator==(const Config &) const = default;
+  std::string str() const; ///< "kvTile=32 rowsPerCta=64 …", stable, one line.
+};
+
+void to_json(nlohmann::json &json, const Config &config);
+void from_json(const nlohmann::json &json, Config &config); ///< Throws UserError on unknown or ill-typed fields.
+
+/// What the schedule must know of a recognised contraction–softmax–contraction pattern over a paged cache.
+struct AttentionProblem {
+  std::string name; ///< Name of the dsl::Kernel.
+  int heads = 0;
+  int queryTokens = 1;
+  int keyDim = 0;   ///< Cache row elements that scores use; a multiple of 16, at most 576.
+  int valueDim = 0; ///< Leading cache row elements that are the value; a multiple of 16, at most 512.
+  int page = 64;    ///< Tokens a page.
+  int rows() const { return heads * queryTokens; }
+};
+
+/// Facts about the machine that a schedule is checked against.
+struct Target {
+  std::string arch = "sm_90a";
+  int sharedBytesPerCta = 232448;
+  int registersPerSm = 65536;
+  int smCount = 132;
+};
+
+/// What a Config costs: the numbers that check() compares with the Target.
+struct Resources {
+  int stageBytes = 0;
+  int sharedBytes = 0;
+  int threads = 0;
+  int consumerRegisters = 0; ///< setmaxnreg of a consumer warpgroup.
+  int producerRegisters = 0; ///< setmaxnreg of the producer warpgroup.
+  int mbarriers = 0;
+  int rowBlocks = 1;
+};
+
+/// A named rule and, where it is broken, why. `--explain` counts rejections by name.
+struct Verdict {
+  bool accepted = true;
+  std::string constraint; ///< Name of the first broken constraint, for example "shared_memory".
+  std::string reason;     ///< "needs 240,128 bytes of shared memory, the limit is 232,448".
+  explicit operator bool() const { return accepted; }
+};
+
+/// Resources of a Config for a problem. Pure arithmetic; meaningful only where check() accepts.
+Resources resources(const AttentionProblem &problem, const Config &config);
+
+/// Accepts or rejects with the reason. The tuner never sees a config that is rejected here.
+Verdict check(const AttentionProblem &problem, const Config &config, const Target &target);
+
+/// Named constraints in the order check() applies them (for --explain).
+std::vector<std::string> constraintNames();
+
+/// All candidate values of each axis, legal or not: the space that the tuner enumerates.
+std::vector<Config> enumerateConfigs(const AttentionProblem &problem);
+
+/// The configuration used when nothing was tuned. Always accepted by check() for a problem that any config serves;
+/// throws UserError naming the rule when no config serves the problem.
+Config defaultConfig(const AttentionProblem &problem, const Target &target);
+
+} // namespace lathe::codegen

@@ -1,0 +1,209 @@
+//===- PlanKernel.cpp - Lengths to work list, on the device ------------------------------------------===//
+//
+// One CTA, a thread a sequence (in chunks). Lengths become units of KV tiles, prefix sums of their cost give every sequence
+// its place, and from that each thread writes its sequence's items, the workers' first items and the split in closed form:
+// nothing is searched, nothing is serial in the batch. The list is sorted by sequence and so by worker.
+//
+//   balanced  the line of all costs (overhead + units) is cut in equal shares, one a worker
+//   whole     a sequence goes to the worker in whose share its cost starts
+//   fixed     every sequence in min(parts, units) parts; items are dealt to workers in equal counts
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/AttentionKernels.h"
+#include "lathe/codegen/Schedule/KernelBuilder.h"
+
+using namespace mlir;
+
+namespace lathe::codegen {
+
+static constexpr int planThreads = 1024;
+static constexpr int overheadUnits = 1; // Cost of a sequence beside its units: query, output, statistics.
+
+namespace {
+
+/// Where a sequence lies on the line of costs, and the workers that serve it.
+struct Place {
+  Value start;       ///< Cost of all sequences before.
+  Value units;       ///< KV units, 0 for an empty sequence.
+  Value firstWorker; ///< Not under the fixed policy.
+  Value lastWorker;
+  Value count;       ///< Items.
+};
+
+class PlanBuilder {
+public:
+  PlanBuilder(OpBuilder &builder, const AttentionBuild &build, const KernelEntry &entry)
+      : k(builder, builder.getUnknownLoc(), entry), build(build), policy(build.config.split) {}
+
+  void run() {
+    thread = k.thread();
+    Value total = overBatch({k.c(0)}, [&](Value sequence, Value inside, ValueRange carried) {
+      return SmallVector<Value>{k.add(carried[0], blockScan(costOf(sequence, inside)).total)};
+    })[0];
+    share = k.max(k.divu(k.add(total, k.sub(k["workers"], 1)), k["workers"]), k.c(1));
+    SmallVector<Value> ends = overBatch({k.c(0), k.c(0), k.c(0)}, [&](Value sequence, Value inside, ValueRange carried) {
+      return planSequence(sequence, inside, carried);
+    });
+    finishWorkers(ends[0], ends[1]);
+    k.finish();
+  }
+
+private:
+  struct Scan {
+    Value exclusive, total;
+  };
+
+  /// body(sequence, inside, carried) for each chunk of the batch; `inside` false past its end.
+  SmallVector<Value> overBatch(ValueRange init,
+                               llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
+    auto op = scf::ForOp::create(k.b, k.loc, k.c(0), k["batch"], k.c(planThreads), init);
+    OpBuilder::InsertionGuard guard(k.b);
+    k.b.setInsertionPointToStart(op.getBody());
+    Value sequence = k.add(op.getInductionVar(), thread);
+    scf::YieldOp::create(k.b, k.loc, body(sequence, k.lt(sequence, k["batch"]), op.getRegionIterArgs()));
+    return SmallVector<Value>(op.getResults());
+  }
+
+  /// KV units of a sequence; a negative length counts as 0.
+  Value unitsOf(Value sequence, Value inside) {
+    Value safe = k.select(inside, sequence, k.c(0));
+    Value length = k.max(loadI32(k, k["lengths"], safe), k.c(0));
+    return k.select(inside, k.divu(k.add(length, build.unitTokens() - 1), build.unitTokens()), k.c(0));
+  }
+  Value costOf(Value sequence, Value inside) {
+    return k.select(inside, k.add(unitsOf(sequence, inside), overheadUnits), k.c(0));
+  }
+
+  Value inclusiveWarpScan(Value value) {
+    Value lane = k.lane();
+    for (int distance = 1; distance < 32; distance *= 2) {
+      Value below = k.shuffle(value, k.c(distance), NVVM::ShflKind::up);
+      value = k.add(value, k.select(k.lt(lane, distance), k.c(0), below));
+    }
+    return value;
+  }
+
+  /// Sum of the values of all threads before this one, and of all threads. Every thread calls it.
+  Scan blockScan(Value value) {
+    Value inclusive = inclusiveWarpScan(value), warp = k.shr(thread, 5);
+    k.when(k.eq(k.lane(), 31), [&] { k.store(inclusive, k.at(k.shared(), k.mul(warp, 4))); });
+    NVVM::Barrier0Op::create(k.b, k.loc);
+    Value sums = inclusiveWarpScan(k.load(k.i32(), k.at(k.shared(), k.mul(k.lane(), 4))));
+    NVVM::Barrier0Op::create(k.b, k.loc); // The next scan writes the same words.
+    Value before = k.shuffle(sums, k.max(k.sub(warp, 1), k.c(0)), NVVM::ShflKind::idx);
+    before = k.select(k.eq(warp, 0), k.c(0), before);
+    return {k.add(before, k.sub(inclusive, value)), k.shuffle(sums, k.c(31), NVVM::ShflKind::idx)};
+  }
+
+  /// Balanced and whole: the workers of a sequence that starts at `start` on the line of costs.
+  void assignWorkers(Place &place) {
+    place.firstWorker = place.lastWorker = k.divu(place.start, share);
+    place.count = k.c(1);
+    if (policy == SplitPolicy::Whole)
+      return;
+    Value some = k.lt(k.c(0), place.units), block = k.add(place.start, overheadUnits);
+    place.firstWorker = k.select(some, k.divu(block, share), place.firstWorker);
+    place.lastWorker = k.select(some, k.divu(k.sub(k.add(block, place.units), 1), share), place.lastWorker);
+    place.count = k.add(k.sub(place.lastWorker, place.firstWorker), 1);
+  }
+
+  /// carried: cost, items and slots of all chunks before.
+  SmallVector<Value> planSequence(Value sequence, Value inside, ValueRange carried) {
+    Scan cost = blockScan(costOf(sequence, inside));
+    Place place;
+    place.units = unitsOf(sequence, inside);
+    place.start = k.add(carried[0], cost.exclusive);
+    if (policy == SplitPolicy::Fixed)
+      place.count = k.max(k.min(place.units, k.c(build.config.fixedSplits)), k.c(1));
+    else
+      assignWorkers(place);
+    place.count = k.select(inside, place.count, k.c(0));
+    Scan items = blockScan(place.count);
+    Value split = k.lt(k.c(1), place.count);
+    Scan slots = blockScan(k.select(split, place.count, k.c(0)));
+    Value firstItem = k.add(carried[1], items.exclusive);
+    Value firstSlot = k.select(split, k.add(carried[2], slots.exclusive), k.c(-1));
+    k.when(inside, [&] {
+      storeI32(k, firstSlot, k["splits"], k.mul(sequence, 2));
+      storeI32(k, place.count, k["splits"], k.add(k.mul(sequence, 2), 1));
+      k.loop(k.c(0), place.count, k.c(1), [&](Value part) { storeItem(sequence, place, part, firstItem, firstSlot); });
+      if (policy != SplitPolicy::Fixed)
+        storeWorkers(sequence, place, firstItem);
+    });
+    return {k.add(carried[0], cost.total), k.add(carried[1], items.total), k.add(carried[2], slots.total)};
+  }
+
+  /// First unit of part `part`; part `count` gives the end.
+  Value partBegin(const Place &place, Value part) {
+    if (policy == SplitPolicy::Fixed)
+      return k.divu(k.mul(place.units, part), k.max(place.count, k.c(1)));
+    if (policy == SplitPolicy::Whole)
+      return k.mul(place.units, part);
+    Value cut = k.sub(k.mul(k.add(place.firstWorker, part), share), k.add(place.start, overheadUnits));
+    return k.max(k.min(cut, place.units), k.c(0));
+  }
+
+  void storeItem(Value sequence, const Place &place, Value part, Value firstItem, Value firstSlot) {
+    Value slot = k.select(k.lt(firstSlot, 0), firstSlot, k.add(firstSlot, part));
+    Value at = k.mul(k.add(firstItem, part), 4);
+    storeI32(k, sequence, k["items"], at);
+    storeI32(k, partBegin(place, part), k["items"], k.add(at, 1));
+    storeI32(k, partBegin(place, k.add(part, 1)), k["items"], k.add(at, 2));
+    storeI32(k, slot, k["items"], k.add(at, 3));
+  }
+
+  /// The workers from the one after the previous sequence's last up to this one's last start with items of this sequence.
+  void storeWorkers(Value sequence, const Place &place, Value firstItem) {
+    Place previous;
+    Value first = k.eq(sequence, 0);
+    Value before = k.max(k.sub(sequence, 1), k.c(0));
+    previous.units = unitsOf(before, k.yes());
+    previous.start = k.sub(place.start, k.add(previous.units, overheadUnits));
+    assignWorkers(previous);
+    Value from = k.select(first, k.c(0), k.add(previous.lastWorker, 1));
+    k.loop(from, k.add(place.lastWorker, 1), k.c(1), [&](Value worker) {
+      Value part = k.max(k.sub(worker, place.firstWorker), k.c(0));
+      storeI32(k, k.add(firstItem, part), k["worker_begin"], worker);
+    });
+  }
+
+  /// What the sequences could not write: the workers after the last item, or all under the fixed policy.
+  void finishWorkers(Value cost, Value items) {
+    if (policy == SplitPolicy::Fixed) {
+      k.loop(thread, k.add(k["workers"], 1), k.c(planThreads), [&](Value worker) {
+        // Item i belongs to worker floor(i · workers / items): the first of worker w is ceil(w · items / workers).
+        Value product = LLVM::MulOp::create(k.b, k.loc, k.wide(worker), k.wide(items));
+        Value rounded = LLVM::AddOp::create(k.b, k.loc, product, k.wide(k.sub(k["workers"], 1)));
+        Value first = LLVM::UDivOp::create(k.b, k.loc, rounded, k.wide(k["workers"]));
+        storeI32(k, LLVM::TruncOp::create(k.b, k.loc, k.i32(), first), k["worker_begin"], worker);
+      });
+      return;
+    }
+    Value lastSequence = k.max(k.sub(k["batch"], 1), k.c(0));
+    Place last;
+    last.units = unitsOf(lastSequence, k.lt(k.c(0), k["batch"]));
+    last.start = k.sub(cost, k.add(last.units, overheadUnits));
+    assignWorkers(last);
+    Value from = k.select(k.lt(k.c(0), k["batch"]), k.add(last.lastWorker, 1), k.c(0));
+    k.loop(k.add(from, thread), k.add(k["workers"], 1), k.c(planThreads),
+           [&](Value worker) { storeI32(k, items, k["worker_begin"], worker); });
+  }
+
+  KernelBuilder k;
+  const AttentionBuild &build;
+  SplitPolicy policy;
+  Value thread, share;
+};
+
+} // namespace
+
+void buildPlanKernel(OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry) {
+  entry.name = "plan";
+  entry.threads = planThreads;
+  entry.sharedBytes = planThreads / 32 * 4;
+  entry.arguments = {{"pointer", "lengths"}, {"i32", "batch"},           {"i32", "workers"},
+                     {"pointer", "items"},   {"pointer", "worker_begin"}, {"pointer", "splits"}};
+  PlanBuilder(builder, build, entry).run();
+}
+
+} // namespace lathe::codegen

@@ -1,0 +1,154 @@
+//===- Nvrtc.cpp - CUDA C++ to machine code at run time ----------------------------------------------===//
+//
+// Looks for libnvrtc where LATHE_NVRTC says, then on the loader's path, then in the toolkit's folders, and
+// binds the eight functions of its stable C interface. The library stays open until the process ends.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/reference/Nvrtc.h"
+#include "lathe/reference/AttentionReference.h"
+
+#include "lathe/support/Env.h"
+#include "lathe/support/Error.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <dlfcn.h>
+
+#include <vector>
+
+using namespace lathe;
+using namespace lathe::reference;
+
+namespace {
+
+/// The part of nvrtc.h that is used here; results are nvrtcResult, 0 is success.
+struct Nvrtc {
+  using Program = void *;
+  std::string path;
+  int (*version)(int *, int *) = nullptr;
+  int (*createProgram)(Program *, const char *, const char *, int, const char *const *,
+                       const char *const *) = nullptr;
+  int (*compileProgram)(Program, int, const char *const *) = nullptr;
+  int (*getCubinSize)(Program, size_t *) = nullptr;
+  int (*getCubin)(Program, char *) = nullptr;
+  int (*getLogSize)(Program, size_t *) = nullptr;
+  int (*getLog)(Program, char *) = nullptr;
+  int (*destroyProgram)(Program *) = nullptr;
+};
+
+/// What opening ended in: a library, or why there is none.
+struct Opened {
+  Nvrtc library;
+  std::string failure;
+};
+
+} // namespace
+
+static std::vector<std::string> candidatePaths() {
+  if (auto path = envPath("LATHE_NVRTC"))
+    return {path->string()};
+  std::vector<std::string> folders = {""};
+  for (const char *variable : {"CUDA_HOME", "CUDA_PATH"})
+    if (auto home = systemEnv(variable))
+      folders.push_back(*home + "/lib64/");
+  folders.push_back("/usr/local/cuda/lib64/");
+  std::vector<std::string> paths;
+  for (const std::string &folder : folders)
+    for (const char *name : {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"})
+      paths.push_back(folder + name);
+  return paths;
+}
+
+/// Name of the first function that the library lacks; empty when all are bound.
+static std::string bind(Nvrtc &nvrtc, void *handle) {
+  std::string missing;
+  auto get = [&](auto &function, const char *name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, name));
+    if (!function && missing.empty())
+      missing = name;
+  };
+  get(nvrtc.version, "nvrtcVersion");
+  get(nvrtc.createProgram, "nvrtcCreateProgram");
+  get(nvrtc.compileProgram, "nvrtcCompileProgram");
+  get(nvrtc.getCubinSize, "nvrtcGetCUBINSize");
+  get(nvrtc.getCubin, "nvrtcGetCUBIN");
+  get(nvrtc.getLogSize, "nvrtcGetProgramLogSize");
+  get(nvrtc.getLog, "nvrtcGetProgramLog");
+  get(nvrtc.destroyProgram, "nvrtcDestroyProgram");
+  return missing;
+}
+
+static Opened openNvrtc() {
+  Opened opened;
+  const std::vector<std::string> paths = candidatePaths();
+  opened.failure = fmt::format("{}", fmt::join(paths, ", "));
+  for (const std::string &path : paths) {
+    void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+      continue;
+    std::string missing = bind(opened.library, handle);
+    if (missing.empty()) {
+      opened.library.path = path;
+      opened.failure.clear();
+      return opened;
+    }
+    opened.failure = fmt::format("{} without {}", path, missing);
+    dlclose(handle);
+  }
+  return opened;
+}
+
+static const Opened &nvrtcOnce() {
+  static const Opened opened = openNvrtc();
+  return opened;
+}
+
+static const Nvrtc &nvrtc() {
+  const Opened &opened = nvrtcOnce();
+  if (!opened.failure.empty())
+    throw DeviceError({"gpu reference", "libnvrtc of CUDA 12 or newer must be installed", opened.failure,
+                       "install the CUDA toolkit, or set LATHE_NVRTC to the library"});
+  return opened.library;
+}
+
+bool lathe::reference::nvrtcAvailable() { return nvrtcOnce().failure.empty(); }
+
+std::string lathe::reference::nvrtcName() {
+  int major = 0, minor = 0;
+  nvrtc().version(&major, &minor);
+  return fmt::format("{}, {}.{}", nvrtc().path, major, minor);
+}
+
+std::string lathe::reference::compileCuda(const std::string &source, const std::string &name,
+                                          const std::string &arch) {
+  const Nvrtc &library = nvrtc();
+  Nvrtc::Program program = nullptr;
+  auto check = [&](int result, const char *step) {
+    if (result != 0)
+      throw CompileError({fmt::format("nvrtc, {} of {}", step, name), "must succeed",
+                          fmt::format("nvrtcResult {}", result), ""});
+  };
+  check(library.createProgram(&program, source.c_str(), name.c_str(), 0, nullptr, nullptr), "creation");
+  struct Destroyer {
+    const Nvrtc &library;
+    Nvrtc::Program &program;
+    ~Destroyer() { library.destroyProgram(&program); }
+  } destroyer{library, program};
+
+  const std::string archOption = "--gpu-architecture=" + arch;
+  const char *options[] = {archOption.c_str(), "--std=c++17"};
+  if (library.compileProgram(program, 2, options) != 0) {
+    size_t bytes = 0;
+    check(library.getLogSize(program, &bytes), "log");
+    std::string log(bytes, '\0');
+    check(library.getLog(program, log.data()), "log");
+    throw CompileError(
+        {fmt::format("nvrtc, {} for {}", name, arch), "the source must compile", log.c_str(), ""});
+  }
+  size_t bytes = 0;
+  check(library.getCubinSize(program, &bytes), "cubin");
+  std::string cubin(bytes, '\0');
+  check(library.getCubin(program, cubin.data()), "cubin");
+  return cubin;
+}

@@ -1,0 +1,134 @@
+//===- Jit.cpp - From a description to a loaded kernel ------------------------------------------------===//
+//
+// Three steps, each timed: which configuration (given, tuned, default), which artifact (cache or compiler),
+// which module on which device. The cache's lock makes sure that a kernel is compiled once, whoever asks.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/runtime/Jit.h"
+
+#include "lathe/autotuner/TuningDb.h"
+#include "lathe/codegen/Target/Assemble.h"
+#include "lathe/dsl/Print.h"
+#include "lathe/support/Log.h"
+
+#include <chrono>
+
+using namespace lathe;
+using namespace lathe::runtime;
+using kernel_cache::Entry;
+using kernel_cache::Key;
+
+static double nowMs() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+std::string_view lathe::runtime::name(ConfigSource source) {
+  switch (source) {
+  case ConfigSource::Given:
+    return "given";
+  case ConfigSource::Tuned:
+    return "tuned";
+  case ConfigSource::Default:
+    return "default";
+  }
+  return "?";
+}
+
+codegen::Target lathe::runtime::targetOf(const DeviceProperties &properties) {
+  codegen::Target facts;
+  facts.sharedBytesPerCta = properties.sharedBytesPerCta;
+  facts.smCount = properties.smCount;
+  return facts;
+}
+
+Key Jit::key(const dsl::Kernel &description, const codegen::Config &config, const codegen::Target &target) {
+  return Key({{"description", dsl::print(description)},
+              {"config", config},
+              {"compiler", codegen::compilerVersion()},
+              {"arch", target.arch},
+              {"assembler", codegen::chosenAssembler()}});
+}
+
+Jit::Jit(std::filesystem::path cacheDirectory) : store_(std::move(cacheDirectory)) {}
+
+/// The compiler's artifact as a cache entry: its manifest and stage times become stats.json.
+static Entry toEntry(codegen::Artifact artifact) {
+  nlohmann::json times = nlohmann::json::object();
+  for (const codegen::StageTime &time : artifact.times)
+    times[time.name] = time.milliseconds;
+  return {std::move(artifact.ptx),
+          std::move(artifact.cubin),
+          {{"manifest", artifact.manifest}, {"stagesMs", times}}};
+}
+
+/// The caller's configuration, else the tuned one, else the default.
+static void chooseConfig(const dsl::Kernel &description, const JitRequest &request, JitReport &report) {
+  if (request.config) {
+    report.config = *request.config;
+    report.source = ConfigSource::Given;
+    return;
+  }
+  autotuner::LookupQuery query;
+  query.key = {request.machine, request.target.arch, codegen::analyze(description),
+               codegen::compilerVersion(), request.workload};
+  query.batch = request.batch;
+  query.meanTokens = request.meanTokens;
+  const autotuner::LookupResult found = autotuner::TuningDb().lookup(query, request.target);
+  report.source = found.config ? ConfigSource::Tuned : ConfigSource::Default;
+  report.sourceReason = found.reason;
+  report.config = found.config ? *found.config : codegen::defaultConfig(query.key.problem, request.target);
+  logInfo("{}: {} configuration ({}): {}", description.name(), name(report.source), found.reason,
+          report.config.str());
+}
+
+JitArtifact Jit::build(const dsl::Kernel &description, const JitRequest &request) const {
+  const double start = nowMs();
+  JitArtifact artifact;
+  JitReport &report = artifact.report;
+  chooseConfig(description, request, report);
+  const Key entryKey = key(description, report.config, request.target);
+  report.digest = entryKey.digest();
+  report.entryPath = store_.entryPath(entryKey);
+
+  std::vector<codegen::StageTime> compiler;
+  artifact.entry = store_.findOrBuild(
+      entryKey,
+      [&] {
+        codegen::CompileOptions options;
+        options.target = request.target;
+        codegen::Artifact built = codegen::compile(description, report.config, options);
+        compiler = built.times;
+        return toEntry(std::move(built));
+      },
+      &report.compiled);
+  artifact.manifest = artifact.entry.stats.at("manifest").get<Manifest>();
+
+  report.totalMs = nowMs() - start;
+  double inCompiler = 0;
+  for (const codegen::StageTime &time : compiler)
+    inCompiler += time.milliseconds;
+  report.times = std::move(compiler);
+  report.times.push_back({report.compiled ? "cache" : "lookup", report.totalMs - inCompiler});
+  if (report.compiled)
+    logInfo("compiled {} in {:.0f} ms, compilation {} of this process: {}", description.name(),
+            report.totalMs, ++compileCount_, report.entryPath.string());
+  else
+    logInfo("found {} in {:.1f} ms: {}", description.name(), report.totalMs, report.entryPath.string());
+  return artifact;
+}
+
+Kernel Jit::load(const dsl::Kernel &description, std::shared_ptr<Device> device, JitRequest request,
+                 JitReport *report) const {
+  request.target = targetOf(device->properties());
+  request.machine = device->properties().name;
+  JitArtifact artifact = build(description, request);
+  const double start = nowMs();
+  Kernel kernel(std::move(device), artifact.image(), artifact.manifest);
+  artifact.report.times.push_back({"load", nowMs() - start});
+  artifact.report.totalMs += artifact.report.times.back().milliseconds;
+  logInfo("loaded {} in {:.1f} ms", description.name(), artifact.report.times.back().milliseconds);
+  if (report)
+    *report = std::move(artifact.report);
+  return kernel;
+}

@@ -1,0 +1,95 @@
+//===- Jit.h - From a description to a loaded kernel --------------------------------------------------===//
+//
+// The facade over all rooms: it looks up the tuned configuration, finds the artifact in the kernel cache or
+// has the compiler make it, and loads it on a device, reporting the time of each stage. The tools and the
+// Python package call it; an application that brings its own artifacts needs only runtime/Kernel.h and
+// neither LLVM nor this file.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/codegen/Compiler.h"
+#include "lathe/kernel_cache/Store.h"
+#include "lathe/runtime/Kernel.h"
+
+#include <nlohmann/json.hpp>
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lathe::runtime {
+
+/// Where a configuration came from.
+enum class ConfigSource {
+  Given,  ///< The caller named it.
+  Tuned,  ///< The tuning database has it for this kernel, GPU and workload.
+  Default ///< Nothing was tuned.
+};
+std::string_view name(ConfigSource source); ///< "given", "tuned", "default".
+
+/// What is to be built besides the description itself.
+struct JitRequest {
+  codegen::Target target; ///< Facts of the machine. load() takes them from its device.
+  std::string machine;    ///< The GPU as the tuning database calls it. load() takes it from its device.
+  std::optional<codegen::Config> config; ///< Nothing: tuned for the workload below, else the default.
+  nlohmann::json workload; ///< autotuner::Workload::json(), where the exact workload is known; else null.
+  int batch = 0;           ///< Sequences a step that the kernel will serve; 0: not known.
+  double meanTokens = 0;   ///< Mean KV tokens of a sequence; 0: not known.
+};
+
+/// What building did, and where it lies.
+struct JitReport {
+  codegen::Config config;
+  ConfigSource source = ConfigSource::Default;
+  std::string sourceReason;        ///< "tuned for batch 64, mean 4096 tokens", "no record for …".
+  bool compiled = false;           ///< False: the entry was in the cache.
+  std::string digest;              ///< Of the cache key.
+  std::filesystem::path entryPath; ///< Folder of the cache entry.
+  std::vector<codegen::StageTime>
+      times; ///< Cold: "lookup", the compiler's, "publish"; warm: "lookup". Then "load".
+  double totalMs = 0;
+};
+
+/// Bytes of a built kernel with their report.
+struct JitArtifact {
+  kernel_cache::Entry entry;
+  Manifest manifest;
+  JitReport report;
+  /// What a Kernel loads: the cubin, or the PTX where nothing assembled it.
+  const std::string &image() const { return entry.cubin.empty() ? entry.ptx : entry.cubin; }
+};
+
+/// Thread-safe; two threads or processes that want the same kernel compile it once.
+class Jit {
+public:
+  /// Opens (creates) the cache. Throws UserError when the folder is refused.
+  explicit Jit(std::filesystem::path cacheDirectory = kernel_cache::Store::defaultDirectory());
+
+  /// Finds or compiles; needs no GPU. Throws UserError, CompileError.
+  JitArtifact build(const dsl::Kernel &description, const JitRequest &request) const;
+
+  /// build() for the device's facts, then loads. Throws DeviceError besides.
+  Kernel load(const dsl::Kernel &description, std::shared_ptr<Device> device, JitRequest request = {},
+              JitReport *report = nullptr) const;
+
+  /// The key under which a description with a configuration is stored.
+  static kernel_cache::Key key(const dsl::Kernel &description, const codegen::Config &config,
+                               const codegen::Target &target);
+
+  const kernel_cache::Store &store() const { return store_; }
+  /// Compilations that this object has run; also in the log (LATHE_LOG=info), one line each.
+  int compileCount() const { return compileCount_; }
+
+private:
+  kernel_cache::Store store_;
+  mutable std::atomic<int> compileCount_ = 0;
+};
+
+/// Facts of a device in the terms of the schedules.
+codegen::Target targetOf(const DeviceProperties &properties);
+
+} // namespace lathe::runtime

@@ -1,0 +1,206 @@
+#include "lathe/runtime/Kernel.h"
+
+#include "lathe/runtime/Binding.h"
+#include "lathe/runtime/ManifestCheck.h"
+#include "lathe/runtime/Planner.h"
+#include "lathe/runtime/TensorMapCache.h"
+#include "lathe/runtime/Tensors.h"
+#include "lathe/support/Error.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+
+using namespace lathe;
+using namespace lathe::runtime;
+
+static uint64_t nextIdentity() {
+  static std::atomic<uint64_t> last = 0;
+  return ++last;
+}
+
+/// Immutable but for the cache of tensor maps, which guards itself. The module goes before the device.
+struct Kernel::Impl {
+  std::shared_ptr<Device> device;
+  Manifest manifest;
+  TensorMapRecipe qRecipe, kvRecipe;
+  uint64_t identity = nextIdentity();
+  bool dependent = false; ///< Kernels wait for their predecessor themselves (griddepcontrol).
+  std::unique_ptr<Module> module;
+  Function plan, attend, combine;
+  Binding planBinding, attendBinding, combineBinding;
+  TensorMapCache maps;
+
+  bool splits() const { return static_cast<Split>(manifest.splitPolicy) != Split::Whole; }
+  void checkPlan(const Plan &plan, uint64_t planIdentity, int maxBatch, int batch) const;
+  void launch(Function function, const KernelEntry &entry, const Binding &binding, unsigned gridX,
+              unsigned gridY, ArgumentValues &values, Stream stream) const;
+};
+
+//===- Loading ---------------------------------------------------------------------------------------===//
+
+/// True where the schedule says that its kernels call griddepcontrol.wait before they touch a predecessor's
+/// results.
+static bool dependentLaunch(const Manifest &manifest) {
+  auto found = manifest.config.find("dependentLaunch");
+  return found != manifest.config.end() && found->is_boolean() && found->get<bool>();
+}
+
+Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest manifest)
+    : impl_(std::make_unique<Impl>()) {
+  checkManifest(manifest, device->properties());
+  Impl &impl = *impl_;
+  impl.qRecipe = recipeOf(manifest, "q");
+  impl.kvRecipe = recipeOf(manifest, "kv");
+  impl.dependent = dependentLaunch(manifest);
+  impl.planBinding = Binding(manifest.plan, Phase::Plan);
+  impl.attendBinding = Binding(manifest.attend, Phase::Step);
+  impl.device = std::move(device);
+  impl.module = impl.device->load(image);
+  impl.plan = impl.module->function(manifest.plan.name, manifest.plan.sharedBytes);
+  impl.attend = impl.module->function(manifest.attend.name, manifest.attend.sharedBytes);
+  impl.manifest = std::move(manifest);
+  if (!impl.splits())
+    return;
+  impl.combineBinding = Binding(impl.manifest.combine, Phase::Step);
+  impl.combine = impl.module->function(impl.manifest.combine.name, impl.manifest.combine.sharedBytes);
+}
+
+Kernel::~Kernel() = default;
+Kernel::Kernel(Kernel &&) noexcept = default;
+
+const Manifest &Kernel::manifest() const { return impl_->manifest; }
+Device &Kernel::device() const { return *impl_->device; }
+
+//===- Planning --------------------------------------------------------------------------------------===//
+
+Plan Kernel::makePlan(int maxBatch, int workers) const {
+  if (workers == 0)
+    workers = defaultWorkers(impl_->manifest, impl_->device->properties());
+  PlanLayout layout = layoutPlan(impl_->manifest, maxBatch, workers);
+  Plan plan;
+  plan.kernel_ = impl_->identity;
+  plan.maxBatch_ = maxBatch;
+  plan.workers_ = workers;
+  plan.workspace_ = std::make_unique<Plan::Workspace>(impl_->device, Buffer(*impl_->device, layout.bytes));
+  DevicePtr base = plan.workspace_->memory.get();
+  plan.items_ = base + layout.items;
+  plan.workerBegin_ = base + layout.workerBegin;
+  plan.splits_ = base + layout.splits;
+  if (layout.maxSlots > 0) {
+    plan.partialLse_ = base + layout.partialLse;
+    plan.partialOut_ = base + layout.partialOut;
+  }
+  return plan;
+}
+
+void Kernel::Impl::checkPlan(const Plan &plan, uint64_t planIdentity, int maxBatch, int batch) const {
+  if (planIdentity != identity) [[unlikely]]
+    throw UserError({manifest.description, "the plan must come from makePlan of this kernel",
+                     planIdentity ? "a plan of another kernel" : "an empty plan", ""});
+  if (batch < 0 || batch > maxBatch) [[unlikely]]
+    throw UserError({manifest.description, fmt::format("the batch must be from 0 to the plan's {}", maxBatch),
+                     fmt::format("{}", batch), "make a plan for a larger batch"});
+}
+
+void Kernel::Impl::launch(Function function, const KernelEntry &entry, const Binding &binding, unsigned gridX,
+                          unsigned gridY, ArgumentValues &values, Stream stream) const {
+  Binding::Packed packed;
+  binding.pack(values, packed);
+  LaunchShape shape;
+  shape.gridX = gridX;
+  shape.gridY = gridY;
+  shape.threads = entry.threads;
+  shape.sharedBytes = entry.sharedBytes;
+  shape.dependent = dependent;
+  device->launch(function, shape, packed.pointers.data(), stream);
+}
+
+/// What the work list's kernels share.
+static void setList(ArgumentValues &values, DevicePtr lengths, int batch, int workers) {
+  values.set(Slot::Lengths, lengths);
+  values.set(Slot::Batch, uint64_t(batch));
+  values.set(Slot::Workers, uint64_t(workers));
+}
+
+void Kernel::plan(Plan &plan, DevicePtr lengths, int batch, Stream stream) const {
+  impl_->checkPlan(plan, plan.kernel_, plan.maxBatch_, batch);
+  if (batch > 0 && (lengths == 0 || lengths % 4 != 0))
+    throw UserError({impl_->manifest.description + ", lengths",
+                     "the address must be a multiple of 4 bytes, not null", fmt::format("{:#x}", lengths),
+                     "pass int32 [batch] in device memory"});
+  if (batch > 0) {
+    impl_->device->checkStream(stream);
+    ArgumentValues values;
+    setList(values, lengths, batch, plan.workers_);
+    values.set(Slot::Items, plan.items_);
+    values.set(Slot::WorkerBegin, plan.workerBegin_);
+    values.set(Slot::Splits, plan.splits_);
+    impl_->launch(impl_->plan, impl_->manifest.plan, impl_->planBinding, 1, 1, values, stream);
+  }
+  plan.batch_ = batch;
+}
+
+//===- Running ---------------------------------------------------------------------------------------===//
+
+static void setTensors(ArgumentValues &values, const DecodeTensors &t) {
+  values.set(Slot::BlockTable, t.blockTable);
+  values.set(Slot::BlockTableStride, uint64_t(t.blockTableStride));
+  values.set(Slot::NumPages, uint64_t(t.numPages));
+  values.set(Slot::Scale, t.scale);
+  values.set(Slot::Out, t.out);
+  values.set(Slot::OutStrideBatch, uint64_t(t.outStrideBatch));
+  values.set(Slot::OutStrideQuery, uint64_t(t.outStrideQuery));
+  values.set(Slot::OutStrideHead, uint64_t(t.outStrideHead));
+  values.set(Slot::Lse, t.lse);
+  values.set(Slot::LseStrideBatch, uint64_t(t.lseStrideBatch));
+  values.set(Slot::LseStrideHead, uint64_t(t.lseStrideHead));
+  values.set(Slot::LseStrideQuery, uint64_t(t.lseStrideQuery));
+}
+
+void Kernel::run(const Plan &plan, const DecodeTensors &tensors, Stream stream) const {
+  impl_->checkPlan(plan, plan.kernel_, plan.maxBatch_, tensors.batch);
+  if (tensors.batch != plan.batch_)
+    throw UserError({impl_->manifest.description, "the batch must be the one that was planned",
+                     fmt::format("{} where {} was planned", tensors.batch,
+                                 plan.batch_ < 0 ? "nothing" : fmt::format("{}", plan.batch_)),
+                     "call plan with this step's lengths first"});
+  if (tensors.batch == 0)
+    return;
+  const Manifest &manifest = impl_->manifest;
+  DecodeTensors resolved = resolveTensors(manifest, tensors);
+  impl_->device->checkStream(stream);
+
+  ArgumentValues values;
+  setList(values, resolved.lengths, resolved.batch, plan.workers_);
+  values.set(Slot::Items, plan.items_);
+  values.set(Slot::WorkerBegin, plan.workerBegin_);
+  values.set(Slot::Splits, plan.splits_);
+  values.set(Slot::PartialOut, plan.partialOut_);
+  values.set(Slot::PartialLse, plan.partialLse_);
+  setTensors(values, resolved);
+  values.q = impl_->maps.get(*impl_->device, queryMap(manifest, impl_->qRecipe, resolved));
+  values.kv = impl_->maps.get(*impl_->device, cacheMap(manifest, impl_->kvRecipe, resolved));
+  impl_->launch(impl_->attend, manifest.attend, impl_->attendBinding, manifest.rowBlocks, plan.workers_,
+                values, stream);
+  if (!impl_->splits())
+    return;
+  int64_t rows = int64_t(resolved.batch) * manifest.heads * manifest.queryTokens;
+  int64_t warps = manifest.combine.threads / 32;
+  impl_->launch(impl_->combine, manifest.combine, impl_->combineBinding, unsigned((rows + warps - 1) / warps),
+                1, values, stream);
+}
+
+//===- Checked mode ----------------------------------------------------------------------------------===//
+
+void Kernel::validate(const Plan &plan, const DecodeTensors &tensors, int maxPagesPerSequence,
+                      Stream stream) const {
+  const Manifest &manifest = impl_->manifest;
+  impl_->checkPlan(plan, plan.kernel_, plan.maxBatch_, tensors.batch);
+  if (tensors.batch == 0)
+    return;
+  DecodeTensors resolved = resolveTensors(manifest, tensors);
+  impl_->device->checkStream(stream);
+  impl_->device->synchronize(stream);
+  checkTable(*impl_->device, manifest, resolved, maxPagesPerSequence);
+}

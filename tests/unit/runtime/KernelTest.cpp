@@ -1,0 +1,288 @@
+#include "FakeDevice.h"
+
+#include "lathe/runtime/Kernel.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <random>
+#include <thread>
+
+using namespace lathe;
+using namespace lathe::runtime;
+using namespace lathe::runtime::test;
+using ::testing::Test;
+
+namespace {
+struct KernelTest : Test {
+  std::shared_ptr<FakeDevice> device = std::make_shared<FakeDevice>();
+  Manifest manifest = exampleManifest();
+  Stream stream{reinterpret_cast<void *>(0x10)};
+
+  Kernel load() {
+    device->kernels = {manifest.plan, manifest.attend, manifest.combine};
+    return Kernel(device, "image", manifest);
+  }
+  static DecodeTensors tensors(int batch = 3) {
+    DecodeTensors t;
+    t.batch = batch;
+    t.q = 0x10000;
+    t.kv = 0x20000;
+    t.numPages = 512;
+    t.blockTable = 0x30004;
+    t.blockTableStride = 77;
+    t.lengths = 0x40004;
+    t.out = 0x50010;
+    t.lse = 0x60004;
+    t.scale = 0.125f;
+    return t;
+  }
+  /// Plans and runs; the launches of it.
+  std::vector<Launch> step(const Kernel &kernel, Plan &plan, const DecodeTensors &t) {
+    device->launches.clear();
+    kernel.plan(plan, t.lengths, t.batch, stream);
+    kernel.run(plan, t, stream);
+    return device->launches;
+  }
+};
+} // namespace
+
+TEST_F(KernelTest, LaunchesPlanAttendCombineWithTheirShapes) {
+  manifest.heads = 128;
+  manifest.queryTokens = 2;
+  manifest.rowBlocks = 4;
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8);
+  EXPECT_EQ(plan.workers(), 132 / 4);
+  auto launches = step(kernel, plan, tensors(5));
+  ASSERT_EQ(launches.size(), 3u);
+
+  EXPECT_EQ(launches[0].kernel, "mla_decode_plan");
+  EXPECT_EQ(launches[0].shape.gridX, 1u);
+  EXPECT_EQ(launches[0].shape.gridY, 1u);
+  EXPECT_EQ(launches[0].shape.threads, 128u);
+
+  EXPECT_EQ(launches[1].kernel, "mla_decode_attend");
+  EXPECT_EQ(launches[1].shape.gridX, 4u);
+  EXPECT_EQ(launches[1].shape.gridY, 33u);
+  EXPECT_EQ(launches[1].shape.threads, 384u);
+  EXPECT_EQ(launches[1].shape.sharedBytes, 200000u);
+  EXPECT_EQ(device->sharedBytes["mla_decode_attend"], 200000);
+
+  EXPECT_EQ(launches[2].kernel, "mla_decode_combine");
+  EXPECT_EQ(launches[2].shape.gridX, 5u * 256 / 8);
+  for (const Launch &launch : launches) {
+    EXPECT_EQ(launch.stream.handle, stream.handle);
+    EXPECT_FALSE(launch.shape.dependent);
+  }
+}
+
+TEST_F(KernelTest, CombineGridCoversTheLastPartialCta) {
+  manifest.heads = 3;
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8);
+  auto launches = step(kernel, plan, tensors(3)); // 9 rows, 8 warps a CTA.
+  EXPECT_EQ(launches.at(2).shape.gridX, 2u);
+}
+
+TEST_F(KernelTest, BindsArgumentsByName) {
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8, 50);
+  auto launches = step(kernel, plan, tensors());
+  auto &planned = launches.at(0).arguments, &attend = launches.at(1).arguments,
+       &combine = launches.at(2).arguments;
+  EXPECT_EQ(planned["lengths"].integer, 0x40004);
+  EXPECT_EQ(planned["batch"].integer, 3);
+  EXPECT_EQ(planned["workers"].integer, 50);
+  for (const char *name : {"items", "worker_begin"})
+    EXPECT_EQ(planned[name].integer, attend[name].integer) << name;
+  EXPECT_EQ(planned["splits"].integer, combine["splits"].integer);
+  for (const char *name : {"partial_out", "partial_lse", "out", "lse", "out_stride_batch", "lse_stride_head"})
+    EXPECT_EQ(attend[name].integer, combine[name].integer) << name;
+  EXPECT_EQ(attend["block_table"].integer, 0x30004);
+  EXPECT_EQ(attend["block_table_stride"].integer, 77);
+  EXPECT_EQ(attend["num_pages"].integer, 512);
+  EXPECT_EQ(attend["scale"].real, 0.125f);
+  EXPECT_EQ(attend["out"].integer, 0x50010);
+  EXPECT_EQ(attend["lse"].integer, 0x60004);
+  EXPECT_EQ(combine["batch"].integer, 3);
+}
+
+TEST_F(KernelTest, ReorderedArgumentListsBindTheSameValues) {
+  std::mt19937 random(std::random_device{}());
+  auto seed = random();
+  SCOPED_TRACE(seed);
+  random.seed(seed);
+  auto reference = [&] {
+    Kernel kernel = load();
+    Plan plan = kernel.makePlan(8, 50);
+    return step(kernel, plan, tensors()).at(1).arguments;
+  }();
+  std::shuffle(manifest.attend.arguments.begin(), manifest.attend.arguments.end(), random);
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8, 50);
+  auto shuffled = step(kernel, plan, tensors()).at(1).arguments;
+  ASSERT_EQ(shuffled.size(), reference.size());
+  for (const char *name :
+       {"block_table", "lengths", "out", "out_stride_batch", "out_stride_head", "lse", "num_pages"})
+    EXPECT_EQ(shuffled[name].integer, reference[name].integer) << name;
+  EXPECT_EQ(shuffled["q"].map, reference["q"].map);
+  EXPECT_EQ(shuffled["kv"].map, reference["kv"].map);
+  EXPECT_EQ(shuffled["scale"].real, reference["scale"].real);
+}
+
+TEST_F(KernelTest, StridesDefaultToContiguous) {
+  manifest.heads = 16;
+  manifest.queryTokens = 2;
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8);
+  auto attend = step(kernel, plan, tensors()).at(1).arguments;
+  EXPECT_EQ(attend["out_stride_head"].integer, 512);
+  EXPECT_EQ(attend["out_stride_query"].integer, 16 * 512);
+  EXPECT_EQ(attend["out_stride_batch"].integer, 2 * 16 * 512);
+  EXPECT_EQ(attend["lse_stride_query"].integer, 1);
+  EXPECT_EQ(attend["lse_stride_head"].integer, 2);
+  EXPECT_EQ(attend["lse_stride_batch"].integer, 32);
+
+  TensorMapSpec q = attend["q"].map, kv = attend["kv"].map;
+  EXPECT_EQ(q.base, 0x10000u);
+  EXPECT_EQ(q.rank, 3);
+  EXPECT_EQ(q.dtype, Dtype::BF16);
+  EXPECT_EQ(q.extent, (std::array<uint64_t, 5>{576, 32, 3}));
+  EXPECT_EQ(q.strideBytes, (std::array<uint64_t, 4>{1152, 32 * 1152}));
+  EXPECT_EQ(q.box, (std::array<uint32_t, 5>{64, 64, 1}));
+  EXPECT_EQ(kv.base, 0x20000u);
+  EXPECT_EQ(kv.extent, (std::array<uint64_t, 5>{576, 64, 512}));
+  EXPECT_EQ(kv.strideBytes, (std::array<uint64_t, 4>{1152, 64 * 1152}));
+  EXPECT_EQ(kv.box, (std::array<uint32_t, 5>{64, 32, 1}));
+}
+
+TEST_F(KernelTest, GivenStridesAreUsedAndInnerOnesCarryOutwards) {
+  uint64_t seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937_64 random(seed);
+  auto pad = [&] { return int64_t(8 * (random() % 16)); };
+  manifest.queryTokens = 2;
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8);
+  for (int round = 0; round < 20; ++round) {
+    DecodeTensors t = tensors();
+    t.qStrideRow = 576 + pad();
+    t.kvStrideToken = 576 + pad();
+    t.kvStridePage = 64 * t.kvStrideToken + pad();
+    t.outStrideHead = 512 + pad();
+    t.lseStrideHead = 5;
+    auto attend = step(kernel, plan, t).at(1).arguments;
+    TensorMapSpec q = attend["q"].map, kv = attend["kv"].map;
+    EXPECT_EQ(q.strideBytes[0], uint64_t(2 * t.qStrideRow));
+    EXPECT_EQ(q.strideBytes[1], uint64_t(2 * 32 * t.qStrideRow));
+    EXPECT_EQ(kv.strideBytes[0], uint64_t(2 * t.kvStrideToken));
+    EXPECT_EQ(kv.strideBytes[1], uint64_t(2 * t.kvStridePage));
+    EXPECT_EQ(attend["out_stride_head"].integer, t.outStrideHead);
+    EXPECT_EQ(attend["out_stride_query"].integer, 16 * t.outStrideHead);
+    EXPECT_EQ(attend["out_stride_batch"].integer, 32 * t.outStrideHead);
+    EXPECT_EQ(attend["lse_stride_batch"].integer, 16 * 5);
+  }
+}
+
+TEST_F(KernelTest, StridesOfExtentOneAreIgnored) {
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8);
+  DecodeTensors t = tensors(1);
+  t.qStrideBatch = 1;
+  t.outStrideBatch = 3;
+  t.outStrideQuery = 1;
+  t.lseStrideBatch = -7;
+  t.blockTableStride = 0;
+  auto attend = step(kernel, plan, t).at(1).arguments;
+  EXPECT_EQ(attend["q"].map.strideBytes[1], 16u * 1152);
+  EXPECT_EQ(attend["out_stride_batch"].integer, 16 * 512);
+  EXPECT_EQ(attend["out_stride_query"].integer, 16 * 512);
+}
+
+TEST_F(KernelTest, WholeSequencesNeedNoCombine) {
+  manifest.splitPolicy = 1;
+  manifest.combine = {};
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8);
+  auto launches = step(kernel, plan, tensors());
+  ASSERT_EQ(launches.size(), 2u);
+  EXPECT_EQ(launches[1].arguments["partial_out"].integer, 0);
+  EXPECT_EQ(launches[1].arguments["partial_lse"].integer, 0);
+}
+
+TEST_F(KernelTest, DependentLaunchOnlyWhereTheConfigSaysSo) {
+  manifest.config["dependentLaunch"] = true;
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8);
+  for (const Launch &launch : step(kernel, plan, tensors()))
+    EXPECT_TRUE(launch.shape.dependent) << launch.kernel;
+}
+
+TEST_F(KernelTest, BatchZeroDoesNothing) {
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8);
+  kernel.plan(plan, 0, 0, stream);
+  kernel.run(plan, DecodeTensors{}, stream);
+  kernel.validate(plan, DecodeTensors{}, 0, stream);
+  EXPECT_TRUE(device->launches.empty());
+  EXPECT_TRUE(device->encoded.empty());
+}
+
+TEST_F(KernelTest, PlanAndRunNeitherAllocateNorSynchronizeAndKeepTensorMaps) {
+  Kernel kernel = load();
+  Plan plan = kernel.makePlan(8);
+  int allocations = device->allocationCount;
+  for (int i = 0; i < 10; ++i)
+    step(kernel, plan, tensors());
+  EXPECT_EQ(device->allocationCount, allocations);
+  EXPECT_EQ(device->synchronizations, 0);
+  EXPECT_EQ(device->encoded.size(), 2u);
+  DecodeTensors moved = tensors();
+  moved.kv += 4096;
+  EXPECT_EQ(step(kernel, plan, moved).at(1).arguments["kv"].map.base, moved.kv);
+  EXPECT_EQ(device->encoded.size(), 3u);
+}
+
+TEST_F(KernelTest, ManyThreadsShareOneKernel) {
+  Kernel kernel = load();
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread)
+    threads.emplace_back([&, thread] {
+      Plan plan = [&] {
+        static std::mutex mutex; // FakeDevice::allocate is not thread-safe.
+        std::lock_guard lock(mutex);
+        return kernel.makePlan(64);
+      }();
+      for (int i = 0; i < 200; ++i) {
+        DecodeTensors t = tensors(1 + (i + thread) % 64);
+        t.q += 4096 * DevicePtr(i % 50);
+        kernel.plan(plan, t.lengths, t.batch, stream);
+        kernel.run(plan, t, stream);
+      }
+      static std::mutex mutex;
+      std::lock_guard lock(mutex);
+      plan = Plan();
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  ASSERT_EQ(device->launches.size(), 4u * 200 * 3);
+  for (Launch &launch : device->launches)
+    if (launch.kernel == "mla_decode_attend") {
+      EXPECT_EQ(launch.arguments["q"].map.rank, 3);
+      EXPECT_EQ(launch.arguments["kv"].map.base, 0x20000u);
+    }
+}
+
+TEST_F(KernelTest, PlanOutlivesItsKernelAndFreesItsMemory) {
+  {
+    Plan plan;
+    {
+      Kernel kernel = load();
+      plan = kernel.makePlan(8);
+      EXPECT_EQ(device->allocations.size(), 1u);
+    }
+    EXPECT_GT(plan.workspaceBytes(), 0u);
+  }
+  EXPECT_TRUE(device->allocations.empty());
+}

@@ -1,0 +1,195 @@
+//===- ConfigTest.cpp - Rules, resources and JSON of the schedule's Config ---------------------------===//
+//
+// One rejection for each named constraint, the arithmetic of the memory plan against hand-computed figures,
+// the fallback over random legal problems, and the JSON form with its errors. Needs neither MLIR nor a GPU.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/Config.h"
+
+#include "lathe/support/Error.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <random>
+#include <set>
+
+using namespace lathe;
+using namespace lathe::codegen;
+
+static AttentionProblem mla(int heads = 16) {
+  return {.name = "mla_decode", .heads = heads, .queryTokens = 1, .keyDim = 576, .valueDim = 512, .page = 64};
+}
+
+static Config smallConfig() { return {.kvTile = 16, .rowsPerCta = 64, .stages = 4, .consumers = 2}; }
+
+namespace {
+struct Rejection {
+  std::string constraint;
+  std::function<void(AttentionProblem &, Config &, Target &)> breakIt;
+};
+} // namespace
+
+static std::vector<Rejection> rejections() {
+  using P = AttentionProblem;
+  using C = Config;
+  using T = Target;
+  return {
+      {"heads", [](P &p, C &, T &) { p.heads = 129; }},
+      {"heads", [](P &p, C &, T &) { p.heads = 0; }},
+      {"query_tokens", [](P &p, C &, T &) { p.queryTokens = 0; }},
+      {"key_dim", [](P &p, C &, T &) { p.keyDim = 584; }},
+      {"key_dim", [](P &p, C &, T &) { p.keyDim = 592; }},
+      {"value_dim", [](P &p, C &, T &) { p.valueDim = 520; }},
+      {"value_dim", [](P &p, C &, T &) { p.keyDim = 256; }},
+      {"kv_tile", [](P &, C &c, T &) { c.kvTile = 48; }},
+      {"page", [](P &p, C &, T &) { p.page = 24; }},
+      {"page", [](P &p, C &, T &) { p.page = 8; }},
+      {"page", [](P &p, C &c, T &) { p.page = 48, c.kvTile = 32; }},
+      {"rows_per_cta", [](P &, C &c, T &) { c.rowsPerCta = 128; }},
+      {"consumers", [](P &, C &c, T &) { c.consumers = 3; }},
+      {"stages", [](P &, C &c, T &) { c.stages = 0; }},
+      {"stage_owner", [](P &, C &c, T &) { c.stages = 3; }},
+      {"value_columns", [](P &, C &c, T &) { c.consumers = 1; }},
+      {"value_columns", [](P &p, C &, T &) { p.valueDim = 48; }},
+      {"cluster", [](P &p, C &c, T &) { p.heads = 128, p.queryTokens = 3, c.cluster = 3; }},
+      {"cluster_rows", [](P &, C &c, T &) { c.cluster = 2; }},
+      {"fixed_splits", [](P &, C &c, T &) { c.split = SplitPolicy::Fixed, c.fixedSplits = 3; }},
+      {"fixed_splits", [](P &, C &c, T &) { c.split = SplitPolicy::Balanced, c.fixedSplits = 2; }},
+      {"register_file", [](P &, C &, T &t) { t.registersPerSm = 32768; }},
+      {"shared_memory", [](P &, C &c, T &) { c.stages = 12; }},
+      {"shared_memory", [](P &, C &, T &t) { t.sharedBytesPerCta = 101376; }},
+  };
+}
+
+TEST(ConfigCheck, EveryConstraintRejects) {
+  ASSERT_TRUE(check(mla(), smallConfig(), {})) << check(mla(), smallConfig(), {}).reason;
+  std::set<std::string> seen;
+  for (const Rejection &rejection : rejections()) {
+    AttentionProblem problem = mla();
+    Config config = smallConfig();
+    Target target;
+    rejection.breakIt(problem, config, target);
+    const Verdict verdict = check(problem, config, target);
+    EXPECT_FALSE(verdict) << rejection.constraint;
+    EXPECT_EQ(verdict.constraint, rejection.constraint) << verdict.reason;
+    EXPECT_NE(verdict.reason.find_first_of("0123456789"), std::string::npos)
+        << "no value in: " << verdict.reason;
+    seen.insert(rejection.constraint);
+  }
+  for (const std::string &name : constraintNames())
+    if (name != "registers") // Only larger tiles than the axes have can break it; see RegistersBound.
+      EXPECT_TRUE(seen.count(name)) << name;
+}
+
+TEST(ConfigCheck, RegistersBound) {
+  // The largest legal fragment, 256 columns and a 64-token tile, must stay inside what a consumer is given.
+  const Resources cost = resources(mla(), {.kvTile = 64, .stages = 2});
+  EXPECT_LE(256 / 2 + 64 + 40, cost.consumerRegisters);
+  EXPECT_NE(std::ranges::count(constraintNames(), "registers"), 0);
+}
+
+TEST(ConfigCheck, SharedMemoryMessageHasBothFigures) {
+  const Verdict verdict = check(mla(), {.kvTile = 32, .stages = 8}, {});
+  EXPECT_EQ(verdict.constraint, "shared_memory");
+  EXPECT_NE(verdict.reason.find("232,448"), std::string::npos) << verdict.reason;
+}
+
+TEST(ConfigResources, HandComputed) {
+  const Resources cost = resources(mla(128), {.kvTile = 16, .rowsPerCta = 64, .stages = 6, .consumers = 2});
+  EXPECT_EQ(cost.stageBytes, 9 * 16 * 128);
+  // Q, ring, P, statistics, row sums (512, rounded up), barriers.
+  EXPECT_EQ(cost.sharedBytes, 73728 + 6 * 18432 + 16384 + 2048 + 1024 + (2 * 6 + 2) * 8);
+  EXPECT_EQ(cost.threads, 384);
+  EXPECT_EQ(cost.mbarriers, 14);
+  EXPECT_EQ(cost.rowBlocks, 2);
+  EXPECT_LE(128 * (2 * cost.consumerRegisters + cost.producerRegisters), 65536);
+}
+
+TEST(ConfigResources, RaggedKeyDimCountsWholeBoxes) {
+  AttentionProblem problem = mla();
+  problem.keyDim = 80; // Two boxes of 64 columns, the second mostly empty.
+  problem.valueDim = 64;
+  EXPECT_EQ(resources(problem, {.kvTile = 32}).stageBytes, 2 * 32 * 128);
+}
+
+TEST(ConfigDefault, AcceptedForEveryLegalProblem) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937_64 random(seed);
+  auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  for (int round = 0; round < 2000; ++round) {
+    AttentionProblem problem{.name = "p", .heads = pick(1, 128), .queryTokens = pick(1, 4)};
+    problem.keyDim = 16 * pick(1, 36);
+    const int columns = std::min(problem.keyDim, 512) / 16;
+    problem.valueDim = 16 * pick(1, columns);
+    if (problem.valueDim > 256 && problem.valueDim % 32 != 0)
+      problem.valueDim -= 16; // Two consumers halve the columns; beyond 256 both are needed.
+    problem.page = 16 * pick(1, 32);
+    const Target target;
+    const Config config = defaultConfig(problem, target);
+    const Verdict verdict = check(problem, config, target);
+    ASSERT_TRUE(verdict) << problem.keyDim << "/" << problem.valueDim << " page " << problem.page << ": "
+                         << verdict.reason;
+    EXPECT_EQ(config.cluster, 1);
+    EXPECT_EQ(config.split, SplitPolicy::Balanced);
+  }
+}
+
+TEST(ConfigDefault, NamesTheRuleWhenNothingServes) {
+  AttentionProblem problem = mla();
+  problem.page = 24;
+  try {
+    defaultConfig(problem, {});
+    FAIL() << "page 24 was accepted";
+  } catch (const UserError &error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("page"), std::string::npos) << text;
+    EXPECT_NE(text.find("24"), std::string::npos) << text;
+    EXPECT_NE(text.find("re-page"), std::string::npos) << text;
+  }
+}
+
+TEST(ConfigDefault, LeavesEachConsumerASpareStage) {
+  const Config config = defaultConfig(mla(), {});
+  EXPECT_EQ(config.consumers, 2);
+  EXPECT_GE(config.stages, 2 * config.consumers);
+}
+
+TEST(ConfigSpace, ContainsTheDefaultOnceAndNoDuplicates) {
+  const std::vector<Config> space = enumerateConfigs(mla());
+  EXPECT_EQ(std::count(space.begin(), space.end(), defaultConfig(mla(), {})), 1);
+  std::set<std::string> texts;
+  for (const Config &config : space)
+    EXPECT_TRUE(texts.insert(config.str()).second) << config.str();
+}
+
+TEST(ConfigJson, RoundTrip) {
+  for (const Config &config : enumerateConfigs(mla())) {
+    const nlohmann::json json = config;
+    EXPECT_EQ(nlohmann::json::parse(json.dump()).get<Config>(), config) << json.dump();
+  }
+}
+
+TEST(ConfigJson, RejectsUnknownAndIllTypedFields) {
+  auto parse = [](const char *text) { return nlohmann::json::parse(text).get<Config>(); };
+  EXPECT_THROW(parse(R"({"kvtile": 32})"), UserError);
+  EXPECT_THROW(parse(R"({"kvTile": "32"})"), UserError);
+  EXPECT_THROW(parse(R"({"kvTile": 32.5})"), UserError);
+  EXPECT_THROW(parse(R"({"kvTile": 99999999999})"), UserError);
+  EXPECT_THROW(parse(R"({"kvTile": 18446744073709551615})"), UserError);
+  EXPECT_THROW(parse(R"({"split": "even"})"), UserError);
+  EXPECT_THROW(parse(R"([32])"), UserError);
+  EXPECT_EQ(parse(R"({"stages": 2})").stages, 2);
+  try {
+    parse(R"({"kvtile": 32})");
+  } catch (const UserError &error) {
+    EXPECT_NE(std::string(error.what()).find("kvtile"), std::string::npos);
+  }
+}
+
+TEST(ConfigText, NamesEveryAxis) {
+  const Config config{.split = SplitPolicy::Fixed, .fixedSplits = 8};
+  EXPECT_EQ(config.str(), "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8");
+}

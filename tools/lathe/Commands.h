@@ -1,0 +1,30 @@
+//===- Commands.h - The subcommands of lathe ----------------------------------------------------------===//
+//
+// One function a subcommand: it adds itself to the application with its options and examples, and leaves a
+// callback that does the work. Each lives in a file of its own; Main.cpp alone calls them.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace lathe::tools {
+
+/// Exit codes, the same for all commands; --help documents them.
+enum ExitCode { exitOk = 0, exitVerification = 1, exitUser = 2, exitCompiler = 3, exitDevice = 4 };
+
+/// A command that finished but must not exit with 0 (verification failed): what it had to say is printed
+/// already.
+struct CommandFailed {
+  ExitCode code;
+};
+
+void addTune(CLI::App &app);
+void addCompile(CLI::App &app);
+void addInspect(CLI::App &app);
+void addVerify(CLI::App &app);
+void addBench(CLI::App &app);
+void addCache(CLI::App &app);
+void addEnv(CLI::App &app);
+
+} // namespace lathe::tools

@@ -1,0 +1,101 @@
+//===- TuneOnGpu.cpp - Candidates on a real GPU --------------------------------------------------------===//
+//
+// A child opens the device, finds the kernel in the cache (the parent compiled it), does its one thing and
+// answers in JSON. Verification runs a ragged batch of corner lengths and then the workload's own lengths.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "TuneOnGpu.h"
+
+#include "lathe/autotuner/Isolated.h"
+#include "lathe/autotuner/Measure.h"
+#include "lathe/support/Error.h"
+
+using namespace lathe;
+using namespace lathe::tools;
+using autotuner::Measurement;
+using nlohmann::json;
+
+static constexpr double probeTimeoutSeconds = 30;
+static constexpr int cpuSampleRows = 32; ///< Rows that the CPU reference judges of a large batch.
+
+static json factsOf(int ordinal) {
+  if (runtime::cudaDeviceCount() == 0)
+    return {{"usable", false}, {"reason", runtime::cudaUnavailableReason()}};
+  const runtime::DeviceProperties facts = runtime::openCudaDevice(ordinal)->properties();
+  return {{"usable", true},
+          {"reason", ""},
+          {"name", facts.name},
+          {"smCount", facts.smCount},
+          {"sharedBytesPerCta", facts.sharedBytesPerCta}};
+}
+
+GpuFacts lathe::tools::probeGpu(int ordinal) {
+  const json answer = autotuner::runIsolated([&] { return factsOf(ordinal); }, probeTimeoutSeconds);
+  GpuFacts gpu;
+  gpu.usable = answer.at("usable");
+  gpu.reason = answer.at("reason");
+  if (gpu.usable) {
+    gpu.properties.name = answer.at("name");
+    gpu.properties.smCount = answer.at("smCount");
+    gpu.properties.sharedBytesPerCta = answer.at("sharedBytesPerCta");
+  }
+  return gpu;
+}
+
+static runtime::Kernel loadKernel(const runtime::Jit &jit, const CandidateJob &job,
+                                  const codegen::Config &config) {
+  runtime::JitRequest request;
+  request.config = config;
+  return jit.load(job.description, runtime::openCudaDevice(job.device), request);
+}
+
+/// Corners first (all rows), then the workload (all rows on the GPU, a sample on the CPU). Empty: correct.
+static std::string verify(const runtime::Jit &jit, const CandidateJob &job, const codegen::Config &config) {
+  const runtime::Kernel kernel = loadKernel(jit, job, config);
+  const std::string with = chooseReference("auto");
+  reference::ShapeCase corners{"corners", job.shape, {0, 1, 65, 200, 15, 64, 333, 63, 128, 1500}, {}};
+  corners.options.seed = 1;
+  if (reference::Comparison found = judge(kernel, corners, with); !found.passed)
+    return "corner lengths: " + found.message;
+  reference::ShapeCase workload{"workload", job.shape, job.lengths, {}};
+  workload.options.seed = 2;
+  if (reference::Comparison found = judge(kernel, workload, with, cpuSampleRows); !found.passed)
+    return "the workload's lengths: " + found.message;
+  return "";
+}
+
+static Measurement measure(const runtime::Jit &jit, const CandidateJob &job, const codegen::Config &config) {
+  const runtime::Kernel kernel = loadKernel(jit, job, config);
+  reference::AttentionProblemOptions options;
+  options.seed = 3;
+  const reference::AttentionInstance instance(kernel.device(), job.shape, job.lengths, options, false);
+  runtime::DecodeTensors tensors = instance.tensors();
+  tensors.scale = instance.shape().scale;
+  return autotuner::measureKernel(kernel, tensors);
+}
+
+autotuner::SearchCallbacks lathe::tools::gpuCallbacks(const runtime::Jit &jit, CandidateJob job,
+                                                      const codegen::Target &target) {
+  auto shared = std::make_shared<CandidateJob>(std::move(job));
+  autotuner::SearchCallbacks callbacks;
+  callbacks.compile = [&jit, shared, target](const codegen::Config &config) {
+    runtime::JitRequest request;
+    request.target = target;
+    request.config = config;
+    jit.build(shared->description, request);
+  };
+  callbacks.verify = [&jit, shared](const codegen::Config &config) {
+    return autotuner::runIsolated([&] { return json(verify(jit, *shared, config)); }, shared->timeoutSeconds)
+        .get<std::string>();
+  };
+  callbacks.measure = [&jit, shared](const codegen::Config &config) {
+    const json answer = autotuner::runIsolated(
+        [&] {
+          const Measurement found = measure(jit, *shared, config);
+          return json{found.medianUs, found.lowUs, found.highUs, found.runs};
+        },
+        shared->timeoutSeconds);
+    return Measurement{answer.at(0), answer.at(1), answer.at(2), answer.at(3)};
+  };
+  return callbacks;
+}
