@@ -1,7 +1,7 @@
 //===- Compiler.cpp - The whole lowering on one screen -----------------------------------------------===//
 //
-// import → match → schedule → lower → PTX → assemble, each stage timed and open to inspection. The public functions of
-// Compiler.h are here; everything else in codegen/ is called from this file.
+// import → match → schedule → lower → PTX → assemble, each stage timed and open to inspection. The public
+// functions of Compiler.h are here; everything else in codegen/ is called from this file.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Compiler.h"
@@ -41,7 +41,8 @@ public:
     registerTargetInterfaces(registry);
     context = std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
     context->loadAllAvailableDialects();
-    context->getDiagEngine().registerHandler([this](Diagnostic &diagnostic) { diagnostics += diagnostic.str() + "\n"; });
+    context->getDiagEngine().registerHandler(
+        [this](Diagnostic &diagnostic) { diagnostics += diagnostic.str() + "\n"; });
     lap("context");
   }
 
@@ -106,23 +107,32 @@ static void fillResources(KernelEntry &entry, const Assembled &assembled) {
     entry.resources = found->second;
 }
 
+/// What LATHE_DUMP and LATHE_STOP_AFTER ask for at a stage.
+static void show(const dsl::Kernel &kernel, const std::string &stage, const std::string &suffix,
+                 const std::function<std::string()> &text) {
+  dump(kernel.name(), suffix, text);
+  stopAfter(stage, kernel.name(), suffix, text);
+}
+
 Artifact compile(const dsl::Kernel &kernel, const Config &config, const CompileOptions &options) {
   Lowering lowering(kernel);
   Artifact artifact;
   lowering.schedule(config, options.target);
-  dump(kernel.name(), "tile.mlir", [&] { return lowering.text(*lowering.module); });
+  auto ir = [&] { return lowering.text(*lowering.module); };
+  show(kernel, "tile", "tile.mlir", ir);
   lowering.lowerToNvvm();
-  dump(kernel.name(), "nvvm.mlir", [&] { return lowering.text(*lowering.module); });
+  show(kernel, "nvvm", "nvvm.mlir", ir);
   lowering.lowerToLlvm();
   artifact.ptx = translateToPtx(*lowering.module, lowering.times);
-  dump(kernel.name(), "ptx", [&] { return artifact.ptx; });
+  show(kernel, "ptx", "ptx", [&] { return artifact.ptx; });
   artifact.manifest = lowering.manifest;
   artifact.times = std::move(lowering.times);
   if (!options.assemble)
     return artifact;
   Clock::time_point start = Clock::now();
   Assembled assembled = assemble(artifact.ptx, options.target.arch);
-  artifact.times.push_back({"assemble", std::chrono::duration<double, std::milli>(Clock::now() - start).count()});
+  artifact.times.push_back(
+      {"assemble", std::chrono::duration<double, std::milli>(Clock::now() - start).count()});
   artifact.cubin = std::move(assembled.cubin);
   artifact.manifest.assembler = assembled.assembler;
   for (KernelEntry *entry : {&artifact.manifest.plan, &artifact.manifest.attend, &artifact.manifest.combine})
@@ -132,7 +142,8 @@ Artifact compile(const dsl::Kernel &kernel, const Config &config, const CompileO
   return artifact;
 }
 
-std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage, const CompileOptions &options) {
+std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage,
+                 const CompileOptions &options) {
   if (stage == Stage::Dsl)
     return dsl::print(kernel);
   if (stage == Stage::Sass)

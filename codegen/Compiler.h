@@ -1,7 +1,8 @@
 //===- Compiler.h - From a description to an artifact ------------------------------------------------===//
 //
-// The compiler's only public face: a dsl::Kernel and a Config go in, PTX, cubin and manifest come out. No LLVM type
-// crosses it, so the tuner, the tools and the JIT see plain C++. Thread-safe: each call has its own contexts.
+// The compiler's only public face: a dsl::Kernel and a Config go in, PTX, cubin and manifest come out. No
+// LLVM type crosses it, so the tuner, the tools and the JIT see plain C++. Thread-safe: each call has its own
+// contexts.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -40,12 +41,13 @@ struct CompileOptions {
 /// Recognises the pattern of a description. Throws UserError naming the expression that no schedule serves.
 AttentionProblem analyze(const dsl::Kernel &kernel);
 
-/// Compiles. Throws UserError (a config or shape that check() rejects) or CompileError (a spill, a serialised WGMMA,
-/// an assembler error; a reproducer is written and its path is in the message).
+/// Compiles. Throws UserError (a config or shape that check() rejects) or CompileError (a spill, a serialised
+/// WGMMA, an assembler error; a reproducer is written and its path is in the message).
 Artifact compile(const dsl::Kernel &kernel, const Config &config, const CompileOptions &options = {});
 
 /// Text of one stage. Sass needs nvdisasm or cuobjdump on the PATH; throws UserError where they are missing.
-std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage, const CompileOptions &options = {});
+std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage,
+                 const CompileOptions &options = {});
 
 /// Version of everything that shapes generated code (Lathe, LLVM, assembler): part of every cache key.
 std::string compilerVersion();

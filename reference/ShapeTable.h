@@ -30,7 +30,7 @@ const std::vector<ShapeCase> &shapeTable();
 /// The cases with small(): every axis of the full table, at a size that runs anywhere within seconds.
 std::vector<ShapeCase> smallShapeTable();
 
-/// Throws UserError naming the nearest legal use when there is no case of that name.
+/// Throws UserError when there is no case of that name.
 const ShapeCase &shapeCase(const std::string &name);
 
 } // namespace lathe::reference

@@ -17,4 +17,5 @@ if [[ " $* " != *" --target"* && " $* " != *" --device"* ]] && "$lathe" env --js
 fi
 
 printf '\n$ %s\n\n' "lathe tune --model deepseek-v2-lite ${machine[*]} $*" >&2
-PATH="$build/bin:$PATH" exec "$lathe" tune --model deepseek-v2-lite "${machine[@]}" "$@"
+"$lathe" tune --model deepseek-v2-lite "${machine[@]}" "$@"
+printf '\nThe lathe command is %s; put it on the PATH with\n  export PATH=%s:$PATH\n' "$lathe" "$build/bin" >&2

@@ -1,7 +1,7 @@
 //===- Barrier.cpp - Lowering of pipes and events ----------------------------------------------------===//
 //
-// A pipe position is a count; stage = count mod stages, phase = parity of count / stages. Full barriers expect one
-// arrival (the producer's, with the byte count); empty barriers four a release, one a warp.
+// A pipe position is a count; stage = count mod stages, phase = parity of count / stages. Full barriers
+// expect one arrival (the producer's, with the byte count); empty barriers four a release, one a warp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
@@ -11,7 +11,8 @@ using namespace lathe::tile;
 
 namespace lathe::codegen {
 
-static constexpr int64_t waitTicks = 10'000'000; // How long try_wait may suspend a thread before it looks again.
+static constexpr int64_t waitTicks =
+    10'000'000; // How long try_wait may suspend a thread before it looks again.
 static constexpr int64_t warpsPerWarpgroup = 4;
 
 static Value stageIndex(Emit &e, PipeType type, Value count) {
@@ -74,7 +75,8 @@ struct SyncCtaLowering : OpConversionPattern<SyncCtaOp> {
 
 struct SyncEventLowering : OpConversionPattern<SyncEventOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(SyncEventOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(SyncEventOp op, OpAdaptor,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     NVVM::BarrierOp::create(rewriter, op.getLoc(), Type(), e.c(op.getEvent()), e.c(op.getThreads()),
                             NVVM::BarrierReductionAttr(), Value());
@@ -85,7 +87,8 @@ struct SyncEventLowering : OpConversionPattern<SyncEventOp> {
 
 struct AcquireLowering : OpConversionPattern<AcquireOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(AcquireOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(AcquireOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     PipeType type = op.getPipe().getType();
     // A fresh barrier passes the wait for the phase before its first: all stages start empty.
@@ -98,12 +101,13 @@ struct AcquireLowering : OpConversionPattern<AcquireOp> {
 
 struct ExpectLowering : OpConversionPattern<ExpectOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(ExpectOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(ExpectOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     PipeType type = op.getPipe().getType();
-    NVVM::MBarrierArriveExpectTxOp::create(rewriter, op.getLoc(), Type(),
-                                           fullBarrier(e, type, in.getPipe(), in.getCount()),
-                                           e.c(type.getStageBytes()), NVVM::MemScopeKind::CTA, false, Value());
+    NVVM::MBarrierArriveExpectTxOp::create(
+        rewriter, op.getLoc(), Type(), fullBarrier(e, type, in.getPipe(), in.getCount()),
+        e.c(type.getStageBytes()), NVVM::MemScopeKind::CTA, false, Value());
     rewriter.eraseOp(op);
     return success();
   }
@@ -122,12 +126,12 @@ struct WaitLowering : OpConversionPattern<WaitOp> {
 
 struct ReleaseLowering : OpConversionPattern<ReleaseOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(ReleaseOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(ReleaseOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     Value barrier = emptyBarrier(e, op.getPipe().getType(), in.getPipe(), in.getCount());
-    e.when(e.eq(e.lane(), 0), [&] {
-      NVVM::MBarrierArriveOp::create(rewriter, op.getLoc(), e.i64(), barrier, Value());
-    });
+    e.when(e.eq(e.lane(), 0),
+           [&] { NVVM::MBarrierArriveOp::create(rewriter, op.getLoc(), e.i64(), barrier, Value()); });
     rewriter.eraseOp(op);
     return success();
   }
@@ -136,8 +140,8 @@ struct ReleaseLowering : OpConversionPattern<ReleaseOp> {
 } // namespace
 
 void populateBarrierPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<PipeLowering, SyncCtaLowering, SyncEventLowering, AcquireLowering, ExpectLowering, WaitLowering,
-               ReleaseLowering>(types, patterns.getContext());
+  patterns.add<PipeLowering, SyncCtaLowering, SyncEventLowering, AcquireLowering, ExpectLowering,
+               WaitLowering, ReleaseLowering>(types, patterns.getContext());
 }
 
 } // namespace lathe::codegen

@@ -1,7 +1,8 @@
 //===- Emit.h - Short names for the operations that lowerings write ----------------------------------===//
 //
-// A builder with a location and one-word methods for constants, arithmetic, addresses, assembly and lane facts. Without
-// it a lowering is mostly punctuation. Used by codegen/Conversion and by the schedules' scalar kernels.
+// A builder with a location and one-word methods for constants, arithmetic, addresses, assembly and lane
+// facts. Without it a lowering is mostly punctuation. Used by codegen/Conversion and by the schedules' scalar
+// kernels.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -29,7 +30,9 @@ struct Emit {
 
   Value c(int64_t value) { return mlir::arith::ConstantIntOp::create(b, loc, i32(), value); }
   Value c64(int64_t value) { return mlir::arith::ConstantIntOp::create(b, loc, i64(), value); }
-  Value cf(float value) { return mlir::arith::ConstantFloatOp::create(b, loc, b.getF32Type(), llvm::APFloat(value)); }
+  Value cf(float value) {
+    return mlir::arith::ConstantFloatOp::create(b, loc, b.getF32Type(), llvm::APFloat(value));
+  }
   Value yes() { return mlir::arith::ConstantIntOp::create(b, loc, i1(), 1); }
 
   Value add(Value x, Value y) { return mlir::arith::AddIOp::create(b, loc, x, y); }
@@ -75,7 +78,8 @@ struct Emit {
   /// pointer + bytes.
   Value at(Value pointer, Value bytes) {
     return mlir::LLVM::GEPOp::create(b, loc, pointer.getType(), b.getI8Type(), pointer,
-                                     mlir::ArrayRef<mlir::LLVM::GEPArg>{bytes}, mlir::LLVM::GEPNoWrapFlags::inbounds);
+                                     mlir::ArrayRef<mlir::LLVM::GEPArg>{bytes},
+                                     mlir::LLVM::GEPNoWrapFlags::inbounds);
   }
   Value at(Value pointer, int64_t bytes) {
     if (bytes == 0)
@@ -101,7 +105,8 @@ struct Emit {
   Value pack(mlir::Type type, llvm::ArrayRef<Value> values) {
     Value aggregate = undef(type);
     for (auto [i, value] : llvm::enumerate(values))
-      aggregate = mlir::LLVM::InsertValueOp::create(b, loc, aggregate, value, mlir::ArrayRef<int64_t>{int64_t(i)});
+      aggregate =
+          mlir::LLVM::InsertValueOp::create(b, loc, aggregate, value, mlir::ArrayRef<int64_t>{int64_t(i)});
     return aggregate;
   }
 
@@ -126,15 +131,16 @@ struct Emit {
     return mlir::NVVM::ShflOp::create(b, loc, value.getType(), c(-1), value, offset,
                                       c(kind == mlir::NVVM::ShflKind::up ? 0 : 31), kind, mlir::UnitAttr());
   }
-  Value butterfly(Value value, int64_t offset) { return shuffle(value, c(offset), mlir::NVVM::ShflKind::bfly); }
+  Value butterfly(Value value, int64_t offset) {
+    return shuffle(value, c(offset), mlir::NVVM::ShflKind::bfly);
+  }
   /// Lane 0's value, known to be the same in the whole warp.
   Value uniform(Value value) { return shuffle(value, c(0), mlir::NVVM::ShflKind::idx); }
-  Value shared() {
-    return mlir::LLVM::AddressOfOp::create(b, loc, pointer(3), "lathe_shared");
-  }
+  Value shared() { return mlir::LLVM::AddressOfOp::create(b, loc, pointer(3), "lathe_shared"); }
   void fenceAsyncShared() {
-    mlir::NVVM::FenceProxyOp::create(b, loc, mlir::NVVM::ProxyKind::async_shared,
-                                     mlir::NVVM::SharedSpaceAttr::get(b.getContext(), mlir::NVVM::SharedSpace::shared_cta));
+    mlir::NVVM::FenceProxyOp::create(
+        b, loc, mlir::NVVM::ProxyKind::async_shared,
+        mlir::NVVM::SharedSpaceAttr::get(b.getContext(), mlir::NVVM::SharedSpace::shared_cta));
   }
   /// Two floats rounded to bf16 in one i32, `low` in the low half.
   Value packBf16(Value low, Value high) {

@@ -1,7 +1,7 @@
 //===- Kernel.cpp - Lowering of kernels, roles and elected code --------------------------------------===//
 //
-// A tile.kernel becomes an LLVM function with the launch facts that ptxas needs for setmaxnreg; roles become one
-// if/else over the warpgroup index, the only shape under which setmaxnreg takes effect.
+// A tile.kernel becomes an LLVM function with the launch facts that ptxas needs for setmaxnreg; roles become
+// one if/else over the warpgroup index, the only shape under which setmaxnreg takes effect.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
@@ -20,7 +20,8 @@ struct KernelLowering : OpConversionPattern<KernelOp> {
     TypeConverter::SignatureConversion signature(entry.getNumArguments());
     if (failed(getTypeConverter()->convertSignatureArgs(entry.getArgumentTypes(), signature)))
       return failure();
-    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(getContext()), signature.getConvertedTypes());
+    auto type =
+        LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(getContext()), signature.getConvertedTypes());
     auto function = LLVM::LLVMFuncOp::create(rewriter, op.getLoc(), op.getSymName(), type);
     for (auto [i, argument] : llvm::enumerate(entry.getArguments()))
       if (isa<TensorMapType>(argument.getType()))
@@ -74,7 +75,8 @@ struct RolesLowering : OpConversionPattern<RolesOp> {
         moveBody(rewriter, body, index);
         break;
       }
-      auto branch = scf::IfOp::create(rewriter, op.getLoc(), e.lt(warpgroup, before), /*withElseRegion=*/true);
+      auto branch =
+          scf::IfOp::create(rewriter, op.getLoc(), e.lt(warpgroup, before), /*withElseRegion=*/true);
       rewriter.setInsertionPoint(branch.thenBlock()->getTerminator());
       enterRole(e, op, role);
       moveBody(rewriter, body, index);
@@ -96,7 +98,8 @@ struct RolesLowering : OpConversionPattern<RolesOp> {
     int32_t entry = 65536 / threads / 8 * 8;
     if (kernel && kernel.getMaxRegisters() != 0)
       entry = kernel.getMaxRegisters();
-    auto action = registers >= entry ? NVVM::SetMaxRegisterAction::increase : NVVM::SetMaxRegisterAction::decrease;
+    auto action =
+        registers >= entry ? NVVM::SetMaxRegisterAction::increase : NVVM::SetMaxRegisterAction::decrease;
     NVVM::SetMaxRegisterOp::create(e.b, e.loc, registers, action);
   }
 
@@ -130,9 +133,12 @@ TileTypeConverter::TileTypeConverter(MLIRContext *context) {
   auto shared = LLVM::LLVMPointerType::get(context, 3);
   addConversion([](Type type) { return type; });
   addConversion([=](BufferType) -> Type { return shared; });
-  addConversion([=](PipeType) -> Type { return LLVM::LLVMStructType::getLiteral(context, {shared, shared}); });
-  addConversion([=](FragmentType t) -> Type { return structOf(Float32Type::get(context), t.getRegisters()); });
-  addConversion([=](OperandType t) -> Type { return structOf(IntegerType::get(context, 32), t.getRegisters()); });
+  addConversion(
+      [=](PipeType) -> Type { return LLVM::LLVMStructType::getLiteral(context, {shared, shared}); });
+  addConversion(
+      [=](FragmentType t) -> Type { return structOf(Float32Type::get(context), t.getRegisters()); });
+  addConversion(
+      [=](OperandType t) -> Type { return structOf(IntegerType::get(context, 32), t.getRegisters()); });
   addConversion([=](RowsType t) -> Type { return structOf(t.getElementType(), 2); });
   addConversion([=](TensorMapType) -> Type { return LLVM::LLVMPointerType::get(context); });
   auto cast = [](OpBuilder &builder, Type type, ValueRange inputs, Location loc) -> Value {

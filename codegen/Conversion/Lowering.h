@@ -1,6 +1,7 @@
 //===- Lowering.h - What the lowering of each instruction family shares ------------------------------===//
 //
-// How tile types look in the LLVM dialect, and one populate function a family. Called by TileToNvvm.cpp alone.
+// How tile types look in the LLVM dialect, and one populate function a family. Called by TileToNvvm.cpp
+// alone.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -12,7 +13,8 @@
 
 namespace lathe::codegen {
 
-/// Buffer: ptr<3>. Pipe: {stages, barriers}, both ptr<3>. Fragment, operand, rows: a struct of the thread's registers.
+/// Buffer: ptr<3>. Pipe: {stages, barriers}, both ptr<3>. Fragment, operand, rows: a struct of the thread's
+/// registers.
 class TileTypeConverter : public mlir::TypeConverter {
 public:
   explicit TileTypeConverter(mlir::MLIRContext *context);

@@ -1,7 +1,7 @@
 //===- Math.cpp - Lowering of element-wise code and reductions over fragments ------------------------===//
 //
-// A fragment is a struct of the thread's registers; a map clones its region for each of them, a reduction is a tree over
-// them followed by two shuffles among the four lanes of a row.
+// A fragment is a struct of the thread's registers; a map clones its region for each of them, a reduction is
+// a tree over them followed by two shuffles among the four lanes of a row.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
@@ -48,7 +48,8 @@ namespace {
 
 struct SplatLowering : OpConversionPattern<SplatOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(SplatOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(SplatOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     auto type = cast<LLVM::LLVMStructType>(getTypeConverter()->convertType(op.getResult().getType()));
     rewriter.replaceOp(op, e.pack(type, SmallVector<Value>(type.getBody().size(), in.getValue())));
@@ -61,7 +62,8 @@ struct RowLowering : OpConversionPattern<RowOp> {
   LogicalResult matchAndRewrite(RowOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     Value row = e.row();
-    rewriter.replaceOp(op, e.pack(getTypeConverter()->convertType(op.getResult().getType()), {row, e.add(row, 8)}));
+    rewriter.replaceOp(
+        op, e.pack(getTypeConverter()->convertType(op.getResult().getType()), {row, e.add(row, 8)}));
     return success();
   }
 };
@@ -75,7 +77,8 @@ struct MapLowering : OpConversionPattern<MapOp> {
     auto converted = cast<LLVM::LLVMStructType>(getTypeConverter()->convertType(type));
     SmallVector<SmallVector<Value>> inputs;
     for (auto [original, value] : llvm::zip(op.getInputs(), in.getInputs()))
-      inputs.push_back(isa<FragmentType, RowsType>(original.getType()) ? e.unpack(value) : SmallVector<Value>{value});
+      inputs.push_back(isa<FragmentType, RowsType>(original.getType()) ? e.unpack(value)
+                                                                       : SmallVector<Value>{value});
     Value laneColumn = fragment ? e.mul(e.quad(), 2) : Value();
     SmallVector<Value> results;
     for (int64_t i = 0, n = converted.getBody().size(); i < n; ++i) {
@@ -94,7 +97,8 @@ struct MapLowering : OpConversionPattern<MapOp> {
 
 struct ReduceLowering : OpConversionPattern<ReduceOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(ReduceOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(ReduceOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     auto combine = [&](Value x, Value y) { return op.getKind() == "max" ? e.fmax(x, y) : e.fadd(x, y); };
     SmallVector<Value> values = e.unpack(in.getInput()), results;
@@ -131,9 +135,10 @@ template <class Op>
 struct SpecialFunctionLowering : OpConversionPattern<Op> {
   SpecialFunctionLowering(const TypeConverter &types, MLIRContext *context, StringRef intrinsic)
       : OpConversionPattern<Op>(types, context), intrinsic(intrinsic) {}
-  LogicalResult matchAndRewrite(Op op, typename Op::Adaptor in, ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOpWithNewOp<LLVM::CallIntrinsicOp>(op, rewriter.getF32Type(), rewriter.getStringAttr(intrinsic),
-                                                       ValueRange{in.getX()});
+  LogicalResult matchAndRewrite(Op op, typename Op::Adaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOpWithNewOp<LLVM::CallIntrinsicOp>(
+        op, rewriter.getF32Type(), rewriter.getStringAttr(intrinsic), ValueRange{in.getX()});
     return success();
   }
   std::string intrinsic;

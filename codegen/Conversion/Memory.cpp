@@ -1,7 +1,7 @@
 //===- Memory.cpp - Lowering of buffers, row exchange and stores -------------------------------------===//
 //
-// Ordinary accesses: swizzled stmatrix for probabilities, shared arrays of row statistics, clearing of rows that hold no
-// token, and fragments to global memory by rows.
+// Ordinary accesses: swizzled stmatrix for probabilities, shared arrays of row statistics, clearing of rows
+// that hold no token, and fragments to global memory by rows.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
@@ -17,7 +17,8 @@ namespace {
 
 struct BufferLowering : OpConversionPattern<BufferOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(BufferOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(BufferOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     Value first = e.at(e.shared(), op.getOffset());
     if (in.getIndex())
@@ -38,7 +39,8 @@ struct BoxLowering : OpConversionPattern<BoxOp> {
 
 struct ZeroRowsLowering : OpConversionPattern<ZeroRowsOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(ZeroRowsOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(ZeroRowsOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     BufferType type = op.getBuffer().getType();
     int64_t chunks = type.getSwizzle() / 16;
@@ -48,7 +50,8 @@ struct ZeroRowsLowering : OpConversionPattern<ZeroRowsOp> {
     Value zero = LLVM::ZeroOp::create(rewriter, op.getLoc(), quad);
     for (int64_t box = 0; box < int64_t(op.getBoxes()); ++box) {
       Value start = e.at(in.getBuffer(), e.add(e.mul(first, type.getSwizzle()), box * type.getBoxBytes()));
-      e.loop(e.band(e.thread(), 127), perBox, e.c(128), [&](Value i) { e.store(zero, e.at(start, e.mul(i, 16))); });
+      e.loop(e.band(e.thread(), 127), perBox, e.c(128),
+             [&](Value i) { e.store(zero, e.at(start, e.mul(i, 16))); });
     }
     e.fenceAsyncShared();
     rewriter.eraseOp(op);
@@ -58,11 +61,13 @@ struct ZeroRowsLowering : OpConversionPattern<ZeroRowsOp> {
 
 struct PutOperandLowering : OpConversionPattern<PutOperandOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(PutOperandOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(PutOperandOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     BufferType type = op.getBuffer().getType();
     int64_t swizzle = type.getSwizzle();
-    // Lane l names row l mod 8 of 8×8 matrix l / 8: rows +8 for odd matrices, the next chunk for matrices 2 and 3.
+    // Lane l names row l mod 8 of 8×8 matrix l / 8: rows +8 for odd matrices, the next chunk for matrices 2
+    // and 3.
     Value matrix = e.shr(e.lane(), 3), inner = e.band(e.lane(), 7);
     Value row = e.add(e.add(e.mul(e.warp(), 16), e.mul(e.band(matrix, 1), 8)), inner);
     Value pattern = swizzle == 128 ? inner : e.band(e.shr(row, swizzle == 64 ? 1 : 2), swizzle == 64 ? 3 : 1);
@@ -80,7 +85,8 @@ struct PutOperandLowering : OpConversionPattern<PutOperandOp> {
 
   static void storeMatrices(Emit &e, Value address, ArrayRef<Value> registers) {
     MLIRContext *context = e.b.getContext();
-    NVVM::StMatrixOp::create(e.b, e.loc, address, registers, NVVM::MMALayoutAttr::get(context, NVVM::MMALayout::row),
+    NVVM::StMatrixOp::create(e.b, e.loc, address, registers,
+                             NVVM::MMALayoutAttr::get(context, NVVM::MMALayout::row),
                              NVVM::LdStMatrixShapeAttr::get(context, 8, 8),
                              NVVM::LdStMatrixEltTypeAttr::get(context, NVVM::LdStMatrixEltType::B16));
   }
@@ -98,7 +104,8 @@ namespace {
 
 struct PutRowsLowering : OpConversionPattern<PutRowsOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(PutRowsOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(PutRowsOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     SmallVector<Value> values = e.unpack(in.getRows());
     e.when(e.eq(e.quad(), 0), [&] {
@@ -113,7 +120,8 @@ struct PutRowsLowering : OpConversionPattern<PutRowsOp> {
 
 struct GetRowsLowering : OpConversionPattern<GetRowsOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(GetRowsOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(GetRowsOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     RowsType type = op.getRows().getType();
     Value address = rowArray(e, in.getIndex(), op.getOffset());
@@ -126,7 +134,8 @@ struct GetRowsLowering : OpConversionPattern<GetRowsOp> {
 
 struct StoreLowering : OpConversionPattern<StoreOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(StoreOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(StoreOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     SmallVector<Value> values = e.unpack(in.getFragment());
     for (int64_t half = 0; half < 2; ++half) {
@@ -137,11 +146,14 @@ struct StoreLowering : OpConversionPattern<StoreOp> {
     return success();
   }
 
-  static void storeRow(Emit &e, StoreOp op, OpAdaptor in, ArrayRef<Value> values, int64_t half, Value offset) {
-    int64_t columns = op.getFragment().getType().getColumns(), elementBytes = op.getElement().isBF16() ? 2 : 4;
+  static void storeRow(Emit &e, StoreOp op, OpAdaptor in, ArrayRef<Value> values, int64_t half,
+                       Value offset) {
+    int64_t columns = op.getFragment().getType().getColumns(),
+            elementBytes = op.getElement().isBF16() ? 2 : 4;
     Value column = e.add(in.getColumn(), e.mul(e.quad(), 2));
-    Value start = e.at(in.getBase(), arith::MulIOp::create(e.b, e.loc, e.add(offset, e.wide(column)), e.c64(elementBytes)));
-    bool guard = op.getLimit() % columns != 0;
+    Value start = e.at(in.getBase(),
+                       arith::MulIOp::create(e.b, e.loc, e.add(offset, e.wide(column)), e.c64(elementBytes)));
+    bool guard = op.getLimit() != 0;
     auto pair = VectorType::get({2}, e.f32());
     for (int64_t group = 0; group < columns / 8; ++group) {
       auto write = [&] {
@@ -165,14 +177,16 @@ struct StoreLowering : OpConversionPattern<StoreOp> {
 
 struct StoreRowsLowering : OpConversionPattern<StoreRowsOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(StoreRowsOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(StoreRowsOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     SmallVector<Value> values = e.unpack(in.getRows());
     e.when(e.eq(e.quad(), 0), [&] {
       for (int64_t half = 0; half < 2; ++half) {
         SmallVector<Value> where = inlineBody(rewriter, op.getBody(), {e.add(e.row(), 8 * half)});
         e.when(where[1], [&] {
-          e.store(values[half], e.at(in.getBase(), arith::MulIOp::create(rewriter, op.getLoc(), where[0], e.c64(4))));
+          e.store(values[half],
+                  e.at(in.getBase(), arith::MulIOp::create(rewriter, op.getLoc(), where[0], e.c64(4))));
         });
       }
     });
@@ -184,8 +198,8 @@ struct StoreRowsLowering : OpConversionPattern<StoreRowsOp> {
 } // namespace
 
 void populateMemoryPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<BufferLowering, BoxLowering, ZeroRowsLowering, PutOperandLowering, PutRowsLowering, GetRowsLowering,
-               StoreLowering, StoreRowsLowering>(types, patterns.getContext());
+  patterns.add<BufferLowering, BoxLowering, ZeroRowsLowering, PutOperandLowering, PutRowsLowering,
+               GetRowsLowering, StoreLowering, StoreRowsLowering>(types, patterns.getContext());
 }
 
 } // namespace lathe::codegen

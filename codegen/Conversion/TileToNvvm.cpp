@@ -1,7 +1,7 @@
 //===- TileToNvvm.cpp - The pass that lowers the tile dialect ----------------------------------------===//
 //
-// Gathers the patterns of all instruction families, declares the shared memory that kernels address, and names the
-// pipeline that ends in the LLVM dialect.
+// Gathers the patterns of all instruction families, declares the shared memory that kernels address, and
+// names the pipeline that ends in the LLVM dialect.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Passes.h"
@@ -27,8 +27,8 @@ void declareShared(ModuleOp module) {
     return;
   OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
   auto type = LLVM::LLVMArrayType::get(builder.getI8Type(), 0);
-  LLVM::GlobalOp::create(builder, module.getLoc(), type, /*isConstant=*/false, LLVM::Linkage::External, "lathe_shared",
-                         Attribute(), sharedAlignment, /*addrSpace=*/3);
+  LLVM::GlobalOp::create(builder, module.getLoc(), type, /*isConstant=*/false, LLVM::Linkage::External,
+                         "lathe_shared", Attribute(), sharedAlignment, /*addrSpace=*/3);
 }
 
 namespace {
@@ -80,10 +80,11 @@ void buildNvvmToLlvm(OpPassManager &passes) {
 
 void registerLathePasses() {
   PassRegistration<TileToNvvm>();
-  PassPipelineRegistration<>("lathe-lower", "Lower tile kernels to the LLVM dialect", [](OpPassManager &passes) {
-    buildTileToNvvm(passes);
-    buildNvvmToLlvm(passes);
-  });
+  PassPipelineRegistration<>("lathe-lower", "Lower tile kernels to the LLVM dialect",
+                             [](OpPassManager &passes) {
+                               buildTileToNvvm(passes);
+                               buildNvvmToLlvm(passes);
+                             });
 }
 
 } // namespace lathe::codegen

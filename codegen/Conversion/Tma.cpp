@@ -22,8 +22,8 @@ struct LoadLowering : OpConversionPattern<LoadOp> {
     Value index = type.getStages() == 1 ? e.c(0) : e.remu(in.getCount(), type.getStages());
     Value barrier = e.at(e.extract(in.getPipe(), 1), e.mul(index, 8));
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
-        rewriter, op.getLoc(), target, in.getMap(), in.getCoordinates(), barrier, ValueRange{}, Value(), Value(),
-        NVVM::TMALoadMode::TILE, /*isCTAOnly=*/true, NVVM::CTAGroupKindAttr(), Value());
+        rewriter, op.getLoc(), target, in.getMap(), in.getCoordinates(), barrier, ValueRange{}, Value(),
+        Value(), NVVM::TMALoadMode::TILE, /*isCTAOnly=*/true, NVVM::CTAGroupKindAttr(), Value());
     rewriter.eraseOp(op);
     return success();
   }

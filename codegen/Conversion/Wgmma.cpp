@@ -1,8 +1,9 @@
 //===- Wgmma.cpp - Lowering of tensor-core products --------------------------------------------------===//
 //
-// Up to four chained wgmma in one piece of assembly (instruction selection on operands by the hundred dominates the time
-// to PTX), with the constant parts of descriptors added inside it, out of the reach of loop-invariant code motion: hoisted
-// offsets cost two registers each and spill the kernel. Descriptor fields: PTX ISA, "Matrix-descriptor format".
+// Up to four chained wgmma in one piece of assembly (instruction selection on operands by the hundred
+// dominates the time to PTX), with the constant parts of descriptors added inside it, out of the reach of
+// loop-invariant code motion: hoisted offsets cost two registers each and spill the kernel. Descriptor
+// fields: PTX ISA, "Matrix-descriptor format".
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
@@ -25,7 +26,8 @@ static int64_t swizzleField(int64_t bytes) { return bytes == 128 ? 1 : bytes == 
 static Value descriptor(Emit &e, Value address, int64_t leading, int64_t stride, int64_t swizzle) {
   Value start = e.shr(LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), address), 4);
   Value low = arith::ExtUIOp::create(e.b, e.loc, e.i64(), start);
-  uint64_t fields = (uint64_t(swizzleField(swizzle)) << 62) | (uint64_t(stride) << 32) | (uint64_t(leading) << 16);
+  uint64_t fields =
+      (uint64_t(swizzleField(swizzle)) << 62) | (uint64_t(stride) << 32) | (uint64_t(leading) << 16);
   return e.bor(low, e.c64(int64_t(fields)));
 }
 
@@ -46,7 +48,7 @@ struct ChainOperand {
 struct Chain {
   int64_t columns;
   ChainOperand a, b;
-  bool fromZero = false;  ///< The first step overwrites the accumulator.
+  bool fromZero = false;    ///< The first step overwrites the accumulator.
   bool bTransposed = false; ///< B is stored with its columns contiguous (MN-major).
 };
 
@@ -83,7 +85,8 @@ static Value emitChain(Emit &e, Value acc, const Chain &chain) {
   constraints += ",l";
   int64_t bIndex = next;
 
-  std::string text = llvm::formatv("{{ .reg .pred p; .reg .b64 da, db; setp.ne.b32 p, {0}, 0; ", chain.fromZero ? 0 : 1);
+  std::string text =
+      llvm::formatv("{{ .reg .pred p; .reg .b64 da, db; setp.ne.b32 p, {0}, 0; ", chain.fromZero ? 0 : 1);
   for (size_t step = 0; step < chain.b.offsets.size(); ++step) {
     std::string a = "da";
     if (chain.a.descriptor)
@@ -91,9 +94,10 @@ static Value emitChain(Emit &e, Value acc, const Chain &chain) {
     else
       a = registerList(aFirst + 4 * step, 4);
     text += llvm::formatv("add.s64 db, ${0}, {1}; ", bIndex, chain.b.offsets[step]);
-    text += llvm::formatv("wgmma.mma_async.sync.aligned.m64n{0}k16.f32.bf16.bf16 {1}, {2}, db, {3}, 1, 1,{4} {5}; ",
-                          chain.columns, registerList(0, registers), a, step == 0 ? "p" : "1",
-                          chain.a.descriptor ? " 0," : "", chain.bTransposed ? 1 : 0);
+    text += llvm::formatv(
+        "wgmma.mma_async.sync.aligned.m64n{0}k16.f32.bf16.bf16 {1}, {2}, db, {3}, 1, 1,{4} {5}; ",
+        chain.columns, registerList(0, registers), a, step == 0 ? "p" : "1", chain.a.descriptor ? " 0," : "",
+        chain.bTransposed ? 1 : 0);
   }
   return e.assembly(acc.getType(), text + "}", constraints, operands);
 }
@@ -102,7 +106,8 @@ namespace {
 
 struct MmaNtLowering : OpConversionPattern<MmaNtOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(MmaNtOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(MmaNtOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     BufferType a = op.getA().getType(), b = op.getB().getType();
     Value aBase = columnDescriptor(e, in.getA(), a.getSwizzle());
@@ -130,7 +135,8 @@ struct MmaNtLowering : OpConversionPattern<MmaNtOp> {
 
 struct MmaNnLowering : OpConversionPattern<MmaNnOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(MmaNnOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(MmaNnOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     BufferType b = op.getB().getType();
     Value first = e.at(in.getB(), e.mul(in.getBox(), b.getBoxBytes()));
@@ -159,7 +165,8 @@ struct MmaNnLowering : OpConversionPattern<MmaNnOp> {
 template <class Op, class Target>
 struct DirectLowering : OpConversionPattern<Op> {
   using OpConversionPattern<Op>::OpConversionPattern;
-  LogicalResult matchAndRewrite(Op op, typename Op::Adaptor, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(Op op, typename Op::Adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
     rewriter.replaceOpWithNewOp<Target>(op);
     return success();
   }
@@ -168,7 +175,8 @@ struct DirectLowering : OpConversionPattern<Op> {
 /// The wait has every accumulator tied through its assembly, so that nothing reads one earlier.
 struct MmaWaitLowering : OpConversionPattern<MmaWaitOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(MmaWaitOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(MmaWaitOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     SmallVector<Value> values;
     for (Value fragment : in.getFragments())
@@ -201,7 +209,8 @@ struct MmaWaitLowering : OpConversionPattern<MmaWaitOp> {
 } // namespace
 
 void populateWgmmaPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<MmaNtLowering, MmaNnLowering, MmaWaitLowering, DirectLowering<MmaFenceOp, NVVM::WgmmaFenceAlignedOp>,
+  patterns.add<MmaNtLowering, MmaNnLowering, MmaWaitLowering,
+               DirectLowering<MmaFenceOp, NVVM::WgmmaFenceAlignedOp>,
                DirectLowering<MmaCommitOp, NVVM::WgmmaGroupSyncAlignedOp>>(types, patterns.getContext());
 }
 

@@ -1,7 +1,7 @@
 //===- Precompiled.h - The MLIR headers that every compiler file needs -------------------------------===//
 //
-// MLIR and NVVM headers cost 20 s a translation unit; precompiled once, the rest of the compiler builds in seconds.
-// Only CMake includes this file: sources include what they use, as everywhere.
+// MLIR and NVVM headers cost 20 s a translation unit; precompiled once, the rest of the compiler builds in
+// seconds. Only CMake includes this file: sources include what they use, as everywhere.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once

@@ -1,7 +1,7 @@
 //===- TileDialect.cpp - Types of the tile dialect, and its registration -----------------------------===//
 //
-// The rules that the types keep, and what a context must load to hold tile kernels. Operations are verified in
-// TileOps.cpp.
+// The rules that the types keep, and what a context must load to hold tile kernels. Operations are verified
+// in TileOps.cpp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/IR/TileDialect.h"

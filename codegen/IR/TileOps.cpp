@@ -1,7 +1,7 @@
 //===- TileOps.cpp - The rules that tile operations keep ---------------------------------------------===//
 //
-// One verifier an operation, each message naming the rule and the value. A schedule that breaks one is a mistake
-// of the compiler, found before lowering; tests/ir has a negative test per rule.
+// One verifier an operation, each message naming the rule and the value. A schedule that breaks one is a
+// mistake of the compiler, found before lowering; tests/ir has a negative test per rule.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/IR/TileDialect.h"
@@ -56,7 +56,8 @@ LogicalResult BufferOp::verify() {
   if (getOffset() % 1024 != 0)
     return emitOpError() << "offset must be a multiple of 1024 bytes, got " << getOffset();
   if (getIndex() && getBuffer().getType().getBytes() % 1024 != 0)
-    return emitOpError() << "indexed buffers must be multiples of 1024 bytes, got " << getBuffer().getType().getBytes();
+    return emitOpError() << "indexed buffers must be multiples of 1024 bytes, got "
+                         << getBuffer().getType().getBytes();
   return success();
 }
 
@@ -65,7 +66,8 @@ LogicalResult BoxOp::verify() {
   if (int64_t(getBox()) >= source.getBoxes())
     return emitOpError() << "box " << getBox() << " is past the last of " << source.getBoxes();
   if (result.getBytes() > source.getBoxBytes())
-    return emitOpError() << "result needs " << result.getBytes() << " bytes, a box has " << source.getBoxBytes();
+    return emitOpError() << "result needs " << result.getBytes() << " bytes, a box has "
+                         << source.getBoxBytes();
   if (source.getBoxBytes() % 1024 != 0)
     return emitOpError() << "boxes must be multiples of 1024 bytes, got " << source.getBoxBytes();
   return success();
@@ -94,8 +96,8 @@ LogicalResult LoadOp::verify() {
   if (int64_t(getBox()) >= pipe.getStageType().getBoxes())
     return emitOpError() << "box " << getBox() << " is past the last of " << pipe.getStageType().getBoxes();
   if (getRow() % 8 != 0 || int64_t(getRow() + getRows()) > pipe.getRows())
-    return emitOpError() << "rows " << getRow() << " + " << getRows() << " must start at a multiple of 8 and fit "
-                         << pipe.getRows();
+    return emitOpError() << "rows " << getRow() << " + " << getRows()
+                         << " must start at a multiple of 8 and fit " << pipe.getRows();
   return success();
 }
 
@@ -113,7 +115,8 @@ LogicalResult MmaNtOp::verify() {
   if (b.getRows() != getResult().getType().getColumns())
     return emitOpError() << "second operand has " << b.getRows() << " rows, the result "
                          << getResult().getType().getColumns() << " columns";
-  if (getDepth() % 16 != 0 || getDepth() < 16 || int64_t(getDepth()) > std::min(a.getColumns(), b.getColumns()))
+  if (getDepth() % 16 != 0 || getDepth() < 16 ||
+      int64_t(getDepth()) > std::min(a.getColumns(), b.getColumns()))
     return emitOpError() << "depth must be a multiple of 16 within both operands, got " << getDepth();
   if (a.getSwizzle() != 128 || b.getSwizzle() != 128)
     return emitOpError() << "operands must have 128-byte swizzle";
@@ -122,7 +125,8 @@ LogicalResult MmaNtOp::verify() {
 
 LogicalResult MmaNnOp::verify() {
   if (getAcc().getType() != getResult().getType())
-    return emitOpError() << "accumulates into " << getAcc().getType() << ", result is " << getResult().getType();
+    return emitOpError() << "accumulates into " << getAcc().getType() << ", result is "
+                         << getResult().getType();
   int64_t depth = 0;
   if (auto operand = dyn_cast<OperandType>(getA().getType())) {
     depth = operand.getColumns();
@@ -132,6 +136,8 @@ LogicalResult MmaNnOp::verify() {
       return emitOpError() << "first operand must be 64 rows in one box, got " << buffer;
     depth = buffer.getColumns();
   }
+  if (depth % 16 != 0)
+    return emitOpError() << "depth must be a multiple of 16, got " << depth;
   if (depth != getB().getType().getRows())
     return emitOpError() << "first operand has " << depth << " columns, the second "
                          << getB().getType().getRows() << " rows";
@@ -155,6 +161,9 @@ LogicalResult SplatOp::verify() {
   return success();
 }
 
+/// The yield that ends a block; null where something else or nothing does (the block is not verified yet).
+static YieldOp yieldOf(Block &block) { return block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back()); }
+
 /// Element of a fragment, rows or scalar.
 static Type elementOf(Type type) {
   if (auto rows = dyn_cast<RowsType>(type))
@@ -162,6 +171,12 @@ static Type elementOf(Type type) {
   if (isa<FragmentType>(type))
     return Float32Type::get(type.getContext());
   return type;
+}
+
+LogicalResult RowOp::verify() {
+  if (!getResult().getType().getElementType().isInteger(32))
+    return emitOpError() << "result must be i32 rows, got " << getResult().getType();
+  return success();
 }
 
 LogicalResult MapOp::verify() {
@@ -177,16 +192,21 @@ LogicalResult MapOp::verify() {
       return emitOpError() << "input " << input.getType() << " must have the shape of the result "
                            << getResult().getType();
   }
-  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  YieldOp yield = yieldOf(block);
   if (!yield || yield.getValues().size() != 1 ||
       yield.getValues()[0].getType() != elementOf(getResult().getType()))
     return emitOpError() << "must yield one " << elementOf(getResult().getType());
+  if (isa<RowsType>(getResult().getType()) && !block.getOps<ColumnOp>().empty())
+    return emitOpError() << "over rows has no columns";
   return success();
 }
 
 LogicalResult ReduceOp::verify() {
   if (getKind() != "max" && getKind() != "add")
     return emitOpError() << "kind must be \"max\" or \"add\", got \"" << getKind() << "\"";
+  if (!elementOf(getInput().getType()).isF32() || !getResult().getType().getElementType().isF32())
+    return emitOpError() << "reduces f32 to f32, got " << getInput().getType() << " and "
+                         << getResult().getType();
   if (getPartial() && isa<RowsType>(getInput().getType()))
     return emitOpError() << "of rows completes partial results and cannot be partial";
   return success();
@@ -212,7 +232,7 @@ LogicalResult PutOperandOp::verify() {
 static LogicalResult verifyRowRegion(Operation *op, Region &region) {
   if (region.getNumArguments() != 1 || !region.getArgument(0).getType().isInteger(32))
     return op->emitOpError() << "region takes one argument, the row (i32)";
-  auto yield = dyn_cast<YieldOp>(region.front().getTerminator());
+  YieldOp yield = yieldOf(region.front());
   if (!yield || yield.getValues().size() != 2 || !yield.getValues()[0].getType().isInteger(64) ||
       !yield.getValues()[1].getType().isInteger(1))
     return op->emitOpError() << "region must yield an element offset (i64) and a condition (i1)";
@@ -222,7 +242,13 @@ static LogicalResult verifyRowRegion(Operation *op, Region &region) {
 LogicalResult StoreOp::verify() {
   if (!getElement().isBF16() && !getElement().isF32())
     return emitOpError() << "element must be bf16 or f32, got " << getElement();
+  if (getLimit() % 8 != 0)
+    return emitOpError() << "limit must be a multiple of 8 columns, got " << getLimit();
   return verifyRowRegion(*this, getBody());
 }
 
-LogicalResult StoreRowsOp::verify() { return verifyRowRegion(*this, getBody()); }
+LogicalResult StoreRowsOp::verify() {
+  if (!getRows().getType().getElementType().isF32())
+    return emitOpError() << "writes f32 rows, got " << getRows().getType();
+  return verifyRowRegion(*this, getBody());
+}

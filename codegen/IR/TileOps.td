@@ -301,7 +301,7 @@ def Tile_MmaWaitOp : Tile_Op<"mma_wait"> {
   let summary = "waits until at most `pending` groups run; only then may the fragments be read";
   let arguments = (ins I32Attr:$pending, Variadic<Tile_FragmentType>:$fragments);
   let results = (outs Variadic<Tile_FragmentType>:$results);
-  let assemblyFormat = "$pending (`,` $fragments^)? attr-dict `:` type($fragments) `->` type($results)";
+  let assemblyFormat = "$pending (`,` $fragments^ `:` type($fragments) `->` type($results))? attr-dict";
   let hasVerifier = 1;
 }
 
@@ -319,6 +319,7 @@ def Tile_RowOp : Tile_Op<"row", [Pure]> {
   let summary = "the index of each row, 0 to 63";
   let results = (outs Tile_RowsType:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Tile_MapOp : Tile_Op<"map", [SingleBlock]> {
@@ -338,7 +339,7 @@ def Tile_MapOp : Tile_Op<"map", [SingleBlock]> {
   let arguments = (ins Variadic<Tile_MapInput>:$inputs);
   let results = (outs Tile_FragmentOrRows:$result);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "`(` $inputs `:` type($inputs) `)` `->` type($result) $body attr-dict";
+  let assemblyFormat = "`(` ($inputs^ `:` type($inputs))? `)` `->` type($result) $body attr-dict";
   let hasVerifier = 1;
 }
 
@@ -417,7 +418,8 @@ def Tile_StoreOp : Tile_Op<"store"> {
   let summary = "writes a fragment to global memory";
   let description = [{
     The region maps a row (0 to 63) to the element offset of its first column and whether the row is written at all.
-    Columns are the fragment's plus `column`; those at or past `limit` are left out. `element` is bf16 or f32.
+    Columns are the fragment's plus `column`; those at or past `limit` (a multiple of 8) are left out, a limit of 0 leaves out
+    none. `element` is bf16 or f32.
   }];
   let arguments = (ins Tile_FragmentType:$fragment, LLVM_PointerInAddressSpace<1>:$base, I32:$column, I32Attr:$limit,
                        TypeAttr:$element);

@@ -1,7 +1,7 @@
 //===- AttendKernel.cpp - The main kernel of the paged-attention schedule ----------------------------===//
 //
-// Builds producer and consumers as PagedAttention.cpp draws them. Every consumer runs the same code with its index: it owns
-// every W-th KV tile for the scores and one block of columns for the output.
+// Builds producer and consumers as PagedAttention.cpp draws them. Every consumer runs the same code with its
+// index: it owns every W-th KV tile for the scores and one block of columns for the output.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/AttentionKernels.h"
@@ -39,11 +39,9 @@ public:
     worker = NVVM::BlockIdYOp::create(k.b, k.loc, k.i32());
     firstItem = loadI32(k, k["worker_begin"], worker);
     lastItem = loadI32(k, k["worker_begin"], k.add(worker, 1));
-    auto roles = RolesOp::create(k.b, k.loc, k.b.getStrArrayAttr({"consumer", "producer"}),
-                                 k.b.getDenseI32ArrayAttr({consumers, 1}),
-                                 k.b.getDenseI32ArrayAttr({build.resources.consumerRegisters,
-                                                           build.resources.producerRegisters}),
-                                 2);
+    auto roles = RolesOp::create(
+        k.b, k.loc, k.b.getStrArrayAttr({"consumer", "producer"}), k.b.getDenseI32ArrayAttr({consumers, 1}),
+        k.b.getDenseI32ArrayAttr({build.resources.consumerRegisters, build.resources.producerRegisters}), 2);
     {
       OpBuilder::InsertionGuard guard(k.b);
       consumer = enter(roles.getBodies()[0]);
@@ -114,12 +112,12 @@ private:
     ExpectOp::create(k.b, k.loc, queryPipe, count);
     Value row = k.mul(rowBlock, build.config.rowsPerCta);
     for (int box = 0; box < build.memory.boxes; ++box)
-      LoadOp::create(k.b, k.loc, k["q"], ValueRange{k.c(64 * box), row, item.sequence}, queryPipe, count, box, 0,
-                     build.config.rowsPerCta);
+      LoadOp::create(k.b, k.loc, k["q"], ValueRange{k.c(64 * box), row, item.sequence}, queryPipe, count, box,
+                     0, build.config.rowsPerCta);
   }
 
-  /// The page that holds a token; out of the cache's range (so that zeros arrive) at and past the sequence's end, whose
-  /// table entries may be garbage.
+  /// The page that holds a token; out of the cache's range (so that zeros arrive) at and past the sequence's
+  /// end, whose table entries may be garbage.
   Value pageOf(const Item &item, Value token) {
     Value last = k.divu(k.sub(item.length, 1), problem.page);
     Value position = k.min(k.divu(token, problem.page), last);
@@ -141,8 +139,8 @@ private:
         int token = tile * tokens + row;
         Value inPage = k.remu(k.add(first, token), problem.page);
         for (int box = 0; box < build.memory.boxes; ++box)
-          LoadOp::create(k.b, k.loc, k["kv"], ValueRange{k.c(64 * box), inPage, pages[token / pageRows]}, kvPipe, count,
-                         box, row, pageRows);
+          LoadOp::create(k.b, k.loc, k["kv"], ValueRange{k.c(64 * box), inPage, pages[token / pageRows]},
+                         kvPipe, count, box, row, pageRows);
       }
       count = k.add(count, 1);
     }
@@ -186,9 +184,8 @@ private:
   void consume() {
     // Scores in base 2: 2^(s·scale·log2 e).
     factor = k.fmul(k["scale"], k.cf(float(M_LOG2E)));
-    row = map(rows(k.i32()), {Value(RowOp::create(k.b, k.loc, rows(k.i32())))}, [&](Block *b) {
-      return k.add(b->getArgument(0), k.mul(rowBlock, build.config.rowsPerCta));
-    });
+    row = map(rows(k.i32()), {Value(RowOp::create(k.b, k.loc, rows(k.i32())))},
+              [&](Block *b) { return k.add(b->getArgument(0), k.mul(rowBlock, build.config.rowsPerCta)); });
     loop(firstItem, lastItem, {k.c(0), k.c(0)}, [&](Value index, ValueRange counts) -> SmallVector<Value> {
       Value count = consumeItem(loadItem(index), counts[0], counts[1]);
       return {count, k.add(counts[1], 1)};
@@ -214,13 +211,13 @@ private:
     const AttentionPattern &pattern = build.pattern;
     if (!pattern.masked)
       return splat(rows(k.i32()), item.length);
-    return map(rows(k.i32()), {row, item.length}, [&](Block *b) {
-      return limitOf(b->getArgument(0), b->getArgument(1));
-    });
+    return map(rows(k.i32()), {row, item.length},
+               [&](Block *b) { return limitOf(b->getArgument(0), b->getArgument(1)); });
   }
   Value limitOf(Value rowIndex, Value length) {
     Value token = k.min(k.divu(rowIndex, problem.heads), k.c(problem.queryTokens - 1));
-    Value bound = k.add(k.add(length, build.pattern.boundOffset), k.mul(token, build.pattern.boundQueryFactor));
+    Value bound =
+        k.add(k.add(length, build.pattern.boundOffset), k.mul(token, build.pattern.boundQueryFactor));
     return k.min(length, bound);
   }
   /// Tokens that every row of this CTA attends to: tiles below need no mask.
@@ -228,10 +225,12 @@ private:
     if (!build.pattern.masked)
       return item.length;
     Value first = k.mul(rowBlock, build.config.rowsPerCta);
-    return k.min(limitOf(first, item.length), limitOf(k.add(first, build.config.rowsPerCta - 1), item.length));
+    return k.min(limitOf(first, item.length),
+                 limitOf(k.add(first, build.config.rowsPerCta - 1), item.length));
   }
 
-  SmallVector<Value> consumeUnit(const Item &item, Value unit, ValueRange carried, Value limit, Value unmasked) {
+  SmallVector<Value> consumeUnit(const Item &item, Value unit, ValueRange carried, Value limit,
+                                 Value unmasked) {
     Value count = carried[0], output = carried[1], maxima = carried[2], sums = carried[3];
     Value own = k.add(count, consumer);
     Value tile = WaitOp::create(k.b, k.loc, tileType(), kvPipe, own);
@@ -239,20 +238,17 @@ private:
     Value scores = scoresOf(tile);
     scores = maskTail(item, tile, scores, firstToken, limit, unmasked);
 
-    Value newMaxima = exchangedMaxima(maxima, ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false));
-    Value shrink = map(floatRows(), {maxima, newMaxima}, [&](Block *b) {
-      return exp2(k.fsub(b->getArgument(0), b->getArgument(1)));
-    });
-    Value p = map(fragment(tokens), {scores, newMaxima}, [&](Block *b) {
-      return exp2(k.fsub(b->getArgument(0), b->getArgument(1)));
-    });
+    Value newMaxima =
+        exchangedMaxima(maxima, ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false));
+    Value shrink = map(floatRows(), {maxima, newMaxima},
+                       [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
+    Value p = map(fragment(tokens), {scores, newMaxima},
+                  [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
     Value partial = ReduceOp::create(k.b, k.loc, floatRows(), "add", p, true);
-    sums = map(floatRows(), {sums, shrink, partial}, [&](Block *b) {
-      return k.fma(b->getArgument(0), b->getArgument(1), b->getArgument(2));
-    });
-    output = map(fragment(columns()), {output, shrink}, [&](Block *b) {
-      return k.fmul(b->getArgument(0), b->getArgument(1));
-    });
+    sums = map(floatRows(), {sums, shrink, partial},
+               [&](Block *b) { return k.fma(b->getArgument(0), b->getArgument(1), b->getArgument(2)); });
+    output = map(fragment(columns()), {output, shrink},
+                 [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
     output = accumulate(output, p, tile, count);
     for (int i = 0; i < consumers; ++i)
       ReleaseOp::create(k.b, k.loc, kvPipe, k.add(count, i));
@@ -270,13 +266,13 @@ private:
     Value raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, tile, problem.keyDim);
     MmaCommitOp::create(k.b, k.loc);
     raw = waitAll(raw);
-    return map(fragment(tokens), {raw, factor}, [&](Block *b) {
-      return k.fmul(b->getArgument(0), b->getArgument(1));
-    });
+    return map(fragment(tokens), {raw, factor},
+               [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
   }
 
   Value waitAll(Value accumulator) {
-    return MmaWaitOp::create(k.b, k.loc, TypeRange{accumulator.getType()}, 0, ValueRange{accumulator}).getResult(0);
+    return MmaWaitOp::create(k.b, k.loc, TypeRange{accumulator.getType()}, 0, ValueRange{accumulator})
+        .getResult(0);
   }
 
   /// Only the tiles at a row's limit pay for masks, only the tile at the sequence's end for clearing.
@@ -292,7 +288,8 @@ private:
     k.b.setInsertionPointToStart(masked.thenBlock());
     Value cut = map(scores.getType(), {scores, limit, firstToken}, [&](Block *b) {
       Value token = k.add(b->getArgument(2), Value(ColumnOp::create(k.b, k.loc, k.i32())));
-      return k.select(k.lt(token, b->getArgument(1)), b->getArgument(0), k.cf(-std::numeric_limits<float>::infinity()));
+      return k.select(k.lt(token, b->getArgument(1)), b->getArgument(0),
+                      k.cf(-std::numeric_limits<float>::infinity()));
     });
     scf::YieldOp::create(k.b, k.loc, cut);
     k.b.setInsertionPointToStart(masked.elseBlock());
@@ -314,15 +311,16 @@ private:
     return larger(maxima, mine);
   }
 
-  /// Where consumer `owner`'s probabilities lie: in the box of its tile that holds no values, or in a buffer of their own.
+  /// Where consumer `owner`'s probabilities lie: in the box of its tile that holds no values, or in a buffer
+  /// of their own.
   Value probabilityBuffer(Value tile, Value owner) {
     if (build.memory.probabilitiesInStage)
       return BoxOp::create(k.b, k.loc, probabilityType(), tile, build.memory.boxes - 1);
     return BufferOp::create(k.b, k.loc, probabilityType(), build.memory.probabilities, owner);
   }
 
-  /// O += P·V over the unit's tiles, for this consumer's columns: its own tile from registers, the other one's from
-  /// shared memory.
+  /// O += P·V over the unit's tiles, for this consumer's columns: its own tile from registers, the other
+  /// one's from shared memory.
   Value accumulate(Value output, Value p, Value tile, Value count) {
     Value operand = PackOp::create(k.b, k.loc, OperandType::get(k.b.getContext(), tokens), p);
     Value box = k.mul(consumer, (columns() + 63) / 64);
@@ -335,8 +333,8 @@ private:
       sync(probabilityEvent);
       Value otherTile = WaitOp::create(k.b, k.loc, tileType(), kvPipe, k.add(count, other()));
       MmaFenceOp::create(k.b, k.loc);
-      output = MmaNnOp::create(k.b, k.loc, output.getType(), output, probabilityBuffer(otherTile, other()), otherTile,
-                               box);
+      output = MmaNnOp::create(k.b, k.loc, output.getType(), output, probabilityBuffer(otherTile, other()),
+                               otherTile, box);
       MmaCommitOp::create(k.b, k.loc);
     }
     return waitAll(output);
@@ -350,10 +348,10 @@ private:
       return mine;
     PutRowsOp::create(k.b, k.loc, mine, k.add(consumer, consumers), build.memory.statistics);
     sync(maximaEvent);
-    Value theirs = GetRowsOp::create(k.b, k.loc, floatRows(), k.add(other(), consumers), build.memory.statistics);
-    Value total = map(floatRows(), {mine, theirs}, [&](Block *b) {
-      return k.fadd(b->getArgument(0), b->getArgument(1));
-    });
+    Value theirs =
+        GetRowsOp::create(k.b, k.loc, floatRows(), k.add(other(), consumers), build.memory.statistics);
+    Value total = map(floatRows(), {mine, theirs},
+                      [&](Block *b) { return k.fadd(b->getArgument(0), b->getArgument(1)); });
     sync(probabilityEvent); // The next item may write the sums before a slow warp has read them.
     return total;
   }
@@ -365,9 +363,8 @@ private:
       Value some = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, sum, k.cf(0));
       return k.select(some, RcpOp::create(k.b, k.loc, k.f32(), sum), k.cf(0));
     });
-    output = map(output.getType(), {output, inverse}, [&](Block *b) {
-      return k.fmul(b->getArgument(0), b->getArgument(1));
-    });
+    output = map(output.getType(), {output, inverse},
+                 [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
     auto split = scf::IfOp::create(k.b, k.loc, k.lt(item.slot, 0), /*withElseRegion=*/true);
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(split.thenBlock());
@@ -388,7 +385,8 @@ private:
 
   void storeFinal(const Item &item, Value output, Value maxima, Value sums) {
     float infinity = std::numeric_limits<float>::infinity();
-    storeOutput(output, k["out"], k.b.getBF16Type(), [&](Value r) { return outOffset(k, item.sequence, r, problem.heads); });
+    storeOutput(output, k["out"], k.b.getBF16Type(),
+                [&](Value r) { return outOffset(k, item.sequence, r, problem.heads); });
     Value lse = logarithm(maxima, sums, float(M_LN2), infinity);
     storeLse(lse, k["lse"], [&](Value r) { return lseOffset(k, item.sequence, r, problem.heads); });
   }
@@ -415,7 +413,8 @@ private:
   }
 
   void storeOutput(Value output, Value base, Type element, llvm::function_ref<Value(Value)> offset) {
-    auto op = StoreOp::create(k.b, k.loc, output, base, k.mul(consumer, columns()), problem.valueDim, element);
+    int limit = consumers * columns() == problem.valueDim ? 0 : problem.valueDim;
+    auto op = StoreOp::create(k.b, k.loc, output, base, k.mul(consumer, columns()), limit, element);
     rowRegion(op.getBody(), offset);
   }
 
@@ -441,8 +440,9 @@ void buildAttendKernel(OpBuilder &builder, const AttentionBuild &build, KernelEn
   entry.threads = build.resources.threads;
   entry.sharedBytes = build.memory.sharedBytes;
   entry.cluster = build.config.cluster;
-  entry.arguments = {{"tensor_map", "q"},   {"tensor_map", "kv"},  {"pointer", "block_table"}, {"i64", "block_table_stride"},
-                     {"pointer", "lengths"}, {"pointer", "items"}, {"pointer", "worker_begin"}, {"f32", "scale"}};
+  entry.arguments = {{"tensor_map", "q"},           {"tensor_map", "kv"},   {"pointer", "block_table"},
+                     {"i64", "block_table_stride"}, {"pointer", "lengths"}, {"pointer", "items"},
+                     {"pointer", "worker_begin"},   {"f32", "scale"}};
   for (KernelArgument &argument : outputArguments())
     entry.arguments.push_back(argument);
   AttendBuilder(builder, build, entry).run();

@@ -20,7 +20,9 @@ struct AttentionBuild {
   MemoryPlan memory;
   Resources resources;
 
-  int unitTokens() const { return config.kvTile * config.consumers; } ///< KV tokens of one unit of the work list.
+  int unitTokens() const {
+    return config.kvTile * config.consumers;
+  } ///< KV tokens of one unit of the work list.
 };
 
 /// Lengths to work list. One CTA.

@@ -1,7 +1,7 @@
 //===- CombineKernel.cpp - Merges the partial results of split sequences -----------------------------===//
 //
-// One warp a row: the parts' logarithms give their weights (2^(l - max) over the sum), lanes own columns. Rows of sequences
-// that were not split return at once: the main kernel wrote them.
+// One warp a row: the parts' logarithms give their weights (2^(l - max) over the sum), lanes own columns.
+// Rows of sequences that were not split return at once: the main kernel wrote them.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/AttentionKernels.h"
@@ -46,11 +46,14 @@ private:
     int rows = build.resources.rowBlocks * build.config.rowsPerCta;
     return k.add(k.mul(k.add(firstSlot, part), rows), row);
   }
-  Value partLse(Value part) { return k.load(k.f32(), k.at(k["partial_lse"], k.wide(k.mul(partialRow(part), 4)))); }
+  Value partLse(Value part) {
+    return k.load(k.f32(), k.at(k["partial_lse"], k.wide(k.mul(partialRow(part), 4))));
+  }
   Value exp2(Value x) { return Exp2Op::create(k.b, k.loc, k.f32(), x); }
 
   /// Folds part l, l + 32, … of lane l into a value, then the lanes into one.
-  Value overParts(Value init, llvm::function_ref<Value(Value, Value)> fold, llvm::function_ref<Value(Value, Value)> merge) {
+  Value overParts(Value init, llvm::function_ref<Value(Value, Value)> fold,
+                  llvm::function_ref<Value(Value, Value)> merge) {
     auto op = scf::ForOp::create(k.b, k.loc, k.lane(), parts, k.c(32), ValueRange{init});
     {
       OpBuilder::InsertionGuard guard(k.b);
@@ -126,7 +129,9 @@ private:
     for (auto [chunk, total] : llvm::enumerate(totals))
       k.when(k.lt(column(chunk), problem.valueDim), [&] {
         Value address = k.at(k["out"], k.mul(k.add(offset, k.wide(column(chunk))), k.c64(2)));
-        auto element = [&](int i) -> Value { return LLVM::ExtractElementOp::create(k.b, k.loc, total, k.c(i)); };
+        auto element = [&](int i) -> Value {
+          return LLVM::ExtractElementOp::create(k.b, k.loc, total, k.c(i));
+        };
         for (int i = 0; i < columnsPerLane; i += 2)
           k.store(k.packBf16(element(i), element(i + 1)), k.at(address, 2 * i));
       });

@@ -235,16 +235,17 @@ static std::string brokenStages(const AttentionProblem &, const Config &config, 
 static std::string brokenStageOwner(const AttentionProblem &, const Config &config, const Target &) {
   if (config.stages >= config.consumers)
     return {};
-  return fmt::format("stages must be at least consumers, which each hold one at a time, got {} and {}", config.stages,
-                     config.consumers);
+  return fmt::format("stages must be at least consumers, which each hold one at a time, got {} and {}",
+                     config.stages, config.consumers);
 }
 
 static std::string brokenValueColumns(const AttentionProblem &problem, const Config &config, const Target &) {
   const int columns = valueColumns(problem, config);
   if (columns <= maxValueColumns)
     return {};
-  return fmt::format("a consumer can own {} value columns at most, got {} for {} consumer{}; take more consumers",
-                     maxValueColumns, columns, config.consumers, config.consumers == 1 ? "" : "s");
+  return fmt::format(
+      "a consumer can own {} value columns at most, got {} for {} consumer{}; take more consumers",
+      maxValueColumns, columns, config.consumers, config.consumers == 1 ? "" : "s");
 }
 
 static std::string brokenCluster(const AttentionProblem &, const Config &config, const Target &) {

@@ -1,7 +1,7 @@
 //===- Config.h - Everything about a kernel that depends on the machine ------------------------------===//
 //
-// A description says what; a Config says how: tile sizes, stages, roles, split policy. The tuner chooses it, the
-// schedule obeys it, the cache key contains it. Pure data, no MLIR.
+// A description says what; a Config says how: tile sizes, stages, roles, split policy. The tuner chooses it,
+// the schedule obeys it, the cache key contains it. Pure data, no MLIR.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -35,7 +35,8 @@ struct Config {
 };
 
 void to_json(nlohmann::json &json, const Config &config);
-void from_json(const nlohmann::json &json, Config &config); ///< Throws UserError on unknown or ill-typed fields.
+void from_json(const nlohmann::json &json,
+               Config &config); ///< Throws UserError on unknown or ill-typed fields.
 
 /// What the schedule must know of a recognised contraction–softmax–contraction pattern over a paged cache.
 struct AttentionProblem {
@@ -87,8 +88,8 @@ std::vector<std::string> constraintNames();
 /// All candidate values of each axis, legal or not: the space that the tuner enumerates.
 std::vector<Config> enumerateConfigs(const AttentionProblem &problem);
 
-/// The configuration used when nothing was tuned. Always accepted by check() for a problem that any config serves;
-/// throws UserError naming the rule when no config serves the problem.
+/// The configuration used when nothing was tuned. Always accepted by check() for a problem that any config
+/// serves; throws UserError naming the rule when no config serves the problem.
 Config defaultConfig(const AttentionProblem &problem, const Target &target);
 
 } // namespace lathe::codegen

@@ -46,9 +46,13 @@ Value loadI32(Emit &e, Value array, Value index) {
   return e.load(e.i32(), e.at(array, e.wide(e.mul(index, 4))));
 }
 
-void storeI32(Emit &e, Value value, Value array, Value index) { e.store(value, e.at(array, e.wide(e.mul(index, 4)))); }
+void storeI32(Emit &e, Value value, Value array, Value index) {
+  e.store(value, e.at(array, e.wide(e.mul(index, 4))));
+}
 
-static Value product(KernelBuilder &k, Value index, StringRef stride) { return k.mul(k.wide(index), k[stride]); }
+static Value product(KernelBuilder &k, Value index, StringRef stride) {
+  return k.mul(k.wide(index), k[stride]);
+}
 
 Value outOffset(KernelBuilder &k, Value sequence, Value row, int heads) {
   Value token = k.divu(row, heads), head = k.sub(row, k.mul(token, heads));
@@ -63,9 +67,9 @@ Value lseOffset(KernelBuilder &k, Value sequence, Value row, int heads) {
 }
 
 std::vector<KernelArgument> outputArguments() {
-  return {{"pointer", "out"},         {"i64", "out_stride_batch"}, {"i64", "out_stride_query"},
-          {"i64", "out_stride_head"}, {"pointer", "lse"},          {"i64", "lse_stride_batch"},
-          {"i64", "lse_stride_query"}, {"i64", "lse_stride_head"}, {"pointer", "partial_out"},
+  return {{"pointer", "out"},          {"i64", "out_stride_batch"}, {"i64", "out_stride_query"},
+          {"i64", "out_stride_head"},  {"pointer", "lse"},          {"i64", "lse_stride_batch"},
+          {"i64", "lse_stride_query"}, {"i64", "lse_stride_head"},  {"pointer", "partial_out"},
           {"pointer", "partial_lse"}};
 }
 

@@ -1,7 +1,7 @@
 //===- KernelBuilder.h - Kernels with named arguments ------------------------------------------------===//
 //
-// Creates a tile.kernel from a list of argument names and kinds, and the manifest entry that says the same to the runtime,
-// so that the two cannot disagree. Used by the schedules.
+// Creates a tile.kernel from a list of argument names and kinds, and the manifest entry that says the same to
+// the runtime, so that the two cannot disagree. Used by the schedules.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -32,8 +32,8 @@ private:
 mlir::Value loadI32(Emit &e, mlir::Value array, mlir::Value index);
 void storeI32(Emit &e, mlir::Value value, mlir::Value array, mlir::Value index);
 
-/// Where a row's results go: offset of its first output element and of its logarithm, from the strides among the arguments.
-/// `row` counts query tokens and heads of one sequence.
+/// Where a row's results go: offset of its first output element and of its logarithm, from the strides among
+/// the arguments. `row` counts query tokens and heads of one sequence.
 mlir::Value outOffset(KernelBuilder &k, mlir::Value sequence, mlir::Value row, int heads);
 mlir::Value lseOffset(KernelBuilder &k, mlir::Value sequence, mlir::Value row, int heads);
 

@@ -9,10 +9,10 @@
 
 namespace lathe::codegen {
 
-static constexpr int boxColumns = 64;       // bf16 elements of a 128-byte swizzle row.
+static constexpr int boxColumns = 64; // bf16 elements of a 128-byte swizzle row.
 static constexpr int swizzleBytes = 128;
-static constexpr int rowArrayBytes = 256;   // 64 row statistics of 4 bytes.
-static constexpr int statisticsArrays = 2;  // Row maxima and row sums, a consumer.
+static constexpr int rowArrayBytes = 256;  // 64 row statistics of 4 bytes.
+static constexpr int statisticsArrays = 2; // Row maxima and row sums, a consumer.
 static constexpr int barrierBytes = 8;
 
 int valueColumns(const AttentionProblem &problem, const Config &config) {
@@ -33,7 +33,8 @@ MemoryPlan memoryPlan(const AttentionProblem &problem, const Config &config) {
 
   plan.query = 0;
   plan.ring = plan.query + plan.queryBytes;
-  // The last consumer's columns may reach past the last box: what it reads there means nothing, but must be memory.
+  // The last consumer's columns may reach past the last box: what it reads there means nothing, but must be
+  // memory.
   int readBoxes = config.consumers * ((valueColumns(problem, config) + boxColumns - 1) / boxColumns);
   int overhang = std::max(readBoxes - plan.boxes, 0) * config.kvTile * swizzleBytes;
   plan.probabilities = plan.ring + config.stages * plan.stageBytes + overhang;

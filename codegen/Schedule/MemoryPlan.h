@@ -1,7 +1,7 @@
 //===- MemoryPlan.h - Where the paged-attention schedule puts things in shared memory ----------------===//
 //
-// Byte offsets of every buffer for a problem and a config. resources() counts with it and the schedule builds with it, so
-// that what check() accepted is what the kernel uses. Pure arithmetic.
+// Byte offsets of every buffer for a problem and a config. resources() counts with it and the schedule builds
+// with it, so that what check() accepted is what the kernel uses. Pure arithmetic.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -11,11 +11,11 @@
 namespace lathe::codegen {
 
 struct MemoryPlan {
-  int boxes = 0;              ///< Column boxes (64 bf16) of a query or cache row.
-  int valueBoxes = 0;         ///< Of these, the leading ones that hold values.
+  int boxes = 0;      ///< Column boxes (64 bf16) of a query or cache row.
+  int valueBoxes = 0; ///< Of these, the leading ones that hold values.
   int queryBytes = 0;
-  int stageBytes = 0;         ///< One KV tile.
-  int probabilityBytes = 0;   ///< One consumer's 64 × kvTile bf16.
+  int stageBytes = 0;                ///< One KV tile.
+  int probabilityBytes = 0;          ///< One consumer's 64 × kvTile bf16.
   bool probabilitiesInStage = false; ///< In the tile's last box, which only the scores use.
 
   int query = 0, ring = 0, probabilities = 0, statistics = 0, barriers = 0; ///< Byte offsets.

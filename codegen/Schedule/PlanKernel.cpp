@@ -1,8 +1,9 @@
 //===- PlanKernel.cpp - Lengths to work list, on the device ------------------------------------------===//
 //
-// One CTA, a thread a sequence (in chunks). Lengths become units of KV tiles, prefix sums of their cost give every sequence
-// its place, and from that each thread writes its sequence's items, the workers' first items and the split in closed form:
-// nothing is searched, nothing is serial in the batch. The list is sorted by sequence and so by worker.
+// One CTA, a thread a sequence (in chunks). Lengths become units of KV tiles, prefix sums of their cost give
+// every sequence its place, and from that each thread writes its sequence's items, the workers' first items
+// and the split in closed form: nothing is searched, nothing is serial in the batch. The list is sorted by
+// sequence and so by worker.
 //
 //   balanced  the line of all costs (overhead + units) is cut in equal shares, one a worker
 //   whole     a sequence goes to the worker in whose share its cost starts
@@ -27,7 +28,7 @@ struct Place {
   Value units;       ///< KV units, 0 for an empty sequence.
   Value firstWorker; ///< Not under the fixed policy.
   Value lastWorker;
-  Value count;       ///< Items.
+  Value count; ///< Items.
 };
 
 class PlanBuilder {
@@ -41,9 +42,10 @@ public:
       return SmallVector<Value>{k.add(carried[0], blockScan(costOf(sequence, inside)).total)};
     })[0];
     share = k.max(k.divu(k.add(total, k.sub(k["workers"], 1)), k["workers"]), k.c(1));
-    SmallVector<Value> ends = overBatch({k.c(0), k.c(0), k.c(0)}, [&](Value sequence, Value inside, ValueRange carried) {
-      return planSequence(sequence, inside, carried);
-    });
+    SmallVector<Value> ends =
+        overBatch({k.c(0), k.c(0), k.c(0)}, [&](Value sequence, Value inside, ValueRange carried) {
+          return planSequence(sequence, inside, carried);
+        });
     finishWorkers(ends[0], ends[1]);
     k.finish();
   }
@@ -126,7 +128,8 @@ private:
     k.when(inside, [&] {
       storeI32(k, firstSlot, k["splits"], k.mul(sequence, 2));
       storeI32(k, place.count, k["splits"], k.add(k.mul(sequence, 2), 1));
-      k.loop(k.c(0), place.count, k.c(1), [&](Value part) { storeItem(sequence, place, part, firstItem, firstSlot); });
+      k.loop(k.c(0), place.count, k.c(1),
+             [&](Value part) { storeItem(sequence, place, part, firstItem, firstSlot); });
       if (policy != SplitPolicy::Fixed)
         storeWorkers(sequence, place, firstItem);
     });
@@ -152,7 +155,8 @@ private:
     storeI32(k, slot, k["items"], k.add(at, 3));
   }
 
-  /// The workers from the one after the previous sequence's last up to this one's last start with items of this sequence.
+  /// The workers from the one after the previous sequence's last up to this one's last start with items of
+  /// this sequence.
   void storeWorkers(Value sequence, const Place &place, Value firstItem) {
     Place previous;
     Value first = k.eq(sequence, 0);
@@ -171,7 +175,8 @@ private:
   void finishWorkers(Value cost, Value items) {
     if (policy == SplitPolicy::Fixed) {
       k.loop(thread, k.add(k["workers"], 1), k.c(planThreads), [&](Value worker) {
-        // Item i belongs to worker floor(i · workers / items): the first of worker w is ceil(w · items / workers).
+        // Item i belongs to worker floor(i · workers / items): the first of worker w is ceil(w · items /
+        // workers).
         Value product = LLVM::MulOp::create(k.b, k.loc, k.wide(worker), k.wide(items));
         Value rounded = LLVM::AddOp::create(k.b, k.loc, product, k.wide(k.sub(k["workers"], 1)));
         Value first = LLVM::UDivOp::create(k.b, k.loc, rounded, k.wide(k["workers"]));
@@ -201,8 +206,9 @@ void buildPlanKernel(OpBuilder &builder, const AttentionBuild &build, KernelEntr
   entry.name = "plan";
   entry.threads = planThreads;
   entry.sharedBytes = planThreads / 32 * 4;
-  entry.arguments = {{"pointer", "lengths"}, {"i32", "batch"},           {"i32", "workers"},
-                     {"pointer", "items"},   {"pointer", "worker_begin"}, {"pointer", "splits"}};
+  entry.arguments = {{"pointer", "lengths"},      {"i32", "batch"},
+                     {"i32", "workers"},          {"pointer", "items"},
+                     {"pointer", "worker_begin"}, {"pointer", "splits"}};
   PlanBuilder(builder, build, entry).run();
 }
 

@@ -34,10 +34,7 @@ TEST(Runtime, RandomShapesAndConfigurationsMatch) {
                    .keyDim = 16 * (1 + below(36)),
                    .page = 16 << below(5),
                    .causal = below(2) == 0};
-    // Halves of a value of more than 256 columns must be multiples of 16 themselves.
     shape.shape.valueDim = 16 * (1 + below(std::min(shape.shape.keyDim / 16, 32)));
-    if (shape.shape.valueDim > 256)
-      shape.shape.valueDim = shape.shape.valueDim / 32 * 32;
     for (int i = below(12); i >= 0; --i)
       shape.lengths.push_back(below(3) == 0 ? below(4) : below(1500));
     shape.options = {.seed = random(), .stridedCache = below(2) == 0, .stridedOutputs = below(2) == 0};

@@ -1,7 +1,7 @@
 //===- BenchTest.cpp - What lathe bench counts and measures with ---------------------------------------===//
 //
-// The counted bytes and operations against counting one by one, and the kernels that measure the limits against the
-// assembler: they must fit their registers, or they would measure spills.
+// The counted bytes and operations against counting one by one, and the kernels that measure the limits
+// against the assembler: they must fit their registers, or they would measure spills.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Target/Assemble.h"

@@ -33,11 +33,12 @@ static double daysSince(std::filesystem::file_time_type time) {
       .count();
 }
 
-/// "mla_decode": the first word after "kernel" in the description, or the whole first line.
+/// "mla_decode": the first line of the description, "kernel mla_decode", without its first word.
 static std::string descriptionName(const nlohmann::json &key) {
-  std::string text = key.value("description", "?");
-  text = text.substr(0, text.find('\n'));
-  return text.size() > 48 ? text.substr(0, 45) + "..." : text;
+  const std::string text = key.value("description", "?");
+  const std::string line = text.substr(0, text.find('\n'));
+  const size_t space = line.find(' ');
+  return space == std::string::npos ? line : line.substr(space + 1);
 }
 
 static std::string configText(const nlohmann::json &key) {

@@ -57,6 +57,15 @@ static void addCommands(CLI::App &app) {
   addEnv(app);
 }
 
+/// CLI11 only says that a subcommand is missing; name the word that is none.
+static std::string commandLineError(const CLI::App &app, const CLI::ParseError &error, const char *first) {
+  const bool known =
+      !app.get_subcommands([&](const CLI::App *sub) { return first && sub->get_name() == first; }).empty();
+  if (first && *first != '-' && !known)
+    return fmt::format("command line: unknown command '{}'; run lathe --help", first);
+  return fmt::format("command line: {}; run lathe --help", error.what());
+}
+
 int main(int argc, char **argv) {
   CLI::App app{"Lathe: compiles, tunes and serves attention kernels for Hopper GPUs.", "lathe"};
   try {
@@ -69,7 +78,7 @@ int main(int argc, char **argv) {
   } catch (const CLI::ParseError &error) {
     if (error.get_exit_code() == 0) // --help, --version
       return app.exit(error);
-    return report(std::string(error.what()) + "; run lathe --help", exitUser);
+    return report(commandLineError(app, error, argc > 1 ? argv[1] : nullptr), exitUser);
   } catch (const UserError &error) {
     return report(error.what(), exitUser);
   } catch (const CompileError &error) {

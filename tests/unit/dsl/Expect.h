@@ -1,5 +1,9 @@
-// What the tests of descriptions share: the message of an error, and the dimensions and inputs most of them
-// use.
+//===- Expect.h - What the tests of descriptions share ------------------------------------------------===//
+//
+// The message of an error, and the dimensions and inputs that most of the tests of descriptions use. Included
+// by every file of tests/unit/dsl.
+//
+//===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
 #include "lathe/dsl/Kernel.h"

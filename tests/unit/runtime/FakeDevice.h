@@ -143,6 +143,67 @@ private:
   std::mutex mutex_;
 };
 
+inline KernelEntry examplePlan() {
+  return {"mla_decode_plan",
+          128,
+          0,
+          1,
+          {{"pointer", "lengths"},
+           {"i32", "batch"},
+           {"i32", "workers"},
+           {"pointer", "items"},
+           {"pointer", "worker_begin"},
+           {"pointer", "splits"}},
+          {}};
+}
+
+inline KernelEntry exampleAttend() {
+  return {"mla_decode_attend",
+          384,
+          200000,
+          1,
+          {{"tensor_map", "q"},
+           {"tensor_map", "kv"},
+           {"pointer", "block_table"},
+           {"i64", "block_table_stride"},
+           {"pointer", "lengths"},
+           {"pointer", "items"},
+           {"pointer", "worker_begin"},
+           {"f32", "scale"},
+           {"pointer", "out"},
+           {"i64", "out_stride_batch"},
+           {"i64", "out_stride_query"},
+           {"i32", "out_stride_head"},
+           {"pointer", "lse"},
+           {"i64", "lse_stride_batch"},
+           {"i64", "lse_stride_head"},
+           {"i64", "lse_stride_query"},
+           {"pointer", "partial_out"},
+           {"pointer", "partial_lse"},
+           {"i32", "num_pages"}},
+          {}};
+}
+
+inline KernelEntry exampleCombine() {
+  return {"mla_decode_combine",
+          256,
+          0,
+          1,
+          {{"pointer", "splits"},
+           {"pointer", "partial_out"},
+           {"pointer", "partial_lse"},
+           {"i32", "batch"},
+           {"pointer", "out"},
+           {"i64", "out_stride_batch"},
+           {"i64", "out_stride_query"},
+           {"i64", "out_stride_head"},
+           {"pointer", "lse"},
+           {"i64", "lse_stride_batch"},
+           {"i64", "lse_stride_head"},
+           {"i64", "lse_stride_query"}},
+          {}};
+}
+
 /// DeepSeek-V2-Lite's decode: 16 heads, one query token, pages of 64.
 inline Manifest exampleManifest() {
   Manifest m;
@@ -155,58 +216,9 @@ inline Manifest exampleManifest() {
   m.config = {{"rowsPerCta", 64}, {"kvTile", 32}};
   m.kvTile = 32;
   m.tensorMaps = {{"q", 64, 64}, {"kv", 64, 32}};
-  m.plan = {"mla_decode_plan",
-            128,
-            0,
-            1,
-            {{"pointer", "lengths"},
-             {"i32", "batch"},
-             {"i32", "workers"},
-             {"pointer", "items"},
-             {"pointer", "worker_begin"},
-             {"pointer", "splits"}},
-            {}};
-  m.attend = {"mla_decode_attend",
-              384,
-              200000,
-              1,
-              {{"tensor_map", "q"},
-               {"tensor_map", "kv"},
-               {"pointer", "block_table"},
-               {"i64", "block_table_stride"},
-               {"pointer", "lengths"},
-               {"pointer", "items"},
-               {"pointer", "worker_begin"},
-               {"f32", "scale"},
-               {"pointer", "out"},
-               {"i64", "out_stride_batch"},
-               {"i64", "out_stride_query"},
-               {"i32", "out_stride_head"},
-               {"pointer", "lse"},
-               {"i64", "lse_stride_batch"},
-               {"i64", "lse_stride_head"},
-               {"i64", "lse_stride_query"},
-               {"pointer", "partial_out"},
-               {"pointer", "partial_lse"},
-               {"i32", "num_pages"}},
-              {}};
-  m.combine = {"mla_decode_combine",
-               256,
-               0,
-               1,
-               {{"pointer", "splits"},
-                {"pointer", "partial_out"},
-                {"pointer", "partial_lse"},
-                {"i32", "batch"},
-                {"pointer", "out"},
-                {"i64", "out_stride_batch"},
-                {"i64", "out_stride_query"},
-                {"i64", "out_stride_head"},
-                {"pointer", "lse"},
-                {"i64", "lse_stride_batch"},
-                {"i64", "lse_stride_head"},
-                {"i64", "lse_stride_query"}},
-               {}};
+  m.plan = examplePlan();
+  m.attend = exampleAttend();
+  m.combine = exampleCombine();
   return m;
 }
 

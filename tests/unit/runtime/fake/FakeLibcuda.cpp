@@ -19,14 +19,15 @@ struct FakeContext {
 };
 FakeContext contexts[3] = {{0}, {1}, {2}};
 thread_local CUcontext current = nullptr;
+} // namespace
 
-CUresult inContext() { return current ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT; }
-bool mode(const char *name) {
+static CUresult inContext() { return current ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT; }
+static bool mode(const char *name) {
   const char *value = std::getenv("FAKE_CUDA");
   return value && std::strcmp(value, name) == 0;
 }
 template <typename T>
-std::string list(const T *values, int count) {
+static std::string list(const T *values, int count) {
   std::string text;
   for (int i = 0; i < count; ++i)
     text += (i ? "," : "") + std::to_string(values[i]);
@@ -35,76 +36,76 @@ std::string list(const T *values, int count) {
 
 //===- Errors and devices ----------------------------------------------------------------------------===//
 
-CUresult init(unsigned) { return mode("none") ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS; }
-CUresult getErrorName(CUresult error, const char **name) {
+static CUresult init(unsigned) { return mode("none") ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS; }
+static CUresult getErrorName(CUresult error, const char **name) {
   *name = error == CUDA_ERROR_NO_DEVICE       ? "CUDA_ERROR_NO_DEVICE"
           : error == CUDA_ERROR_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY"
           : error == CUDA_ERROR_INVALID_PTX   ? "CUDA_ERROR_INVALID_PTX"
                                               : "CUDA_ERROR_OTHER";
   return CUDA_SUCCESS;
 }
-CUresult getErrorString(CUresult, const char **text) {
+static CUresult getErrorString(CUresult, const char **text) {
   *text = "words";
   return CUDA_SUCCESS;
 }
-CUresult driverGetVersion(int *version) {
+static CUresult driverGetVersion(int *version) {
   *version = 13000;
   return CUDA_SUCCESS;
 }
-CUresult deviceGetCount(int *count) {
+static CUresult deviceGetCount(int *count) {
   *count = 3;
   return CUDA_SUCCESS;
 }
-CUresult deviceGet(CUdevice *device, int ordinal) {
+static CUresult deviceGet(CUdevice *device, int ordinal) {
   *device = ordinal;
   return CUDA_SUCCESS;
 }
-CUresult deviceGetName(char *name, int bytes, CUdevice device) {
+static CUresult deviceGetName(char *name, int bytes, CUdevice device) {
   std::snprintf(name, bytes, device == 2 ? "Fake A100" : "Fake H100");
   return CUDA_SUCCESS;
 }
-CUresult deviceGetUuid(CUuuid *uuid, CUdevice device) {
+static CUresult deviceGetUuid(CUuuid *uuid, CUdevice device) {
   std::memset(uuid->bytes, 0, sizeof(uuid->bytes));
   uuid->bytes[0] = static_cast<char>(device);
   uuid->bytes[15] = static_cast<char>(0xff);
   return CUDA_SUCCESS;
 }
-CUresult deviceGetAttribute(int *value, CUdevice_attribute which, CUdevice device) {
+static CUresult deviceGetAttribute(int *value, CUdevice_attribute which, CUdevice device) {
   *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR            ? (device == 2 ? 8 : 9)
            : which == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT              ? 132
            : which == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN ? 232448
                                                                             : 0;
   return CUDA_SUCCESS;
 }
-CUresult deviceTotalMem(size_t *bytes, CUdevice) {
+static CUresult deviceTotalMem(size_t *bytes, CUdevice) {
   *bytes = size_t(80) << 30;
   return CUDA_SUCCESS;
 }
 
 //===- Contexts --------------------------------------------------------------------------------------===//
 
-CUresult primaryCtxRetain(CUcontext *context, CUdevice device) {
+static CUresult primaryCtxRetain(CUcontext *context, CUdevice device) {
   *context = reinterpret_cast<CUcontext>(&contexts[device]);
   return CUDA_SUCCESS;
 }
-CUresult primaryCtxRelease(CUdevice) { return CUDA_SUCCESS; }
-CUresult ctxGetCurrent(CUcontext *context) {
+static CUresult primaryCtxRelease(CUdevice) { return CUDA_SUCCESS; }
+static CUresult ctxGetCurrent(CUcontext *context) {
   *context = current;
   return CUDA_SUCCESS;
 }
-CUresult ctxSetCurrent(CUcontext context) {
+static CUresult ctxSetCurrent(CUcontext context) {
   current = context;
   return CUDA_SUCCESS;
 }
-CUresult ctxGetDevice(CUdevice *device) {
+static CUresult ctxGetDevice(CUdevice *device) {
   *device = current ? reinterpret_cast<FakeContext *>(current)->device : -1;
   return inContext();
 }
-CUresult ctxSynchronize() { return inContext(); }
+static CUresult ctxSynchronize() { return inContext(); }
 
 //===- Memory and streams ----------------------------------------------------------------------------===//
 
-CUresult memAlloc(CUdeviceptr *pointer, size_t bytes) {
+static CUresult memAlloc(CUdeviceptr *pointer, size_t bytes) {
   if (bytes == 0)
     return CUDA_ERROR_INVALID_VALUE;
   if (bytes > size_t(80) << 30)
@@ -112,63 +113,64 @@ CUresult memAlloc(CUdeviceptr *pointer, size_t bytes) {
   *pointer = reinterpret_cast<CUdeviceptr>(std::malloc(bytes));
   return inContext();
 }
-CUresult memFree(CUdeviceptr pointer) {
+static CUresult memFree(CUdeviceptr pointer) {
   std::free(reinterpret_cast<void *>(pointer));
   return inContext();
 }
-CUresult memGetInfo(size_t *freeBytes, size_t *totalBytes) {
+static CUresult memGetInfo(size_t *freeBytes, size_t *totalBytes) {
   *freeBytes = *totalBytes = size_t(80) << 30;
   return inContext();
 }
-CUresult memcpyHtoD(CUdeviceptr to, const void *from, size_t bytes) {
+static CUresult memcpyHtoD(CUdeviceptr to, const void *from, size_t bytes) {
   std::memcpy(reinterpret_cast<void *>(to), from, bytes);
   return inContext();
 }
-CUresult memcpyDtoH(void *to, CUdeviceptr from, size_t bytes) {
+static CUresult memcpyDtoH(void *to, CUdeviceptr from, size_t bytes) {
   std::memcpy(to, reinterpret_cast<void *>(from), bytes);
   return inContext();
 }
-CUresult memsetD8Async(CUdeviceptr to, unsigned char byte, size_t bytes, CUstream) {
+static CUresult memsetD8Async(CUdeviceptr to, unsigned char byte, size_t bytes, CUstream) {
   std::memset(reinterpret_cast<void *>(to), byte, bytes);
   return inContext();
 }
-CUresult streamCreate(CUstream *stream, unsigned) {
+static CUresult streamCreate(CUstream *stream, unsigned) {
   *stream = reinterpret_cast<CUstream>(current); // A stream is its context's address.
   return inContext();
 }
-CUresult streamDestroy(CUstream) { return inContext(); }
-CUresult streamSynchronize(CUstream) { return inContext(); }
-CUresult streamGetCtx(CUstream stream, CUcontext *context) {
+static CUresult streamDestroy(CUstream) { return inContext(); }
+static CUresult streamSynchronize(CUstream) { return inContext(); }
+static CUresult streamGetCtx(CUstream stream, CUcontext *context) {
   *context = stream ? reinterpret_cast<CUcontext>(stream) : current;
   return inContext();
 }
-CUresult streamBeginCapture(CUstream, CUstreamCaptureMode) { return inContext(); }
-CUresult streamEndCapture(CUstream, CUgraph *graph) {
+static CUresult streamBeginCapture(CUstream, CUstreamCaptureMode) { return inContext(); }
+static CUresult streamEndCapture(CUstream, CUgraph *graph) {
   *graph = nullptr;
   return inContext();
 }
-CUresult graphInstantiate(CUgraphExec *, CUgraph, unsigned long long) { return inContext(); }
-CUresult graphLaunch(CUgraphExec, CUstream) { return inContext(); }
-CUresult graphDestroy(CUgraph) { return inContext(); }
-CUresult graphExecDestroy(CUgraphExec) { return inContext(); }
-CUresult eventCreate(CUevent *, unsigned) { return inContext(); }
-CUresult eventDestroy(CUevent) { return inContext(); }
-CUresult eventRecord(CUevent, CUstream) { return inContext(); }
-CUresult eventSynchronize(CUevent) { return inContext(); }
-CUresult eventElapsedTime(float *milliseconds, CUevent, CUevent) {
+static CUresult graphInstantiate(CUgraphExec *, CUgraph, unsigned long long) { return inContext(); }
+static CUresult graphLaunch(CUgraphExec, CUstream) { return inContext(); }
+static CUresult graphDestroy(CUgraph) { return inContext(); }
+static CUresult graphExecDestroy(CUgraphExec) { return inContext(); }
+static CUresult eventCreate(CUevent *, unsigned) { return inContext(); }
+static CUresult eventDestroy(CUevent) { return inContext(); }
+static CUresult eventRecord(CUevent, CUstream) { return inContext(); }
+static CUresult eventSynchronize(CUevent) { return inContext(); }
+static CUresult eventElapsedTime(float *milliseconds, CUevent, CUevent) {
   *milliseconds = 1;
   return inContext();
 }
 
 //===- Modules and launches --------------------------------------------------------------------------===//
 
-void writeLog(unsigned count, CUjit_option *options, void **values, CUjit_option which, const char *text) {
+static void writeLog(unsigned count, CUjit_option *options, void **values, CUjit_option which,
+                     const char *text) {
   for (unsigned i = 0; i < count; ++i)
     if (options[i] == which)
       std::strcpy(static_cast<char *>(values[i]), text);
 }
-CUresult moduleLoadDataEx(CUmodule *module, const void *image, unsigned count, CUjit_option *options,
-                          void **values) {
+static CUresult moduleLoadDataEx(CUmodule *module, const void *image, unsigned count, CUjit_option *options,
+                                 void **values) {
   const char *text = static_cast<const char *>(image);
   if (std::strstr(text, "bad")) {
     writeLog(count, options, values, CU_JIT_ERROR_LOG_BUFFER, "syntax error at line 1");
@@ -179,23 +181,23 @@ CUresult moduleLoadDataEx(CUmodule *module, const void *image, unsigned count, C
   *module = reinterpret_cast<CUmodule>(&contexts[0]);
   return inContext();
 }
-CUresult moduleUnload(CUmodule) { return inContext(); }
-CUresult moduleGetFunction(CUfunction *function, CUmodule, const char *name) {
+static CUresult moduleUnload(CUmodule) { return inContext(); }
+static CUresult moduleGetFunction(CUfunction *function, CUmodule, const char *name) {
   *function = reinterpret_cast<CUfunction>(&contexts[0]);
   return std::strcmp(name, "absent") == 0 ? CUDA_ERROR_NOT_FOUND : inContext();
 }
-CUresult funcGetAttribute(int *value, CUfunction_attribute, CUfunction) {
+static CUresult funcGetAttribute(int *value, CUfunction_attribute, CUfunction) {
   *value = 168;
   return inContext();
 }
-CUresult funcSetAttribute(CUfunction, CUfunction_attribute which, int value) {
+static CUresult funcSetAttribute(CUfunction, CUfunction_attribute which, int value) {
   if (which == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
     std::fprintf(stderr, "max shared %d\n", value);
   if (which == CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED && value == 1)
     std::fprintf(stderr, "clusters allowed\n");
   return inContext();
 }
-CUresult launchKernelEx(const CUlaunchConfig *c, CUfunction, void **, void **) {
+static CUresult launchKernelEx(const CUlaunchConfig *c, CUfunction, void **, void **) {
   bool dependent = false;
   for (unsigned i = 0; i < c->numAttrs; ++i)
     dependent |= c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION &&
@@ -204,11 +206,11 @@ CUresult launchKernelEx(const CUlaunchConfig *c, CUfunction, void **, void **) {
                c->gridDimZ, c->blockDimX, c->sharedMemBytes, dependent);
   return inContext();
 }
-CUresult tensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType, cuuint32_t rank, void *,
-                              const cuuint64_t *extents, const cuuint64_t *strides, const cuuint32_t *box,
-                              const cuuint32_t *steps, CUtensorMapInterleave interleave,
-                              CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
-                              CUtensorMapFloatOOBfill fill) {
+static CUresult tensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType, cuuint32_t rank, void *,
+                                     const cuuint64_t *extents, const cuuint64_t *strides,
+                                     const cuuint32_t *box, const cuuint32_t *steps,
+                                     CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
+                                     CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill) {
   std::memset(map, 0x5a, sizeof(*map));
   std::fprintf(stderr,
                "tensor map rank %u extents %s strides %s box %s steps %s interleave %d swizzle %d promotion "
@@ -268,7 +270,6 @@ const Entry entries[] = {FAKE("cuInit", init),
                          FAKE("cuLaunchKernelEx", launchKernelEx),
                          FAKE("cuTensorMapEncodeTiled", tensorMapEncodeTiled)};
 #undef FAKE
-} // namespace
 
 #undef cuGetProcAddress_v2
 extern "C"
