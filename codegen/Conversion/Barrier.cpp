@@ -39,6 +39,15 @@ static void waitParity(Emit &e, Value barrier, Value parity) {
   NVVM::MBarrierTryWaitParityOp::create(e.b, e.loc, barrier, parity, e.c(waitTicks));
 }
 
+/// Arrives on the barrier at the same place in the CTA of rank `rank`.
+static void arriveRemotely(Emit &e, Value barrier, Value rank) {
+  Value address = LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), barrier);
+  e.assembly(Type(),
+             "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, $0, $1; "
+             "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }",
+             "r,r", {address, rank});
+}
+
 namespace {
 
 struct PipeLowering : OpConversionPattern<PipeOp> {
@@ -51,7 +60,7 @@ struct PipeLowering : OpConversionPattern<PipeOp> {
       for (int64_t stage = 0; stage < type.getStages(); ++stage) {
         NVVM::MBarrierInitOp::create(rewriter, op.getLoc(), e.at(barriers, 8 * stage), e.c(1), Value());
         NVVM::MBarrierInitOp::create(rewriter, op.getLoc(), e.at(barriers, 8 * (type.getStages() + stage)),
-                                     e.c(op.getReleases() * warpsPerWarpgroup), Value());
+                                     e.c(op.getReleases() * warpsPerWarpgroup * type.getCluster()), Value());
       }
     });
     rewriter.replaceOp(op, e.pack(getTypeConverter()->convertType(type), {base, barriers}));
@@ -68,6 +77,23 @@ struct SyncCtaLowering : OpConversionPattern<SyncCtaOp> {
       e.fenceAsyncShared();
     });
     NVVM::Barrier0Op::create(rewriter, op.getLoc());
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct SyncClusterLowering : OpConversionPattern<SyncClusterOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(SyncClusterOp op, OpAdaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    e.when(e.eq(e.thread(), 0), [&] {
+      NVVM::FenceMbarrierInitOp::create(rewriter, op.getLoc());
+      e.fenceAsyncShared();
+    });
+    // Not the aligned forms: roles end at different places.
+    NVVM::ClusterArriveOp::create(rewriter, op.getLoc(), UnitAttr());
+    NVVM::ClusterWaitOp::create(rewriter, op.getLoc(), UnitAttr());
     rewriter.eraseOp(op);
     return success();
   }
@@ -129,9 +155,13 @@ struct ReleaseLowering : OpConversionPattern<ReleaseOp> {
   LogicalResult matchAndRewrite(ReleaseOp op, OpAdaptor in,
                                 ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
-    Value barrier = emptyBarrier(e, op.getPipe().getType(), in.getPipe(), in.getCount());
-    e.when(e.eq(e.lane(), 0),
-           [&] { NVVM::MBarrierArriveOp::create(rewriter, op.getLoc(), e.i64(), barrier, Value()); });
+    PipeType type = op.getPipe().getType();
+    Value barrier = emptyBarrier(e, type, in.getPipe(), in.getCount());
+    if (type.getCluster() == 1)
+      e.when(e.eq(e.lane(), 0),
+             [&] { NVVM::MBarrierArriveOp::create(rewriter, op.getLoc(), e.i64(), barrier, Value()); });
+    else
+      e.when(e.lt(e.lane(), type.getCluster()), [&] { arriveRemotely(e, barrier, e.lane()); });
     rewriter.eraseOp(op);
     return success();
   }
@@ -140,8 +170,8 @@ struct ReleaseLowering : OpConversionPattern<ReleaseOp> {
 } // namespace
 
 void populateBarrierPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<PipeLowering, SyncCtaLowering, SyncEventLowering, AcquireLowering, ExpectLowering,
-               WaitLowering, ReleaseLowering>(types, patterns.getContext());
+  patterns.add<PipeLowering, SyncCtaLowering, SyncClusterLowering, SyncEventLowering, AcquireLowering,
+               ExpectLowering, WaitLowering, ReleaseLowering>(types, patterns.getContext());
 }
 
 } // namespace lathe::codegen

@@ -46,6 +46,8 @@ struct KernelLowering : OpConversionPattern<KernelOp> {
     function->setAttr("nvvm.kernel", builder.getUnitAttr());
     function->setAttr("nvvm.reqntid", builder.getDenseI32ArrayAttr({int32_t(op.getThreads())}));
     function->setAttr("nvvm.minctasm", builder.getI32IntegerAttr(1));
+    if (op.getCluster() != 1)
+      function->setAttr("nvvm.cluster_dim", builder.getDenseI32ArrayAttr({int32_t(op.getCluster()), 1, 1}));
     if (op.getMaxRegisters() != 0)
       function->setAttr("nvvm.maxnreg", builder.getI32IntegerAttr(op.getMaxRegisters()));
   }
@@ -86,18 +88,20 @@ struct RolesLowering : OpConversionPattern<RolesOp> {
     return success();
   }
 
-  /// The register budget at entry is 65536 / threads rounded down to 8; more is an increase.
+  /// The register budget at entry is the kernel's cap, else 65536 / threads rounded down to 8; more is an
+  /// increase.
   static void enterRole(Emit &e, RolesOp op, size_t role) {
     int32_t registers = op.getRegisters()[role];
     if (registers == 0)
       return;
-    auto kernel = op->getParentOfType<KernelOp>();
     int32_t threads = 0;
     for (int32_t warpgroups : op.getWarpgroups())
       threads += 128 * warpgroups;
     int32_t entry = 65536 / threads / 8 * 8;
-    if (kernel && kernel.getMaxRegisters() != 0)
-      entry = kernel.getMaxRegisters();
+    // The kernel is a function already: conversion goes from the outside in.
+    auto function = op->getParentOfType<LLVM::LLVMFuncOp>();
+    if (auto cap = function ? function->getAttrOfType<IntegerAttr>("nvvm.maxnreg") : IntegerAttr())
+      entry = int32_t(cap.getInt());
     auto action =
         registers >= entry ? NVVM::SetMaxRegisterAction::increase : NVVM::SetMaxRegisterAction::decrease;
     NVVM::SetMaxRegisterOp::create(e.b, e.loc, registers, action);

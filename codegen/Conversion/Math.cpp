@@ -5,6 +5,7 @@
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
+#include "lathe/codegen/Layout/Fragment.h"
 
 #include "mlir/IR/IRMapping.h"
 
@@ -28,9 +29,6 @@ SmallVector<Value> inlineBody(OpBuilder &builder, Region &region, ValueRange arg
     results.push_back(mapping.lookupOrDefault(value));
   return results;
 }
-
-/// Row of register i of a fragment: 0 for the lane's first row, 1 for its second.
-static int64_t rowOf(int64_t i) { return (i >> 1) & 1; }
 
 static Value tree(SmallVector<Value> values, llvm::function_ref<Value(Value, Value)> combine) {
   while (values.size() > 1) {
@@ -85,9 +83,9 @@ struct MapLowering : OpConversionPattern<MapOp> {
       SmallVector<Value> arguments;
       for (auto [original, values] : llvm::zip(op.getInputs(), inputs)) {
         bool rows = isa<RowsType>(original.getType());
-        arguments.push_back(values[values.size() == 1 ? 0 : rows && fragment ? rowOf(i) : i]);
+        arguments.push_back(values[values.size() == 1 ? 0 : rows && fragment ? layout::rowHalf(i) : i]);
       }
-      Value column = fragment ? e.add(laneColumn, i / 4 * 8 + i % 2) : Value();
+      Value column = fragment ? e.add(laneColumn, layout::firstColumn(i)) : Value();
       results.push_back(inlineBody(rewriter, op.getBody(), arguments, column)[0]);
     }
     rewriter.replaceOp(op, e.pack(converted, results));
@@ -105,7 +103,7 @@ struct ReduceLowering : OpConversionPattern<ReduceOp> {
     for (int64_t row = 0; row < 2; ++row) {
       SmallVector<Value> mine;
       for (auto [i, value] : llvm::enumerate(values))
-        if ((isa<RowsType>(op.getInput().getType()) ? int64_t(i) : rowOf(i)) == row)
+        if ((isa<RowsType>(op.getInput().getType()) ? int64_t(i) : layout::rowHalf(i)) == row)
           mine.push_back(value);
       Value result = tree(mine, combine);
       if (!op.getPartial())

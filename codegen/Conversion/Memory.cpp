@@ -5,6 +5,7 @@
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
+#include "lathe/codegen/Layout/Swizzle.h"
 
 using namespace mlir;
 using namespace lathe::tile;
@@ -66,11 +67,11 @@ struct PutOperandLowering : OpConversionPattern<PutOperandOp> {
     Emit e{rewriter, op.getLoc()};
     BufferType type = op.getBuffer().getType();
     int64_t swizzle = type.getSwizzle();
-    // Lane l names row l mod 8 of 8×8 matrix l / 8: rows +8 for odd matrices, the next chunk for matrices 2
-    // and 3.
+    // The rows that lanes name: layout::matrixRow.
     Value matrix = e.shr(e.lane(), 3), inner = e.band(e.lane(), 7);
     Value row = e.add(e.add(e.mul(e.warp(), 16), e.mul(e.band(matrix, 1), 8)), inner);
-    Value pattern = swizzle == 128 ? inner : e.band(e.shr(row, swizzle == 64 ? 1 : 2), swizzle == 64 ? 3 : 1);
+    layout::ChunkPattern chunks = layout::chunkPattern(swizzle);
+    Value pattern = e.band(chunks.shift ? e.shr(row, chunks.shift) : row, chunks.mask);
     Value chunk = e.bxor(e.shr(matrix, 1), pattern);
     Value rowStart = e.at(in.getBuffer(), e.mul(row, swizzle));
     SmallVector<Value> registers = e.unpack(in.getOperand());

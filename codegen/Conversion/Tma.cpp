@@ -1,6 +1,7 @@
 //===- Tma.cpp - Lowering of tensor-memory loads -----------------------------------------------------===//
 //
-// One cp.async.bulk.tensor an operation, completing on the full barrier of the pipe's stage.
+// One cp.async.bulk.tensor an operation, completing on the full barrier of the pipe's stage; in a pipe that a
+// cluster shares, multicast to the same place of every CTA.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
@@ -21,9 +22,18 @@ struct LoadLowering : OpConversionPattern<LoadOp> {
     Value target = e.at(stageAddress(e, type, in.getPipe(), in.getCount()), offset);
     Value index = type.getStages() == 1 ? e.c(0) : e.remu(in.getCount(), type.getStages());
     Value barrier = e.at(e.extract(in.getPipe(), 1), e.mul(index, 8));
+    bool shared = type.getCluster() > 1;
+    Value mask;
+    if (shared) {
+      Value rank = NVVM::BlockInClusterIdXOp::create(rewriter, op.getLoc(), e.i32());
+      target = e.at(target, e.mul(rank, type.getRows() / type.getCluster() * stage.getSwizzle()));
+      target = LLVM::AddrSpaceCastOp::create(rewriter, op.getLoc(), e.pointer(7), target);
+      mask = arith::ConstantIntOp::create(rewriter, op.getLoc(), rewriter.getI16Type(),
+                                          (1 << type.getCluster()) - 1);
+    }
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
-        rewriter, op.getLoc(), target, in.getMap(), in.getCoordinates(), barrier, ValueRange{}, Value(),
-        Value(), NVVM::TMALoadMode::TILE, /*isCTAOnly=*/true, NVVM::CTAGroupKindAttr(), Value());
+        rewriter, op.getLoc(), target, in.getMap(), in.getCoordinates(), barrier, ValueRange{}, mask, Value(),
+        NVVM::TMALoadMode::TILE, /*isCTAOnly=*/!shared, NVVM::CTAGroupKindAttr(), Value());
     rewriter.eraseOp(op);
     return success();
   }

@@ -7,6 +7,7 @@
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
+#include "lathe/codegen/Layout/Swizzle.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -17,23 +18,17 @@ using namespace lathe::tile;
 namespace lathe::codegen {
 
 static constexpr int64_t stepsPerAssembly = 4;
-static constexpr int64_t stepDepth = 16; // K of a bf16 wgmma.
+using layout::stepDepth;
 
-/// Swizzle field of a descriptor (bits 62 and 63).
-static int64_t swizzleField(int64_t bytes) { return bytes == 128 ? 1 : bytes == 64 ? 2 : 3; }
+static layout::BoxedMatrix matrixOf(BufferType type) { return {type.getRows(), type.getSwizzle()}; }
 
-/// Descriptor of the matrix at `address`: start, leading and stride offsets (in 16-byte units), swizzle.
-static Value descriptor(Emit &e, Value address, int64_t leading, int64_t stride, int64_t swizzle) {
-  Value start = e.shr(LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), address), 4);
-  Value low = arith::ExtUIOp::create(e.b, e.loc, e.i64(), start);
-  uint64_t fields =
-      (uint64_t(swizzleField(swizzle)) << 62) | (uint64_t(stride) << 32) | (uint64_t(leading) << 16);
-  return e.bor(low, e.c64(int64_t(fields)));
-}
-
-/// A row-major matrix whose columns are summed over: eight rows apart is the stride.
-static Value columnDescriptor(Emit &e, Value address, int64_t swizzle) {
-  return descriptor(e, address, 1, 8 * swizzle / 16, swizzle);
+/// Descriptor of the matrix at `address`, which is aligned to 16 bytes.
+static Value descriptor(Emit &e, Value address, const layout::Descriptor &constant) {
+  // In a cluster an address carries the CTA's rank above its 18 bits, which must not reach the leading
+  // offset.
+  Value local = e.band(LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), address), 0x3FFFF);
+  Value start = arith::ExtUIOp::create(e.b, e.loc, e.i64(), e.shr(local, 4));
+  return e.bor(start, e.c64(int64_t(constant.fields())));
 }
 
 namespace {
@@ -110,26 +105,20 @@ struct MmaNtLowering : OpConversionPattern<MmaNtOp> {
                                 ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     BufferType a = op.getA().getType(), b = op.getB().getType();
-    Value aBase = columnDescriptor(e, in.getA(), a.getSwizzle());
-    Value bBase = columnDescriptor(e, in.getB(), b.getSwizzle());
+    Value aBase = descriptor(e, in.getA(), layout::sumsColumns(matrixOf(a)));
+    Value bBase = descriptor(e, in.getB(), layout::sumsColumns(matrixOf(b)));
     Value acc = e.undef(getTypeConverter()->convertType(op.getResult().getType()));
     int64_t steps = op.getDepth() / stepDepth;
     for (int64_t first = 0; first < steps; first += stepsPerAssembly) {
       Chain chain{op.getResult().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, first == 0, false};
       for (int64_t step = first; step < std::min(steps, first + stepsPerAssembly); ++step) {
-        chain.a.offsets.push_back(offset(a, step));
-        chain.b.offsets.push_back(offset(b, step));
+        chain.a.offsets.push_back(layout::columnStep(matrixOf(a), step) / layout::chunkBytes);
+        chain.b.offsets.push_back(layout::columnStep(matrixOf(b), step) / layout::chunkBytes);
       }
       acc = emitChain(e, acc, chain);
     }
     rewriter.replaceOp(op, acc);
     return success();
-  }
-
-  /// Descriptor units (16 bytes) from the start of a buffer to columns 16·step.
-  static int64_t offset(BufferType type, int64_t step) {
-    int64_t column = step * stepDepth;
-    return (column / type.getBoxColumns() * type.getBoxBytes() + column % type.getBoxColumns() * 2) / 16;
   }
 };
 
@@ -140,19 +129,19 @@ struct MmaNnLowering : OpConversionPattern<MmaNnOp> {
     Emit e{rewriter, op.getLoc()};
     BufferType b = op.getB().getType();
     Value first = e.at(in.getB(), e.mul(in.getBox(), b.getBoxBytes()));
-    // Columns contiguous: the next box is the leading offset, eight rows the stride.
-    Value bBase = descriptor(e, first, b.getBoxBytes() / 16, 8 * b.getSwizzle() / 16, b.getSwizzle());
+    Value bBase = descriptor(e, first, layout::sumsRows(matrixOf(b)));
     auto aBuffer = dyn_cast<BufferType>(op.getA().getType());
-    Value aBase = aBuffer ? columnDescriptor(e, in.getA(), aBuffer.getSwizzle()) : Value();
+    Value aBase = aBuffer ? descriptor(e, in.getA(), layout::sumsColumns(matrixOf(aBuffer))) : Value();
     SmallVector<Value> aRegisters = aBuffer ? SmallVector<Value>() : e.unpack(in.getA());
     Value acc = in.getAcc();
     int64_t steps = b.getRows() / stepDepth;
     for (int64_t start = 0; start < steps; start += stepsPerAssembly) {
       Chain chain{op.getAcc().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, false, true};
       for (int64_t step = start; step < std::min(steps, start + stepsPerAssembly); ++step) {
-        chain.a.offsets.push_back(step * stepDepth * 2 / 16);
-        chain.b.offsets.push_back(step * stepDepth * b.getSwizzle() / 16);
-        if (!aBuffer)
+        chain.b.offsets.push_back(layout::rowStep(matrixOf(b), step) / layout::chunkBytes);
+        if (aBuffer)
+          chain.a.offsets.push_back(layout::columnStep(matrixOf(aBuffer), step) / layout::chunkBytes);
+        else
           chain.a.registers.append(aRegisters.begin() + 4 * step, aRegisters.begin() + 4 * step + 4);
       }
       acc = emitChain(e, acc, chain);

@@ -51,9 +51,13 @@ LogicalResult BufferType::verify(EmitError emitError, int64_t rows, int64_t colu
   return success();
 }
 
-LogicalResult PipeType::verify(EmitError emitError, int64_t stages, int64_t rows, int64_t columns) {
+LogicalResult PipeType::verify(EmitError emitError, int64_t stages, int64_t rows, int64_t columns,
+                               int64_t cluster) {
   if (stages < 1)
     return emitError() << "a pipe needs at least one stage, got " << stages;
+  if (cluster < 1 || cluster > 16 || rows % (8 * cluster) != 0)
+    return emitError() << "each of a cluster's 1 to 16 CTAs loads a multiple of 8 rows, got " << rows
+                       << " rows for " << cluster << " CTAs";
   return BufferType::verify(emitError, rows, columns, 128);
 }
 

@@ -55,9 +55,13 @@ def Tile_PipeType : Tile_Type<"Pipe", "pipe"> {
   let description = [{
     `stages` buffers of `rows` × `columns` bf16 with 128-byte swizzle. The producer acquires a stage (waits until it is
     empty), announces its bytes and loads it; a consumer waits until it is full, reads it and releases it.
+
+    The CTAs of a `cluster` may share a pipe: every CTA has its own stages and barriers, each load goes to all of them, and a
+    stage is empty when the consumers of all CTAs have released it.
   }];
-  let parameters = (ins "int64_t":$stages, "int64_t":$rows, "int64_t":$columns);
-  let assemblyFormat = "`<` $stages `,` $rows `,` $columns `>`";
+  let parameters = (ins "int64_t":$stages, "int64_t":$rows, "int64_t":$columns,
+                        DefaultValuedParameter<"int64_t", "1">:$cluster);
+  let assemblyFormat = "`<` $stages `,` $rows `,` $columns (`,` `cluster` $cluster^)? `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     BufferType getStageType() const { return BufferType::get(getContext(), getRows(), getColumns(), 128); }
@@ -107,7 +111,7 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock]> 
   let description = [{
     The block arguments are the kernel's arguments, named by `arg_names` for the launch. `threads` is the size of a CTA, a
     multiple of 32; `shared_bytes` the dynamic shared memory; `max_registers`, where it is not 0, the register cap at entry
-    that `tile.roles` redistributes.
+    that `tile.roles` redistributes; `cluster` the CTAs of a cluster, along x.
 
     ```mlir
     tile.kernel @copy attributes {arg_names = ["n"], threads = 32 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
@@ -117,7 +121,7 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock]> 
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$arg_names, I32Attr:$threads, I32Attr:$shared_bytes,
-                       I32Attr:$max_registers);
+                       I32Attr:$max_registers, DefaultValuedAttr<I32Attr, "1">:$cluster);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
   let hasVerifier = 1;
@@ -166,6 +170,14 @@ def Tile_ElectedOp : Tile_Op<"elected", [NoTerminator, SingleBlock]> {
 
 def Tile_SyncCtaOp : Tile_Op<"sync_cta"> {
   let summary = "all threads of the CTA; initialised barriers become visible to TMA";
+  let assemblyFormat = "attr-dict";
+}
+
+def Tile_SyncClusterOp : Tile_Op<"sync_cluster"> {
+  let summary = "all threads of the cluster's CTAs; initialised barriers become visible to TMA and to the other CTAs";
+  let description = [{
+    Also the last operation of a kernel whose pipes are shared: a CTA must not end while others still write to its memory.
+  }];
   let assemblyFormat = "attr-dict";
 }
 
@@ -241,7 +253,8 @@ def Tile_LoadOp : Tile_Op<"load"> {
   let summary = "TMA: one box of a tensor into a stage";
   let description = [{
     Loads the box at `coordinates` (innermost first) into rows `row` … `row`+`rows` of column box `box` of the stage. Elements
-    out of the tensor's bounds arrive as zeros and are counted. Run by one thread.
+    out of the tensor's bounds arrive as zeros and are counted. Run by one thread. In a pipe that a cluster shares, the CTA of
+    rank r loads for all CTAs the rows r·pipe.rows/cluster further on: each brings its share.
 
     ```mlir
     tile.load %map[%x, %y, %z] into %pipe[%n] box 3 rows 0 to 32 : !tile.pipe<4, 32, 576>

@@ -34,7 +34,7 @@ public:
 
   void run() {
     makePipes();
-    SyncCtaOp::create(k.b, k.loc);
+    syncAll();
     rowBlock = NVVM::BlockIdXOp::create(k.b, k.loc, k.i32());
     worker = NVVM::BlockIdYOp::create(k.b, k.loc, k.i32());
     firstItem = loadI32(k, k["worker_begin"], worker);
@@ -49,6 +49,8 @@ public:
       enter(roles.getBodies()[1]);
       produce();
     }
+    if (build.config.cluster > 1)
+      syncAll();
     k.finish();
   }
 
@@ -62,11 +64,18 @@ private:
     return index;
   }
 
+  void syncAll() {
+    if (build.config.cluster > 1)
+      SyncClusterOp::create(k.b, k.loc);
+    else
+      SyncCtaOp::create(k.b, k.loc);
+  }
+
   void makePipes() {
     const MemoryPlan &memory = build.memory;
     int rows = build.config.rowsPerCta, stages = build.config.stages;
-    auto queryType = PipeType::get(k.b.getContext(), 1, rows, problem.keyDim);
-    auto ringType = PipeType::get(k.b.getContext(), stages, tokens, problem.keyDim);
+    auto queryType = PipeType::get(k.b.getContext(), 1, rows, problem.keyDim, 1);
+    auto ringType = PipeType::get(k.b.getContext(), stages, tokens, problem.keyDim, build.config.cluster);
     queryPipe = PipeOp::create(k.b, k.loc, queryType, memory.query, memory.barriers, consumers);
     kvPipe = PipeOp::create(k.b, k.loc, ringType, memory.ring, memory.barriers + 2 * 8, consumers);
   }
@@ -126,21 +135,34 @@ private:
     return k.select(k.lt(token, item.length), k.load(k.i32(), address), k.c(-1));
   }
 
+  /// Loads the unit's tiles; of a tile that a cluster shares, this CTA's share of the rows.
   Value loadUnit(const Item &item, Value unit, Value count) {
-    int pageRows = std::min(problem.page, tokens);
+    int share = tokens / build.config.cluster, pageRows = std::min(problem.page, share);
     Value first = k.mul(unit, build.unitTokens());
-    SmallVector<Value> pages;
-    for (int token = 0; token < build.unitTokens(); token += pageRows)
-      pages.push_back(pageOf(item, k.add(first, token)));
+    if (build.config.cluster > 1)
+      first = k.add(first, k.mul(Value(NVVM::BlockInClusterIdXOp::create(k.b, k.loc, k.i32())), share));
+    SmallVector<Value> starts, pages;
+    auto readTable = [&](int tile) {
+      for (int row = 0; row < share; row += pageRows) {
+        starts.push_back(k.add(first, tile * tokens + row));
+        pages.push_back(pageOf(item, starts.back()));
+      }
+    };
+    // Ahead for all tiles, unless these span pages: the producer has registers for few.
+    bool ahead = pageRows == share;
+    for (int tile = 0; ahead && tile < consumers; ++tile)
+      readTable(tile);
     for (int tile = 0; tile < consumers; ++tile) {
+      if (!ahead)
+        readTable(tile);
       AcquireOp::create(k.b, k.loc, kvPipe, count);
       ExpectOp::create(k.b, k.loc, kvPipe, count);
-      for (int row = 0; row < tokens; row += pageRows) {
-        int token = tile * tokens + row;
-        Value inPage = k.remu(k.add(first, token), problem.page);
+      for (int row = 0; row < share; row += pageRows) {
+        int piece = (tile * share + row) / pageRows;
+        Value inPage = k.remu(starts[piece], problem.page);
         for (int box = 0; box < build.memory.boxes; ++box)
-          LoadOp::create(k.b, k.loc, k["kv"], ValueRange{k.c(64 * box), inPage, pages[token / pageRows]},
-                         kvPipe, count, box, row, pageRows);
+          LoadOp::create(k.b, k.loc, k["kv"], ValueRange{k.c(64 * box), inPage, pages[piece]}, kvPipe, count,
+                         box, row, pageRows);
       }
       count = k.add(count, 1);
     }

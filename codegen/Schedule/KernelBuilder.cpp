@@ -29,7 +29,7 @@ KernelBuilder::KernelBuilder(OpBuilder &builder, Location loc, const KernelEntry
   }
   kernel = tile::KernelOp::create(b, loc, b.getStringAttr(entry.name), b.getArrayAttr(names),
                                   b.getI32IntegerAttr(entry.threads), b.getI32IntegerAttr(entry.sharedBytes),
-                                  b.getI32IntegerAttr(maxRegisters));
+                                  b.getI32IntegerAttr(maxRegisters), b.getI32IntegerAttr(entry.cluster));
   Block &block = kernel.getBody().emplaceBlock();
   block.addArguments(types, SmallVector<Location>(types.size(), loc));
   for (auto [argument, value] : llvm::zip(entry.arguments, block.getArguments()))

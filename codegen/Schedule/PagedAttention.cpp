@@ -59,7 +59,7 @@ static void describe(Manifest &manifest, const AttentionBuild &build, const Targ
   manifest.splitPolicy = static_cast<int>(build.config.split);
   manifest.fixedSplits = build.config.fixedSplits;
   manifest.tensorMaps = {{"q", 64, build.config.rowsPerCta},
-                         {"kv", 64, std::min(problem.page, build.config.kvTile)}};
+                         {"kv", 64, std::min(problem.page, build.config.kvTile / build.config.cluster)}};
 }
 
 OwningOpRef<ModuleOp> buildPagedAttention(const AttentionPattern &pattern, const Config &config,

@@ -61,7 +61,7 @@ tile.kernel @attend attributes {arg_names = ["map", "out", "n"], threads = 256 :
       -> !tile.fragment<64>, !tile.fragment<32>
     // CHECK: tile.release %[[KV]][%[[INDEX]]] : <4, 32, 128>
     tile.release %kv[%index] : !tile.pipe<4, 32, 128>
-    // CHECK: tile.store %[[BOTH]]#0 to %[[OUT]] column %[[N]] limit 48 as bf16 : <64>, !llvm.ptr<1> {
+    // CHECK: tile.store %[[BOTH]]#0 to %[[OUT]] column %[[N]] limit 48 as bf16 : <64>, <1> {
     // CHECK: tile.yield %{{.*}}, %{{.*}} : i64, i1
     tile.store %o2 to %out column %n limit 48 as bf16 : !tile.fragment<64>, !llvm.ptr<1> {
     ^bb0(%row: i32):
@@ -90,8 +90,8 @@ tile.kernel @attend attributes {arg_names = ["map", "out", "n"], threads = 256 :
 tile.kernel @fragments attributes {arg_names = [], threads = 128 : i32, shared_bytes = 20000 : i32,
                                    max_registers = 0 : i32} {
   %one = arith.constant 1 : i32
-  // CHECK: tile.mma_wait 0 : ->
-  tile.mma_wait 0 : ->
+  // CHECK: tile.mma_wait 0{{$}}
+  tile.mma_wait 0
   // CHECK: tile.buffer 1024 : <64, 16, swizzle 32>
   %alone = tile.buffer 1024 : !tile.buffer<64, 16, swizzle 32>
   // CHECK: tile.buffer 2048[%{{.*}}] : <64, 64, swizzle 128>
@@ -117,6 +117,11 @@ tile.kernel @fragments attributes {arg_names = [], threads = 128 : i32, shared_b
     %inverse = tile.rcp %log
     tile.yield %inverse : f32
   }
+  // CHECK: tile.map() -> !tile.rows<f32> {
+  %constant = tile.map() -> !tile.rows<f32> {
+    %c = arith.constant 1.0 : f32
+    tile.yield %c : f32
+  }
   // CHECK: %[[PART:.*]] = tile.reduce "add" %[[X]] partial : !tile.fragment<16> -> <f32>
   %part = tile.reduce "add" %x partial : !tile.fragment<16> -> !tile.rows<f32>
   // CHECK: %[[SUM:.*]] = tile.reduce "add" %[[PART]] : !tile.rows<f32> -> <f32>
@@ -129,12 +134,27 @@ tile.kernel @fragments attributes {arg_names = [], threads = 128 : i32, shared_b
   %theirs = tile.get_rows %one at 512 : !tile.rows<f32>
   %address = arith.constant 4096 : i64
   %base = llvm.inttoptr %address : i64 to !llvm.ptr<1>
-  // CHECK: tile.store_rows %[[THEIRS]] to %{{.*}} : <f32>, !llvm.ptr<1> {
+  // CHECK: tile.store_rows %[[THEIRS]] to %{{.*}} : <f32>, <1> {
   tile.store_rows %theirs to %base : !tile.rows<f32>, !llvm.ptr<1> {
   ^bb0(%r: i32):
     %wide = arith.extsi %r : i32 to i64
     %yes = arith.constant true
     tile.yield %wide, %yes : i64, i1
   }
+  tile.return
+}
+
+// A cluster that shares a pipe.
+// CHECK-LABEL: tile.kernel @shared attributes
+// CHECK-SAME: cluster = 2 : i32
+tile.kernel @shared attributes {arg_names = ["n"], threads = 128 : i32, shared_bytes = 20000 : i32,
+                                max_registers = 0 : i32, cluster = 2 : i32} {
+^bb0(%n: i32):
+  // CHECK: tile.pipe at 0 barriers 16384 releases 1 : <2, 32, 128, cluster 2>
+  %p = tile.pipe at 0 barriers 16384 releases 1 : !tile.pipe<2, 32, 128, cluster 2>
+  // CHECK: tile.sync_cluster
+  tile.sync_cluster
+  // CHECK: tile.wait %{{.*}}[%{{.*}}] : <2, 32, 128, cluster 2> -> <32, 128, swizzle 128>
+  %b = tile.wait %p[%n] : !tile.pipe<2, 32, 128, cluster 2> -> !tile.buffer<32, 128, swizzle 128>
   tile.return
 }

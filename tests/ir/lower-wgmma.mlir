@@ -1,0 +1,125 @@
+// Tensor-core products: descriptors (start / 16, leading and stride offsets in 16 bytes, swizzle code in bits 62 and 63)
+// and the assembly, up to four steps a piece with the offsets added inside.
+// RUN: lathe-opt %s --tile-to-nvvm --cse | FileCheck %s
+
+// Q·Kᵀ over 80 columns: five steps, the fifth in the second box. 128-byte swizzle: 1 << 62 | 64 << 32 | 1 << 16.
+// CHECK-LABEL: llvm.func @nt
+// CHECK: nvvm.wgmma.fence.aligned
+// Without the bits above 18 that name a CTA of the cluster.
+// CHECK: %[[A:.*]] = llvm.ptrtoint %{{.*}} : !llvm.ptr<3> to i32
+// CHECK: %[[LOCAL:.*]] = arith.andi %[[A]], %c262143_i32
+// CHECK: %[[START:.*]] = arith.shrui %[[LOCAL]], %c4_i32
+// CHECK: %[[LOW:.*]] = arith.extui %[[START]] : i32 to i64
+// CHECK: %[[FIELDS:.*]] = arith.constant 4611686293305360384 : i64
+// CHECK: %[[DA:.*]] = arith.ori %[[LOW]], %[[FIELDS]]
+// CHECK: %[[DB:.*]] = arith.ori %{{.*}}, %[[FIELDS]]
+// The first step overwrites (p is false), the others add. A step is 32 bytes.
+// CHECK: %[[FOUR:.*]] = llvm.inline_asm has_side_effects
+// CHECK-SAME: setp.ne.b32 p, 0, 0;
+// CHECK-SAME: add.s64 da, $8, 0; add.s64 db, $9, 0; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, p, 1, 1, 0, 0;
+// CHECK-SAME: add.s64 da, $8, 2; add.s64 db, $9, 2; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, 1, 1, 1, 0, 0;
+// CHECK-SAME: add.s64 da, $8, 4; add.s64 db, $9, 4; wgmma
+// CHECK-SAME: add.s64 da, $8, 6; add.s64 db, $9, 6; wgmma
+// CHECK-SAME: "=f,=f,=f,=f,0,1,2,3,l,l"
+// CHECK-SAME: %[[DA]], %[[DB]] :
+// The next box: 64 rows of 128 bytes of A on, 8 of B. It goes on from the first piece's registers.
+// CHECK: %[[C0:.*]] = llvm.extractvalue %[[FOUR]][0]
+// CHECK: %[[FIVE:.*]] = llvm.inline_asm has_side_effects
+// CHECK-SAME: setp.ne.b32 p, 1, 0;
+// CHECK-SAME: add.s64 da, $8, 512; add.s64 db, $9, 64; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, p, 1, 1, 0, 0; }"
+// CHECK-SAME: %[[C0]],
+// CHECK: nvvm.wgmma.commit.group.sync.aligned
+// Nothing reads the fragment but through the wait.
+// CHECK: %[[RAW:.*]] = llvm.extractvalue %[[FIVE]][0]
+// CHECK: llvm.inline_asm has_side_effects asm_dialect = att "wgmma.wait_group.sync.aligned 1;", "=f,=f,=f,=f,0,1,2,3" %[[RAW]],
+// CHECK: llvm.inline_asm has_side_effects asm_dialect = att "wgmma.wait_group.sync.aligned 0;", ""
+tile.kernel @nt attributes {arg_names = [], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+  %a = tile.buffer 0 : !tile.buffer<64, 128, swizzle 128>
+  %b = tile.buffer 16384 : !tile.buffer<8, 128, swizzle 128>
+  tile.mma_fence
+  %s = tile.mma_nt %a, %b depth 80 : !tile.buffer<64, 128, swizzle 128>, !tile.buffer<8, 128, swizzle 128>
+    -> !tile.fragment<8>
+  tile.mma_commit
+  %waited = tile.mma_wait 1, %s : !tile.fragment<8> -> !tile.fragment<8>
+  tile.mma_wait 0
+  tile.return
+}
+
+// P·V, P in registers, V transposed: its next box is the leading offset, 1 << 62 | 64 << 32 | (32 · 128 / 16) << 16; a step
+// is 16 rows. Accumulates from the first step on.
+// CHECK-LABEL: llvm.func @nn_registers
+// CHECK-SAME: %[[BOX:[^:]*]]: i32
+// CHECK: %[[OFFSET:.*]] = arith.muli %[[BOX]], %c4096_i32
+// CHECK: %[[V:.*]] = llvm.getelementptr inbounds %{{.*}}[%[[OFFSET]]]
+// CHECK: llvm.ptrtoint %[[V]]
+// CHECK: %[[FIELDS:.*]] = arith.constant 4611686293322072064 : i64
+// CHECK: %[[DB:.*]] = arith.ori %{{.*}}, %[[FIELDS]]
+// CHECK: llvm.inline_asm has_side_effects
+// CHECK-SAME: setp.ne.b32 p, 1, 0;
+// CHECK-SAME: add.s64 db, $16, 0; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, {$8,$9,$10,$11}, db, p, 1, 1, 1;
+// CHECK-SAME: add.s64 db, $16, 128; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, {$12,$13,$14,$15}, db, 1, 1, 1, 1; }"
+// CHECK-SAME: "=f,=f,=f,=f,0,1,2,3,r,r,r,r,r,r,r,r,l"
+// CHECK-SAME: %[[DB]] :
+tile.kernel @nn_registers attributes {arg_names = ["box", "x"], threads = 128 : i32, shared_bytes = 0 : i32,
+                                      max_registers = 0 : i32} {
+^bb0(%box: i32, %x: f32):
+  %v = tile.buffer 16384 : !tile.buffer<32, 128, swizzle 128>
+  %c = tile.splat %x : f32 -> !tile.fragment<8>
+  %f = tile.splat %x : f32 -> !tile.fragment<32>
+  %p = tile.pack %f : !tile.fragment<32> -> !tile.operand<32>
+  %o = tile.mma_nn %c, %p, %v box %box : !tile.fragment<8>, !tile.operand<32>, !tile.buffer<32, 128, swizzle 128>
+    -> !tile.fragment<8>
+  tile.return
+}
+
+// P in shared memory, 16 tokens: 32-byte swizzle, 3 << 62 | 16 << 32 | 1 << 16.
+// CHECK-LABEL: llvm.func @nn_swizzle_32
+// CHECK-DAG: arith.constant -4611685949707845632 : i64
+// CHECK: llvm.inline_asm has_side_effects
+// CHECK-SAME: add.s64 da, $8, 0; add.s64 db, $9, 0; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, p, 1, 1, 0, 1; }"
+tile.kernel @nn_swizzle_32 attributes {arg_names = ["box", "x"], threads = 128 : i32, shared_bytes = 0 : i32,
+                                       max_registers = 0 : i32} {
+^bb0(%box: i32, %x: f32):
+  %p = tile.buffer 0 : !tile.buffer<64, 16, swizzle 32>
+  %v = tile.buffer 16384 : !tile.buffer<16, 128, swizzle 128>
+  %c = tile.splat %x : f32 -> !tile.fragment<8>
+  %o = tile.mma_nn %c, %p, %v box %box : !tile.fragment<8>, !tile.buffer<64, 16, swizzle 32>,
+    !tile.buffer<16, 128, swizzle 128> -> !tile.fragment<8>
+  tile.return
+}
+
+// 32 tokens: 64-byte swizzle, 2 << 62 | 32 << 32 | 1 << 16; two steps.
+// CHECK-LABEL: llvm.func @nn_swizzle_64
+// CHECK-DAG: arith.constant -9223371899415756800 : i64
+// CHECK: llvm.inline_asm has_side_effects
+// CHECK-SAME: add.s64 da, $8, 0; add.s64 db, $9, 0; wgmma
+// CHECK-SAME: add.s64 da, $8, 2; add.s64 db, $9, 128; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, 1, 1, 1, 0, 1; }"
+tile.kernel @nn_swizzle_64 attributes {arg_names = ["box", "x"], threads = 128 : i32, shared_bytes = 0 : i32,
+                                       max_registers = 0 : i32} {
+^bb0(%box: i32, %x: f32):
+  %p = tile.buffer 0 : !tile.buffer<64, 32, swizzle 64>
+  %v = tile.buffer 16384 : !tile.buffer<32, 128, swizzle 128>
+  %c = tile.splat %x : f32 -> !tile.fragment<8>
+  %o = tile.mma_nn %c, %p, %v box %box : !tile.fragment<8>, !tile.buffer<64, 32, swizzle 64>,
+    !tile.buffer<32, 128, swizzle 128> -> !tile.fragment<8>
+  tile.return
+}
+
+// 64 tokens: 128-byte swizzle; four steps.
+// CHECK-LABEL: llvm.func @nn_swizzle_128
+// CHECK-DAG: arith.constant 4611686293305360384 : i64
+// CHECK: llvm.inline_asm has_side_effects
+// CHECK-SAME: add.s64 da, $8, 0; add.s64 db, $9, 0; wgmma
+// CHECK-SAME: add.s64 da, $8, 2; add.s64 db, $9, 128; wgmma
+// CHECK-SAME: add.s64 da, $8, 4; add.s64 db, $9, 256; wgmma
+// CHECK-SAME: add.s64 da, $8, 6; add.s64 db, $9, 384; wgmma
+tile.kernel @nn_swizzle_128 attributes {arg_names = ["box", "x"], threads = 128 : i32, shared_bytes = 0 : i32,
+                                        max_registers = 0 : i32} {
+^bb0(%box: i32, %x: f32):
+  %p = tile.buffer 0 : !tile.buffer<64, 64, swizzle 128>
+  %v = tile.buffer 16384 : !tile.buffer<64, 128, swizzle 128>
+  %c = tile.splat %x : f32 -> !tile.fragment<8>
+  %o = tile.mma_nn %c, %p, %v box %box : !tile.fragment<8>, !tile.buffer<64, 64, swizzle 128>,
+    !tile.buffer<64, 128, swizzle 128> -> !tile.fragment<8>
+  tile.return
+}
