@@ -259,7 +259,7 @@ def compile_caches(lathe):
     expect("LATHE" not in json.dumps(key), "debug switches never enter the key")
     second = lathe.json("compile", *V2_LITE, *TARGET, LATHE_LOG="info")
     expect(second["compiled"] is False and second["digest"] == first["digest"], "the second is found")
-    other = lathe.json("compile", *V2_LITE, *TARGET, "--config", "stages=2")
+    other = lathe.json("compile", *V2_LITE, *TARGET, "--config", "kvTile=16,stages=4,split=fixed,fixedSplits=4")
     expect(other["digest"] != first["digest"], "another configuration is another entry")
     mode = stat.S_IMODE((lathe.folder / "cache").stat().st_mode)
     expect(mode == 0o700, f"the cache has mode {mode:o}")
