@@ -238,13 +238,22 @@ TEST(AssemblerChoice, UnwritableDumpDirectoryDoesNotHideTheError) {
 TEST(Disassemble, PrefersNvdisasmAndGivesItTheCubin) {
   TemporaryDirectory tools;
   writeFakeTool(tools.path() / "cuobjdump", "echo dump $1; /bin/cat \"$2\"");
-  EnvironmentGuard path("PATH", tools.path().string());
-  EXPECT_EQ(disassemble("bytes"), "dump --dump-sass\nbytes");
   writeFakeTool(tools.path() / "nvdisasm", "echo nvdisasm; /bin/cat \"$1\"");
+  EnvironmentGuard path("PATH", tools.path().string());
   EXPECT_EQ(disassemble("bytes"), "nvdisasm\nbytes");
   EXPECT_THROW(disassemble(""), UserError);
   writeFakeTool(tools.path() / "nvdisasm", "echo no cubin; exit 3");
   EXPECT_THROW(disassemble("bytes"), CompileError);
+}
+
+TEST(Disassemble, FallsBackToCuobjdump) {
+  TemporaryDirectory tools;
+  EnvironmentGuard path("PATH", tools.path().string()), home("CUDA_HOME", tools.path().string()),
+      other("CUDA_PATH", tools.path().string());
+  if (findTool("nvdisasm"))
+    GTEST_SKIP() << "a toolkit in its usual place has nvdisasm, which comes first";
+  writeFakeTool(tools.path() / "cuobjdump", "echo dump $1; /bin/cat \"$2\"");
+  EXPECT_EQ(disassemble("bytes"), "dump --dump-sass\nbytes");
 }
 
 TEST(Process, OutputIsWholeAndNeedsNoShell) {
