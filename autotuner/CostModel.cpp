@@ -13,9 +13,7 @@
 #include "lathe/autotuner/CostModel.h"
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
-#include <queue>
 
 namespace lathe::autotuner {
 
@@ -32,60 +30,72 @@ static constexpr double multicastSlackUs = 0.5;
 static constexpr int cacheElementBytes = 2;
 static constexpr int partialElementBytes = 4;
 
-static int64_t tilesOf(int length, int kvTile) { return (int64_t(length) + kvTile - 1) / kvTile; }
+namespace {
+/// Adds pieces of sequences, in units of the work list, to workers.
+struct Divider {
+  const codegen::Config &config;
+  WorkDivision division;
 
-static WorkDivision divideEqually(const codegen::Config &config, const std::vector<int> &lengths,
-                                  int workers) {
-  WorkDivision division{std::vector<int64_t>(size_t(workers)), std::vector<int>(size_t(workers)), 0};
-  int64_t total = 0;
-  for (int length : lengths)
-    total += tilesOf(length, config.kvTile);
-  const int64_t share = std::max<int64_t>(1, (total + workers - 1) / workers);
-  int64_t position = 0;
-  for (int length : lengths) {
-    const int64_t tiles = tilesOf(length, config.kvTile), end = position + tiles;
-    int pieces = 0;
-    while (position < end) {
-      const size_t worker = size_t(position / share);
-      const int64_t piece = std::min(end, int64_t(worker + 1) * share) - position;
-      division.tiles[worker] += piece;
-      division.items[worker] += 1;
-      position += piece;
-      ++pieces;
-    }
-    division.partials += pieces > 1 ? pieces : 0;
+  Divider(const codegen::Config &config, int workers)
+      : config(config),
+        division{std::vector<int64_t>(size_t(workers)), std::vector<int>(size_t(workers)), 0} {}
+  int64_t unitsOf(int length) const {
+    const int64_t unitTokens = int64_t(config.kvTile) * config.consumers;
+    return (length + unitTokens - 1) / unitTokens;
   }
-  return division;
+  void give(int64_t worker, int64_t units) {
+    if (units == 0)
+      return;
+    division.tiles[size_t(worker)] += units * config.consumers;
+    division.items[size_t(worker)] += 1;
+  }
+};
+} // namespace
+
+/// Items in order of the batch, dealt to the workers in equal counts.
+static void dealFixed(Divider &divider, const std::vector<int> &lengths, int64_t workers) {
+  auto partsOf = [&](int64_t units) {
+    return std::max<int64_t>(1, std::min<int64_t>(units, divider.config.fixedSplits));
+  };
+  int64_t items = 0, item = 0;
+  for (int length : lengths)
+    items += partsOf(divider.unitsOf(length));
+  for (int length : lengths) {
+    const int64_t units = divider.unitsOf(length), parts = partsOf(units);
+    for (int64_t part = 0; part < parts; ++part, ++item)
+      divider.give(item * workers / items, units * (part + 1) / parts - units * part / parts);
+    divider.division.partials += parts > 1 ? parts : 0;
+  }
 }
 
-static WorkDivision divideGreedily(const codegen::Config &config, const std::vector<int> &lengths,
-                                   int workers) {
-  WorkDivision division{std::vector<int64_t>(size_t(workers)), std::vector<int>(size_t(workers)), 0};
-  using Load = std::pair<int64_t, int>; // Tiles so far, worker.
-  std::priority_queue<Load, std::vector<Load>, std::greater<>> idle;
-  for (int worker = 0; worker < workers; ++worker)
-    idle.emplace(0, worker);
-  const int parts = config.split == codegen::SplitPolicy::Fixed ? config.fixedSplits : 1;
+/// The line of all costs (a unit of overhead before each sequence's units) in equal shares, one a worker.
+static void cutShares(Divider &divider, const std::vector<int> &lengths, int64_t workers) {
+  int64_t total = 0, start = 0;
+  for (int length : lengths)
+    total += codegen::planOverheadUnits + divider.unitsOf(length);
+  const int64_t share = std::max<int64_t>(1, (total + workers - 1) / workers);
   for (int length : lengths) {
-    const int64_t tiles = tilesOf(length, config.kvTile);
-    const int64_t part = std::max<int64_t>(1, (tiles + parts - 1) / parts);
-    const int64_t pieces = (tiles + part - 1) / part;
-    for (int64_t begin = 0; begin < tiles; begin += part) {
-      auto [load, worker] = idle.top();
-      idle.pop();
-      const int64_t piece = std::min(part, tiles - begin);
-      division.tiles[size_t(worker)] += piece;
-      division.items[size_t(worker)] += 1;
-      idle.emplace(load + piece, worker);
+    const int64_t units = divider.unitsOf(length), first = start + codegen::planOverheadUnits,
+                  end = first + units;
+    if (divider.config.split == codegen::SplitPolicy::Whole) {
+      divider.give(start / share, units);
+    } else {
+      int64_t pieces = 0;
+      for (int64_t at = first; at < end; at = std::min(end, (at / share + 1) * share), ++pieces)
+        divider.give(at / share, std::min(end, (at / share + 1) * share) - at);
+      divider.division.partials += pieces > 1 ? pieces : 0;
     }
-    division.partials += pieces > 1 ? pieces : 0;
+    start = end;
   }
-  return division;
 }
 
 WorkDivision divide(const codegen::Config &config, const std::vector<int> &lengths, int workers) {
-  return config.split == codegen::SplitPolicy::Balanced ? divideEqually(config, lengths, workers)
-                                                        : divideGreedily(config, lengths, workers);
+  Divider divider(config, workers);
+  if (config.split == codegen::SplitPolicy::Fixed)
+    dealFixed(divider, lengths, workers);
+  else
+    cutShares(divider, lengths, workers);
+  return divider.division;
 }
 
 /// Time of one tile in the steady state of one CTA.

@@ -20,6 +20,9 @@ enum class SplitPolicy {
   Fixed     ///< Every sequence in the same number of parts.
 };
 
+/// Cost of a sequence beside its units of KV tiles (query, output, statistics), as the plan kernel weighs it.
+inline constexpr int planOverheadUnits = 1;
+
 /// Axes of the paged-attention schedule. Units in names.
 struct Config {
   int kvTile = 32;     ///< KV tokens a pipeline stage: 16, 32 or 64.

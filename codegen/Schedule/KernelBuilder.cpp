@@ -19,7 +19,7 @@ static Type argumentType(OpBuilder &b, const std::string &kind) {
   return kind == "f32" ? Type(b.getF32Type()) : Type(b.getI32Type());
 }
 
-KernelBuilder::KernelBuilder(OpBuilder &builder, Location loc, const KernelEntry &entry, int maxRegisters)
+KernelBuilder::KernelBuilder(OpBuilder &builder, Location loc, const KernelEntry &entry)
     : Emit{builder, loc} {
   SmallVector<Attribute> names;
   SmallVector<Type> types;
@@ -29,7 +29,7 @@ KernelBuilder::KernelBuilder(OpBuilder &builder, Location loc, const KernelEntry
   }
   kernel = tile::KernelOp::create(b, loc, b.getStringAttr(entry.name), b.getArrayAttr(names),
                                   b.getI32IntegerAttr(entry.threads), b.getI32IntegerAttr(entry.sharedBytes),
-                                  b.getI32IntegerAttr(maxRegisters), b.getI32IntegerAttr(entry.cluster));
+                                  b.getI32IntegerAttr(0), b.getI32IntegerAttr(entry.cluster));
   Block &block = kernel.getBody().emplaceBlock();
   block.addArguments(types, SmallVector<Location>(types.size(), loc));
   for (auto [argument, value] : llvm::zip(entry.arguments, block.getArguments()))

@@ -18,7 +18,7 @@ namespace lathe::codegen {
 class KernelBuilder : public Emit {
 public:
   /// `entry` has name, threads, sharedBytes and arguments set.
-  KernelBuilder(mlir::OpBuilder &builder, mlir::Location loc, const KernelEntry &entry, int maxRegisters = 0);
+  KernelBuilder(mlir::OpBuilder &builder, mlir::Location loc, const KernelEntry &entry);
   Value operator[](llvm::StringRef name) const { return arguments.lookup(name); }
   /// Writes the terminator; the builder is behind the kernel afterwards.
   void finish();

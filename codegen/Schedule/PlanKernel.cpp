@@ -18,7 +18,7 @@ using namespace mlir;
 namespace lathe::codegen {
 
 static constexpr int planThreads = 1024;
-static constexpr int overheadUnits = 1; // Cost of a sequence beside its units: query, output, statistics.
+static constexpr int overheadUnits = planOverheadUnits;
 
 namespace {
 

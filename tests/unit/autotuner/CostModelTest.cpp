@@ -84,7 +84,7 @@ TEST(CostModel, DivisionConservesWork) {
       const WorkDivision division = divide(config, lengths, workers);
       int64_t expected = 0, sequences = 0;
       for (int length : lengths) {
-        expected += (length + 31) / 32;
+        expected += (length + 63) / 64 * 2; // Units of two tiles, one a consumer.
         sequences += length > 0;
       }
       const int64_t items = std::accumulate(division.items.begin(), division.items.end(), int64_t(0));
@@ -100,6 +100,20 @@ TEST(CostModel, DivisionConservesWork) {
       }
     }
   }
+}
+
+TEST(CostModel, DividesAsThePlanKernelDoes) {
+  Config config{.kvTile = 32,
+                .consumers = 2}; // Units of 64 tokens; the line of costs is 1+10, 1+1, 1+1, 1+1 long.
+  const std::vector<int> lengths{640, 64, 64, 64};
+  config.split =
+      SplitPolicy::Balanced; // Shares of 6: five units, then five, then one each where costs 12, 14, 16 lie.
+  EXPECT_EQ(divide(config, lengths, 3).tiles, (std::vector<int64_t>{10, 10, 6}));
+  EXPECT_EQ(divide(config, lengths, 3).partials, 2);
+  config.split = SplitPolicy::Whole; // Starts 0, 11, 13, 15.
+  EXPECT_EQ(divide(config, lengths, 3).tiles, (std::vector<int64_t>{20, 2, 4}));
+  config.split = SplitPolicy::Fixed, config.fixedSplits = 2; // Items of 5, 5, 1, 1, 1 units.
+  EXPECT_EQ(divide(config, lengths, 3).tiles, (std::vector<int64_t>{20, 4, 2}));
 }
 
 TEST(CostModel, OneLongSequenceWantsSplitting) {
