@@ -40,8 +40,8 @@ struct WorkDivision {
   int64_t partials = 0;
 };
 
-/// As the plan kernel divides (codegen/Schedule/PlanKernel.cpp), formula by formula; empty sequences count no item.
-/// `workers` at least 1.
+/// As the plan kernel divides (codegen/Schedule/PlanKernel.cpp), formula by formula; empty sequences count no
+/// item. `workers` at least 1.
 WorkDivision divide(const codegen::Config &config, const std::vector<int> &lengths, int workers);
 
 /// `config` must be one that check() accepts. An empty batch takes the fixed cost.
