@@ -11,6 +11,7 @@
 #include "lathe/codegen/Frontend/Import.h"
 #include "lathe/codegen/IR/LatheDialect.h"
 #include "lathe/codegen/IR/TileDialect.h"
+#include "lathe/codegen/Notes.h"
 #include "lathe/codegen/Schedule/PagedAttention.h"
 #include "lathe/codegen/Target/Assemble.h"
 #include "lathe/codegen/Target/Ptx.h"
@@ -56,10 +57,16 @@ public:
     module = buildPagedAttention(match(), config, target, manifest);
     if (failed(verify(*module)))
       fail("schedule");
+    tileText = printWithLocations(*module);
+    kernelNotes = describeKernels(*module);
     lap("schedule");
   }
   void lowerToNvvm() { runPasses("lower", buildTileToNvvm); }
   void lowerToLlvm() { runPasses("convert", buildNvvmToLlvm); }
+  std::string toPtx() {
+    std::string ptx = translateToPtx(*module, times);
+    return ptx + notesFor(ptx, tileText, kernelNotes);
+  }
 
   std::string text(Operation *op) {
     std::string result;
@@ -69,6 +76,7 @@ public:
 
   std::unique_ptr<MLIRContext> context;
   OwningOpRef<ModuleOp> described, module;
+  std::string tileText; ///< The module as it was scheduled; its lines are the locations in the PTX.
   Manifest manifest;
   std::vector<StageTime> times;
 
@@ -94,7 +102,7 @@ private:
 
   const dsl::Kernel &description;
   Clock::time_point start;
-  std::string diagnostics;
+  std::string diagnostics, kernelNotes;
 };
 
 } // namespace
@@ -119,11 +127,11 @@ Artifact compile(const dsl::Kernel &kernel, const Config &config, const CompileO
   Artifact artifact;
   lowering.schedule(config, options.target);
   auto ir = [&] { return lowering.text(*lowering.module); };
-  show(kernel, "tile", "tile.mlir", ir);
+  show(kernel, "tile", "tile.mlir", [&] { return lowering.tileText; });
   lowering.lowerToNvvm();
   show(kernel, "nvvm", "nvvm.mlir", ir);
   lowering.lowerToLlvm();
-  artifact.ptx = translateToPtx(*lowering.module, lowering.times);
+  artifact.ptx = lowering.toPtx();
   show(kernel, "ptx", "ptx", [&] { return artifact.ptx; });
   artifact.manifest = lowering.manifest;
   artifact.times = std::move(lowering.times);
@@ -155,14 +163,14 @@ std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage,
   }
   lowering.schedule(config, options.target);
   if (stage == Stage::Tile)
-    return lowering.text(*lowering.module);
+    return lowering.tileText;
   lowering.lowerToNvvm();
   if (stage == Stage::Nvvm)
     return lowering.text(*lowering.module);
   lowering.lowerToLlvm();
   if (stage == Stage::Llvm)
     return translateToLlvm(*lowering.module, /*optimized=*/true);
-  return translateToPtx(*lowering.module, lowering.times);
+  return lowering.toPtx();
 }
 
 std::string compilerVersion() {

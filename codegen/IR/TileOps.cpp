@@ -20,6 +20,8 @@ LogicalResult KernelOp::verify() {
     return emitOpError() << "has " << arguments << " arguments and " << getArgNames().size() << " names";
   if (getThreads() < 32 || getThreads() > 1024 || getThreads() % 32 != 0)
     return emitOpError() << "threads must be a multiple of 32 from 32 to 1024, got " << getThreads();
+  if (getScratch() && getSharedBytes() == 0)
+    return emitOpError() << "names scratch memory \"" << *getScratch() << "\" and has no shared memory";
   return success();
 }
 
@@ -30,7 +32,7 @@ LogicalResult RolesOp::verify() {
                          << " roles";
   int64_t threads = 0;
   for (size_t role = 0; role < roles; ++role) {
-    threads += 128 * getWarpgroups()[role];
+    threads += int64_t(128) * getWarpgroups()[role];
     int32_t registers = getRegisters()[role];
     if (registers != 0 && (registers < 24 || registers > 256 || registers % 8 != 0))
       return emitOpError() << "registers must be a multiple of 8 from 24 to 256, got " << registers;
@@ -52,13 +54,32 @@ LogicalResult SyncEventOp::verify() {
   return success();
 }
 
+/// How many equal things an operation's index counts, where it tells.
+static LogicalResult verifyCount(Operation *op, std::optional<uint32_t> count) {
+  if (count && int32_t(*count) < 1)
+    return op->emitOpError() << "is one of at least one, got " << int32_t(*count);
+  return success();
+}
+
 LogicalResult BufferOp::verify() {
   if (getOffset() % 1024 != 0)
     return emitOpError() << "offset must be a multiple of 1024 bytes, got " << getOffset();
   if (getIndex() && getBuffer().getType().getBytes() % 1024 != 0)
     return emitOpError() << "indexed buffers must be multiples of 1024 bytes, got "
                          << getBuffer().getType().getBytes();
-  return success();
+  if (getCount() && !getIndex())
+    return emitOpError() << "is one of " << *getCount() << " and has no index";
+  return verifyCount(*this, getCount());
+}
+
+void BufferOp::getAsmResultNames(mlir::OpAsmSetValueNameFn setName) {
+  if (auto name = getName())
+    setName(getBuffer(), *name);
+}
+
+void PipeOp::getAsmResultNames(mlir::OpAsmSetValueNameFn setName) {
+  if (auto name = getName())
+    setName(getPipe(), *name);
 }
 
 LogicalResult BoxOp::verify() {
@@ -95,7 +116,7 @@ LogicalResult LoadOp::verify() {
     return emitOpError() << "needs 1 to 5 coordinates, got " << getCoordinates().size();
   if (int64_t(getBox()) >= pipe.getStageType().getBoxes())
     return emitOpError() << "box " << getBox() << " is past the last of " << pipe.getStageType().getBoxes();
-  if (getRow() % 8 != 0 || int64_t(getRow() + getRows()) > pipe.getRows())
+  if (getRow() % 8 != 0 || int64_t(getRow()) + getRows() > pipe.getRows())
     return emitOpError() << "rows " << getRow() << " + " << getRows()
                          << " must start at a multiple of 8 and fit " << pipe.getRows();
   return success();
@@ -227,6 +248,9 @@ LogicalResult PutOperandOp::verify() {
                          << " columns in one box, got " << buffer;
   return success();
 }
+
+LogicalResult PutRowsOp::verify() { return verifyCount(*this, getCount()); }
+LogicalResult GetRowsOp::verify() { return verifyCount(*this, getCount()); }
 
 /// A region from a row (i32) to its element offset (i64) and whether it is written (i1).
 static LogicalResult verifyRowRegion(Operation *op, Region &region) {

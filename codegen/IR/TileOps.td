@@ -8,6 +8,7 @@
 #define TILE_OPS
 
 include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/RegionKindInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
@@ -111,7 +112,8 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock]> 
   let description = [{
     The block arguments are the kernel's arguments, named by `arg_names` for the launch. `threads` is the size of a CTA, a
     multiple of 32; `shared_bytes` the dynamic shared memory; `max_registers`, where it is not 0, the register cap at entry
-    that `tile.roles` redistributes; `cluster` the CTAs of a cluster, along x.
+    that `tile.roles` redistributes; `cluster` the CTAs of a cluster, along x. `scratch` is the name of the shared memory where
+    the kernel addresses all of it without tile operations, as words of 4 bytes.
 
     ```mlir
     tile.kernel @copy attributes {arg_names = ["n"], threads = 32 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
@@ -121,7 +123,7 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlock]> 
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$arg_names, I32Attr:$threads, I32Attr:$shared_bytes,
-                       I32Attr:$max_registers, DefaultValuedAttr<I32Attr, "1">:$cluster);
+                       I32Attr:$max_registers, DefaultValuedAttr<I32Attr, "1">:$cluster, OptionalAttr<StrAttr>:$scratch);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
   let hasVerifier = 1;
@@ -190,15 +192,22 @@ def Tile_SyncEventOp : Tile_Op<"sync_event"> {
 
 //===- Shared memory and pipes ------------------------------------------------------------------------===//
 
-def Tile_BufferOp : Tile_Op<"buffer", [Pure]> {
+/// Results print as %name, where there is one.
+def Tile_NamedResult : DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>;
+
+def Tile_BufferOp : Tile_Op<"buffer", [Pure, Tile_NamedResult]> {
   let summary = "a buffer at a byte offset of shared memory";
   let description = [{
     `offset` is a multiple of 1024, so that swizzle patterns start at row 0. With an index: that one of equal buffers that lie
-    one behind the other.
+    one behind the other, `count` of them where that is told. `name` is for people and for tools that read the PTX.
+
+    ```mlir
+    %p = tile.buffer "probabilities" 40960[%consumer] of 2 : !tile.buffer<64, 32, swizzle 64>
+    ```
   }];
-  let arguments = (ins I32Attr:$offset, Optional<I32>:$index);
+  let arguments = (ins I32Attr:$offset, Optional<I32>:$index, OptionalAttr<StrAttr>:$name, OptionalAttr<I32Attr>:$count);
   let results = (outs Tile_BufferType:$buffer);
-  let assemblyFormat = "$offset (`[` $index^ `]`)? attr-dict `:` type($buffer)";
+  let assemblyFormat = "($name^)? $offset (`[` $index^ `]`)? (`of` $count^)? attr-dict `:` type($buffer)";
   let hasVerifier = 1;
 }
 
@@ -214,15 +223,20 @@ def Tile_BoxOp : Tile_Op<"box", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Tile_PipeOp : Tile_Op<"pipe"> {
+def Tile_PipeOp : Tile_Op<"pipe", [Tile_NamedResult]> {
   let summary = "makes a pipe and initialises its barriers";
   let description = [{
     Stages start at byte `offset` (a multiple of 1024), 2·stages barriers of 8 bytes at `barrier_offset`: full ones, then
     empty ones. `releases` is the number of `tile.release` (one a warpgroup) that empty a stage. Used before `tile.sync_cta`.
+    `name` is for people and for tools that read the PTX.
+
+    ```mlir
+    %kv = tile.pipe "kv" at 73728 barriers 222224 releases 2 : !tile.pipe<4, 32, 576>
+    ```
   }];
-  let arguments = (ins I32Attr:$offset, I32Attr:$barrier_offset, I32Attr:$releases);
+  let arguments = (ins I32Attr:$offset, I32Attr:$barrier_offset, I32Attr:$releases, OptionalAttr<StrAttr>:$name);
   let results = (outs Tile_PipeType:$pipe);
-  let assemblyFormat = "`at` $offset `barriers` $barrier_offset `releases` $releases attr-dict `:` type($pipe)";
+  let assemblyFormat = "($name^)? `at` $offset `barriers` $barrier_offset `releases` $releases attr-dict `:` type($pipe)";
   let hasVerifier = 1;
 }
 
@@ -417,14 +431,24 @@ def Tile_PutOperandOp : Tile_Op<"put_operand"> {
 
 def Tile_PutRowsOp : Tile_Op<"put_rows"> {
   let summary = "writes 64 row values to the shared array number `index` of those that start at byte `offset`";
-  let arguments = (ins Tile_RowsType:$rows, I32:$index, I32Attr:$offset);
-  let assemblyFormat = "$rows `,` $index `at` $offset attr-dict `:` type($rows)";
+  let description = [{
+    The arrays lie one behind the other, 256 bytes each, `count` of them where that is told; `name` is that of all.
+
+    ```mlir
+    tile.put_rows "row_statistics" %maxima, %consumer of 4 at 221184 : !tile.rows<f32>
+    ```
+  }];
+  let arguments = (ins Tile_RowsType:$rows, I32:$index, I32Attr:$offset, OptionalAttr<StrAttr>:$name,
+                       OptionalAttr<I32Attr>:$count);
+  let assemblyFormat = "($name^)? $rows `,` $index (`of` $count^)? `at` $offset attr-dict `:` type($rows)";
+  let hasVerifier = 1;
 }
 def Tile_GetRowsOp : Tile_Op<"get_rows"> {
   let summary = "reads what tile.put_rows wrote";
-  let arguments = (ins I32:$index, I32Attr:$offset);
+  let arguments = (ins I32:$index, I32Attr:$offset, OptionalAttr<StrAttr>:$name, OptionalAttr<I32Attr>:$count);
   let results = (outs Tile_RowsType:$rows);
-  let assemblyFormat = "$index `at` $offset attr-dict `:` type($rows)";
+  let assemblyFormat = "($name^)? $index (`of` $count^)? `at` $offset attr-dict `:` type($rows)";
+  let hasVerifier = 1;
 }
 
 def Tile_StoreOp : Tile_Op<"store"> {

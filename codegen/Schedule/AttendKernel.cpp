@@ -76,8 +76,10 @@ private:
     int rows = build.config.rowsPerCta, stages = build.config.stages;
     auto queryType = PipeType::get(k.b.getContext(), 1, rows, problem.keyDim, 1);
     auto ringType = PipeType::get(k.b.getContext(), stages, tokens, problem.keyDim, build.config.cluster);
-    queryPipe = PipeOp::create(k.b, k.loc, queryType, memory.query, memory.barriers, consumers);
-    kvPipe = PipeOp::create(k.b, k.loc, ringType, memory.ring, memory.barriers + 2 * 8, consumers);
+    queryPipe = PipeOp::create(k.b, k.loc, queryType, memory.query, memory.barriers, consumers,
+                               k.b.getStringAttr("q"));
+    kvPipe = PipeOp::create(k.b, k.loc, ringType, memory.ring, memory.barriers + 2 * 8, consumers,
+                            k.b.getStringAttr("kv"));
   }
 
   Item loadItem(Value index) {
@@ -121,8 +123,8 @@ private:
     ExpectOp::create(k.b, k.loc, queryPipe, count);
     Value row = k.mul(rowBlock, build.config.rowsPerCta);
     for (int box = 0; box < build.memory.boxes; ++box)
-      LoadOp::create(k.b, k.loc, k["q"], ValueRange{k.c(64 * box), row, item.sequence}, queryPipe, count, box,
-                     0, build.config.rowsPerCta);
+      LoadOp::create(k.b, k.loc, k["q"], ValueRange{k.c(int64_t(64) * box), row, item.sequence}, queryPipe,
+                     count, box, 0, build.config.rowsPerCta);
   }
 
   /// The page that holds a token; out of the cache's range (so that zeros arrive) at and past the sequence's
@@ -161,8 +163,8 @@ private:
         int piece = (tile * share + row) / pageRows;
         Value inPage = k.remu(starts[piece], problem.page);
         for (int box = 0; box < build.memory.boxes; ++box)
-          LoadOp::create(k.b, k.loc, k["kv"], ValueRange{k.c(64 * box), inPage, pages[piece]}, kvPipe, count,
-                         box, row, pageRows);
+          LoadOp::create(k.b, k.loc, k["kv"], ValueRange{k.c(int64_t(64) * box), inPage, pages[piece]},
+                         kvPipe, count, box, row, pageRows);
       }
       count = k.add(count, 1);
     }
@@ -279,7 +281,7 @@ private:
 
   BufferType tileType() { return BufferType::get(k.b.getContext(), tokens, problem.keyDim, 128); }
   BufferType probabilityType() {
-    return BufferType::get(k.b.getContext(), build.config.rowsPerCta, tokens, 2 * tokens);
+    return BufferType::get(k.b.getContext(), build.config.rowsPerCta, tokens, int64_t(2) * tokens);
   }
 
   /// Q·Kᵀ of the consumer's own tile, in base-2 units.
@@ -320,15 +322,25 @@ private:
     return masked.getResult(0);
   }
 
+  /// Row statistics that consumers exchange: the maxima of each, then the sums of each.
+  void putStatistics(Value mine, Value index) {
+    PutRowsOp::create(k.b, k.loc, mine, index, k.b.getI32IntegerAttr(build.memory.statistics),
+                      k.b.getStringAttr("row_statistics"), k.b.getI32IntegerAttr(2 * consumers));
+  }
+  Value getStatistics(Value index) {
+    return GetRowsOp::create(k.b, k.loc, floatRows(), index, k.b.getI32IntegerAttr(build.memory.statistics),
+                             k.b.getStringAttr("row_statistics"), k.b.getI32IntegerAttr(2 * consumers));
+  }
+
   /// Maxima over the tiles of all consumers and all tiles before.
   Value exchangedMaxima(Value maxima, Value mine) {
     auto larger = [&](Value x, Value y) {
       return map(floatRows(), {x, y}, [&](Block *b) { return k.fmax(b->getArgument(0), b->getArgument(1)); });
     };
     if (consumers > 1) {
-      PutRowsOp::create(k.b, k.loc, mine, consumer, build.memory.statistics);
+      putStatistics(mine, consumer);
       sync(maximaEvent);
-      mine = larger(mine, GetRowsOp::create(k.b, k.loc, floatRows(), other(), build.memory.statistics));
+      mine = larger(mine, getStatistics(other()));
     }
     return larger(maxima, mine);
   }
@@ -338,7 +350,8 @@ private:
   Value probabilityBuffer(Value tile, Value owner) {
     if (build.memory.probabilitiesInStage)
       return BoxOp::create(k.b, k.loc, probabilityType(), tile, build.memory.boxes - 1);
-    return BufferOp::create(k.b, k.loc, probabilityType(), build.memory.probabilities, owner);
+    return BufferOp::create(k.b, k.loc, probabilityType(), k.b.getI32IntegerAttr(build.memory.probabilities),
+                            owner, k.b.getStringAttr("probabilities"), k.b.getI32IntegerAttr(consumers));
   }
 
   /// O += P·V over the unit's tiles, for this consumer's columns: its own tile from registers, the other
@@ -368,10 +381,9 @@ private:
     Value mine = ReduceOp::create(k.b, k.loc, floatRows(), "add", sums, false);
     if (consumers == 1)
       return mine;
-    PutRowsOp::create(k.b, k.loc, mine, k.add(consumer, consumers), build.memory.statistics);
+    putStatistics(mine, k.add(consumer, consumers));
     sync(maximaEvent);
-    Value theirs =
-        GetRowsOp::create(k.b, k.loc, floatRows(), k.add(other(), consumers), build.memory.statistics);
+    Value theirs = getStatistics(k.add(other(), consumers));
     Value total = map(floatRows(), {mine, theirs},
                       [&](Block *b) { return k.fadd(b->getArgument(0), b->getArgument(1)); });
     sync(probabilityEvent); // The next item may write the sums before a slow warp has read them.
@@ -415,9 +427,8 @@ private:
 
   void storePartial(const Item &item, Value output, Value maxima, Value sums) {
     float infinity = std::numeric_limits<float>::infinity();
-    auto partialRow = [&](Value r) {
-      return k.wide(k.add(k.mul(item.slot, build.resources.rowBlocks * build.config.rowsPerCta), r));
-    };
+    int rows = build.resources.rowBlocks * build.config.rowsPerCta;
+    auto partialRow = [&](Value r) { return k.wide(k.add(k.mul(item.slot, rows), r)); };
     storeOutput(output, k["partial_out"], k.b.getF32Type(),
                 [&](Value r) { return k.mul(partialRow(r), k.c64(problem.valueDim)); });
     storeLse(logarithm(maxima, sums, 1, -infinity), k["partial_lse"], partialRow);

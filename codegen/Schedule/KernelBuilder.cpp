@@ -29,13 +29,15 @@ KernelBuilder::KernelBuilder(OpBuilder &builder, Location loc, const KernelEntry
   }
   kernel = tile::KernelOp::create(b, loc, b.getStringAttr(entry.name), b.getArrayAttr(names),
                                   b.getI32IntegerAttr(entry.threads), b.getI32IntegerAttr(entry.sharedBytes),
-                                  b.getI32IntegerAttr(0), b.getI32IntegerAttr(entry.cluster));
+                                  b.getI32IntegerAttr(0), b.getI32IntegerAttr(entry.cluster), StringAttr());
   Block &block = kernel.getBody().emplaceBlock();
   block.addArguments(types, SmallVector<Location>(types.size(), loc));
   for (auto [argument, value] : llvm::zip(entry.arguments, block.getArguments()))
     arguments[argument.name] = value;
   b.setInsertionPointToStart(&block);
 }
+
+void KernelBuilder::nameScratch(StringRef name) { kernel.setScratch(name); }
 
 void KernelBuilder::finish() {
   tile::ReturnOp::create(b, loc);

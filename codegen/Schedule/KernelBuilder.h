@@ -20,6 +20,8 @@ public:
   /// `entry` has name, threads, sharedBytes and arguments set.
   KernelBuilder(mlir::OpBuilder &builder, mlir::Location loc, const KernelEntry &entry);
   Value operator[](llvm::StringRef name) const { return arguments.lookup(name); }
+  /// Names the kernel's shared memory, where it addresses all of it as words without tile operations.
+  void nameScratch(llvm::StringRef name);
   /// Writes the terminator; the builder is behind the kernel afterwards.
   void finish();
 

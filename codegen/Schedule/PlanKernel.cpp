@@ -37,6 +37,7 @@ public:
       : k(builder, builder.getUnknownLoc(), entry), build(build), policy(build.config.split) {}
 
   void run() {
+    k.nameScratch("scan");
     thread = k.thread();
     Value total = overBatch({k.c(0)}, [&](Value sequence, Value inside, ValueRange carried) {
       return SmallVector<Value>{k.add(carried[0], blockScan(costOf(sequence, inside)).total)};

@@ -28,7 +28,7 @@ public:
   virtual AssemblerRun run(const std::string &ptx, const std::string &arch) const = 0;
 };
 
-/// Options that every assembler gets: architecture, optimisation level 3, verbose.
+/// Options that every assembler gets: architecture, optimisation level 3, verbose, no debug sections.
 std::vector<std::string> assemblerOptions(const std::string &arch);
 
 /// The library linked into this process; null when it was not there at build time.

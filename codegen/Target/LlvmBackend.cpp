@@ -31,6 +31,7 @@
 #include "llvm/InitializePasses.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/PassRegistry.h"
+#include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
@@ -40,13 +41,6 @@
 #include "llvm/Transforms/Scalar/SimplifyCFG.h"
 
 #include <mutex>
-
-extern "C" {
-void LLVMInitializeNVPTXTarget();
-void LLVMInitializeNVPTXTargetInfo();
-void LLVMInitializeNVPTXTargetMC();
-void LLVMInitializeNVPTXAsmPrinter();
-}
 
 namespace lathe::codegen {
 
@@ -139,6 +133,25 @@ static void collectErrors(llvm::LLVMContext &context, std::string &errors) {
       &errors);
 }
 
+/// A line that the printer writes for DWARF sections and that means nothing without them: labels that nothing
+/// jumps to, an empty section. Locations need `.loc` and `.file` alone.
+static bool servesDwarf(llvm::StringRef line) {
+  return line.starts_with("$L__tmp") || line.starts_with("$L__func_") ||
+         line.trim().starts_with(".section\t.debug_");
+}
+
+static std::string withoutDwarf(llvm::StringRef ptx) {
+  std::string text;
+  text.reserve(ptx.size());
+  while (!ptx.empty()) {
+    size_t end = std::min(ptx.find('\n'), ptx.size() - 1) + 1;
+    if (!servesDwarf(ptx.take_front(end)))
+      text += ptx.take_front(end);
+    ptx = ptx.drop_front(end);
+  }
+  return text;
+}
+
 std::string LlvmBackend::emitPtx(llvm::Module &module) {
   std::string errors;
   collectErrors(module.getContext(), errors);
@@ -153,7 +166,7 @@ std::string LlvmBackend::emitPtx(llvm::Module &module) {
   passes.run(module);
   if (!errors.empty())
     throw CompileError(Fault{"NVPTX", "must generate code", errors, "report this with LATHE_DUMP=ir"});
-  return std::string(ptx);
+  return withoutDwarf(ptx);
 }
 
 } // namespace lathe::codegen

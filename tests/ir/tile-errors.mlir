@@ -132,6 +132,14 @@ tile.kernel @many_threads attributes {arg_names = [], threads = 1056 : i32, shar
 
 // -----
 
+// expected-error @+1 {{names scratch memory "scan" and has no shared memory}}
+tile.kernel @scratch attributes {arg_names = [], threads = 32 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32,
+                            scratch = "scan"} {
+  tile.return
+}
+
+// -----
+
 func.func @no_kernel() {
   // expected-error @+1 {{expects parent op 'tile.kernel'}}
   tile.return
@@ -318,6 +326,25 @@ tile.kernel @buffer_index attributes {arg_names = ["n"], threads = 128 : i32, sh
 ^bb0(%n: i32):
   // expected-error @+1 {{indexed buffers must be multiples of 1024 bytes, got 512}}
   %b = tile.buffer 1024[%n] : !tile.buffer<8, 32, swizzle 64>
+  tile.return
+}
+
+// -----
+
+tile.kernel @buffer_count attributes {arg_names = ["n"], threads = 128 : i32, shared_bytes = 0 : i32,
+                            max_registers = 0 : i32} {
+^bb0(%n: i32):
+  // expected-error @+1 {{is one of at least one, got 0}}
+  %b = tile.buffer 1024[%n] of 0 : !tile.buffer<64, 64, swizzle 128>
+  tile.return
+}
+
+// -----
+
+tile.kernel @buffer_count_no_index attributes {arg_names = [], threads = 128 : i32, shared_bytes = 0 : i32,
+                            max_registers = 0 : i32} {
+  // expected-error @+1 {{is one of 2 and has no index}}
+  %b = tile.buffer 1024 of 2 : !tile.buffer<64, 64, swizzle 128>
   tile.return
 }
 
@@ -785,7 +812,7 @@ tile.kernel @column_outside attributes {arg_names = [], threads = 128 : i32, sha
 
 // -----
 
-//===- tile.reduce, tile.pack, tile.put_operand ----------------------------------------------------===//
+//===- tile.reduce, tile.pack, tile.put_operand, tile.put_rows, tile.get_rows ----------------------===//
 
 tile.kernel @reduce_kind attributes {arg_names = ["f"], threads = 128 : i32, shared_bytes = 0 : i32,
                             max_registers = 0 : i32} {
@@ -862,6 +889,26 @@ tile.kernel @put_boxes attributes {arg_names = ["o", "b"], threads = 128 : i32, 
 ^bb0(%o: !tile.operand<32>, %b: !tile.buffer<64, 32, swizzle 32>):
   // expected-error @+1 {{buffer must be 64 rows of 32 columns in one box, got '!tile.buffer<64, 32, swizzle 32>'}}
   tile.put_operand %o, %b : !tile.operand<32>, !tile.buffer<64, 32, swizzle 32>
+  tile.return
+}
+
+// -----
+
+tile.kernel @put_rows_count attributes {arg_names = ["r", "n"], threads = 128 : i32, shared_bytes = 0 : i32,
+                            max_registers = 0 : i32} {
+^bb0(%r: !tile.rows<f32>, %n: i32):
+  // expected-error @+1 {{is one of at least one, got -1}}
+  tile.put_rows %r, %n of -1 at 512 : !tile.rows<f32>
+  tile.return
+}
+
+// -----
+
+tile.kernel @get_rows_count attributes {arg_names = ["n"], threads = 128 : i32, shared_bytes = 0 : i32,
+                            max_registers = 0 : i32} {
+^bb0(%n: i32):
+  // expected-error @+1 {{is one of at least one, got 0}}
+  %r = tile.get_rows %n of 0 at 512 : !tile.rows<f32>
   tile.return
 }
 

@@ -16,8 +16,8 @@ tile.kernel @attend attributes {arg_names = ["map", "out", "n"], threads = 256 :
 ^bb0(%map: !tile.tensor_map, %out: !llvm.ptr<1>, %n: i32):
   // CHECK: %[[Q:.*]] = tile.pipe at 0 barriers 80000 releases 1 : <1, 64, 128>
   %q = tile.pipe at 0 barriers 80000 releases 1 : !tile.pipe<1, 64, 128>
-  // CHECK: %[[KV:.*]] = tile.pipe at 16384 barriers 80016 releases 2 : <4, 32, 128>
-  %kv = tile.pipe at 16384 barriers 80016 releases 2 : !tile.pipe<4, 32, 128>
+  // CHECK: %[[KV:.*]] = tile.pipe "kv" at 16384 barriers 80016 releases 2 : <4, 32, 128>
+  %kv = tile.pipe "kv" at 16384 barriers 80016 releases 2 : !tile.pipe<4, 32, 128>
   // CHECK: tile.sync_cta
   tile.sync_cta
   // CHECK: tile.roles ["consumer", "producer"] warpgroups [1, 1] registers [224, 0] {
@@ -96,6 +96,10 @@ tile.kernel @fragments attributes {arg_names = [], threads = 128 : i32, shared_b
   %alone = tile.buffer 1024 : !tile.buffer<64, 16, swizzle 32>
   // CHECK: tile.buffer 2048[%{{.*}}] : <64, 64, swizzle 128>
   %indexed = tile.buffer 2048[%one] : !tile.buffer<64, 64, swizzle 128>
+  // CHECK: tile.buffer "alone" 1024 : <64, 16, swizzle 32>
+  %named = tile.buffer "alone" 1024 : !tile.buffer<64, 16, swizzle 32>
+  // CHECK: tile.buffer "probabilities" 2048[%{{.*}}] of 2 : <64, 64, swizzle 128>
+  %counted = tile.buffer "probabilities" 2048[%one] of 2 : !tile.buffer<64, 64, swizzle 128>
   // CHECK: %[[COUNT:.*]] = tile.splat %{{.*}} : i32 -> !tile.rows<i32>
   %count = tile.splat %one : i32 -> !tile.rows<i32>
   // CHECK: %[[ROW:.*]] = tile.row : <i32>
@@ -132,6 +136,10 @@ tile.kernel @fragments attributes {arg_names = [], threads = 128 : i32, shared_b
   tile.put_rows %sum, %one at 512 : !tile.rows<f32>
   // CHECK: %[[THEIRS:.*]] = tile.get_rows %{{.*}} at 512 : <f32>
   %theirs = tile.get_rows %one at 512 : !tile.rows<f32>
+  // CHECK: tile.put_rows "row_statistics" %[[SUM]], %{{.*}} of 4 at 512 : <f32>
+  tile.put_rows "row_statistics" %sum, %one of 4 at 512 : !tile.rows<f32>
+  // CHECK: tile.get_rows "row_statistics" %{{.*}} of 4 at 512 : <f32>
+  %named_rows = tile.get_rows "row_statistics" %one of 4 at 512 : !tile.rows<f32>
   %address = arith.constant 4096 : i64
   %base = llvm.inttoptr %address : i64 to !llvm.ptr<1>
   // CHECK: tile.store_rows %[[THEIRS]] to %{{.*}} : <f32>, <1> {
@@ -141,6 +149,14 @@ tile.kernel @fragments attributes {arg_names = [], threads = 128 : i32, shared_b
     %yes = arith.constant true
     tile.yield %wide, %yes : i64, i1
   }
+  tile.return
+}
+
+// Shared memory that the kernel addresses itself.
+// CHECK-LABEL: tile.kernel @scratch attributes
+// CHECK-SAME: scratch = "scan"
+tile.kernel @scratch attributes {arg_names = [], threads = 128 : i32, shared_bytes = 128 : i32, max_registers = 0 : i32,
+                                 scratch = "scan"} {
   tile.return
 }
 

@@ -134,7 +134,7 @@ TEST_F(Assemblers, ReproducerHoldsPtxLogAndCommand) {
   fs::path reproducer = fs::directory_iterator(dumps.path())->path();
   EXPECT_EQ(readBytes(reproducer / "kernel.ptx"), samples::stacky());
   expectContains(readBytes(reproducer / "reproduce.sh"),
-                 {"ptxas", "--gpu-name=sm_90a", "--opt-level=3", "--verbose"});
+                 {"ptxas", "--gpu-name=sm_90a", "--opt-level=3", "--verbose", "--suppress-debug-info"});
   expectContains(readBytes(reproducer / "log.txt"), {"64 bytes stack frame"});
 }
 

@@ -130,6 +130,7 @@ TEST(InstructionCounts, CountEachSpellingOnce) {
   // wgmma.mma_async in a comment, and a brace }
   /* setmaxnreg.dec { */
   setmaxnreg.inc.sync.aligned.u32 232;
+	.loc	1 7 3
 $L__try_wait: mov.b32 %wgmma.mma_async, 1;
   { .reg .pred p; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0,%f1,%f2,%f3}, %a, %b, p, 1, 1, 0, 0; wgmma.mma_async.sp.sync.aligned.m64n8k32.f32.bf16.bf16 {%f0,%f1,%f2,%f3}, %a, %b, %m, 0, p, 1, 1, 0, 0; }
   cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%rd1, {%r2, %r3}], [%r4];
@@ -143,6 +144,8 @@ $L__try_wait: mov.b32 %wgmma.mma_async, 1;
   ret;
 }
 .entry second() { ret; }
+	.file	1 "tile"
+// lathe:op {"line":7,"text":".entry third() { wgmma.mma_async }"}
 )";
   std::map<std::string, KernelResources> kernels = countInstructions(ptx);
   ASSERT_EQ(kernels.size(), 2u);
