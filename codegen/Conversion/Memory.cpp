@@ -154,7 +154,12 @@ struct StoreLowering : OpConversionPattern<StoreOp> {
     Value column = e.add(in.getColumn(), e.mul(e.quad(), 2));
     Value start = e.at(in.getBase(),
                        arith::MulIOp::create(e.b, e.loc, e.add(offset, e.wide(column)), e.c64(elementBytes)));
-    bool guard = op.getLimit() != 0;
+    auto inside = [&](Value first) {
+      Value above = in.getFrom() ? e.ge(first, in.getFrom()) : Value();
+      Value below = op.getLimit() != 0 ? e.lt(first, op.getLimit()) : Value();
+      return above && below ? e.band(above, below) : above ? above : below;
+    };
+    bool guard = in.getFrom() || op.getLimit() != 0;
     auto pair = VectorType::get({2}, e.f32());
     for (int64_t group = 0; group < columns / 8; ++group) {
       auto write = [&] {
@@ -163,7 +168,7 @@ struct StoreLowering : OpConversionPattern<StoreOp> {
         e.store(data, e.at(start, group * 8 * elementBytes));
       };
       if (guard)
-        e.when(e.lt(e.add(in.getColumn(), group * 8), op.getLimit()), write);
+        e.when(inside(e.add(in.getColumn(), group * 8)), write);
       else
         write();
     }

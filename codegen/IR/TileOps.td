@@ -308,7 +308,7 @@ def Tile_MmaNnOp : Tile_Op<"mma_nn"> {
   let summary = "acc += a · b, for the columns of b that start at a box (asynchronous)";
   let description = [{
     `a` (64 × k, in registers or in a buffer of one box) times the k rows of `b`; the result's columns are those of `b` from
-    box `box` on. Columns past the end of `b` give values that mean nothing.
+    box `box` on. They must lie in `b`: what lies behind it may be changing.
   }];
   let arguments = (ins Tile_FragmentType:$acc, AnyTypeOf<[Tile_OperandType, Tile_BufferType]>:$a, Tile_BufferType:$b, I32:$box);
   let results = (outs Tile_FragmentType:$result);
@@ -455,14 +455,14 @@ def Tile_StoreOp : Tile_Op<"store"> {
   let summary = "writes a fragment to global memory";
   let description = [{
     The region maps a row (0 to 63) to the element offset of its first column and whether the row is written at all.
-    Columns are the fragment's plus `column`; those at or past `limit` (a multiple of 8) are left out, a limit of 0 leaves out
-    none. `element` is bf16 or f32.
+    Columns are the fragment's plus `column`; those before `from` (a multiple of 8, where it is given) and those at or past
+    `limit` (a multiple of 8) are left out, a limit of 0 leaves out none. `element` is bf16 or f32.
   }];
-  let arguments = (ins Tile_FragmentType:$fragment, LLVM_PointerInAddressSpace<1>:$base, I32:$column, I32Attr:$limit,
-                       TypeAttr:$element);
+  let arguments = (ins Tile_FragmentType:$fragment, LLVM_PointerInAddressSpace<1>:$base, I32:$column, Optional<I32>:$from,
+                       I32Attr:$limit, TypeAttr:$element);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $fragment `to` $base `column` $column `limit` $limit `as` $element attr-dict `:` type($fragment) `,` type($base) $body
+    $fragment `to` $base `column` $column (`from` $from^)? `limit` $limit `as` $element attr-dict `:` type($fragment) `,` type($base) $body
   }];
   let hasVerifier = 1;
 }

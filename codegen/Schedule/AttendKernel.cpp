@@ -16,6 +16,7 @@ using namespace lathe::tile;
 namespace lathe::codegen {
 
 static constexpr float lowest = -1e30f; // Below any score; finite, so that differences of maxima are numbers.
+static constexpr int boxColumns = 64; // bf16 elements of a 128-byte swizzle row.
 static constexpr int maximaEvent = 1;
 static constexpr int probabilityEvent = 2;
 
@@ -204,6 +205,15 @@ private:
   Value other() { return k.sub(k.c(1), consumer); }
 
   int columns() const { return valueColumns(problem, build.config); }
+  int columnBoxes() const { return (columns() + boxColumns - 1) / boxColumns; }
+  /// Whether the last consumer's columns would reach past the values; it then begins earlier, and computes some
+  /// that another one writes.
+  bool overlaps() const { return consumers * columnBoxes() > build.memory.valueBoxes; }
+  /// First box that a consumer multiplies.
+  Value firstBox() {
+    Value box = k.mul(consumer, columnBoxes());
+    return overlaps() ? k.min(box, k.c(build.memory.valueBoxes - columnBoxes())) : box;
+  }
 
   void consume() {
     // Scores in base 2: 2^(s·scale·log2 e).
@@ -358,7 +368,7 @@ private:
   /// one's from shared memory.
   Value accumulate(Value output, Value p, Value tile, Value count) {
     Value operand = PackOp::create(k.b, k.loc, OperandType::get(k.b.getContext(), tokens), p);
-    Value box = k.mul(consumer, (columns() + 63) / 64);
+    Value box = firstBox();
     if (consumers > 1)
       PutOperandOp::create(k.b, k.loc, operand, probabilityBuffer(tile, consumer));
     MmaFenceOp::create(k.b, k.loc);
@@ -447,7 +457,9 @@ private:
 
   void storeOutput(Value output, Value base, Type element, llvm::function_ref<Value(Value)> offset) {
     int limit = consumers * columns() == problem.valueDim ? 0 : problem.valueDim;
-    auto op = StoreOp::create(k.b, k.loc, output, base, k.mul(consumer, columns()), limit, element);
+    Value from = k.mul(consumer, columns());
+    Value column = overlaps() ? k.mul(firstBox(), boxColumns) : from;
+    auto op = StoreOp::create(k.b, k.loc, output, base, column, overlaps() ? from : Value(), limit, element);
     rowRegion(op.getBody(), offset);
   }
 

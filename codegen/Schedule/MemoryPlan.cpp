@@ -33,11 +33,7 @@ MemoryPlan memoryPlan(const AttentionProblem &problem, const Config &config) {
 
   plan.query = 0;
   plan.ring = plan.query + plan.queryBytes;
-  // The last consumer's columns may reach past the last box: what it reads there means nothing, but must be
-  // memory.
-  int readBoxes = config.consumers * ((valueColumns(problem, config) + boxColumns - 1) / boxColumns);
-  int overhang = std::max(readBoxes - plan.boxes, 0) * config.kvTile * swizzleBytes;
-  plan.probabilities = plan.ring + config.stages * plan.stageBytes + overhang;
+  plan.probabilities = plan.ring + config.stages * plan.stageBytes;
   bool exchanged = config.consumers > 1 && !plan.probabilitiesInStage;
   plan.statistics = plan.probabilities + (exchanged ? config.consumers * plan.probabilityBytes : 0);
   plan.barriers = plan.statistics + config.consumers * statisticsArrays * rowArrayBytes;

@@ -15,7 +15,7 @@ namespace lathe::runtime {
 void checkCapability(const DeviceProperties &properties, int ordinal);
 
 /// Throws UserError naming the first broken limit: rank, base, extents, strides, box (CUDA driver API,
-/// section "Tensor Map Object Management", cuTensorMapEncodeTiled, with 128-byte swizzle).
+/// section "Tensor Map Object Management", cuTensorMapEncodeTiled), swizzled boxes spanning their swizzle.
 void checkTensorMap(const TensorMapSpec &spec);
 
 } // namespace lathe::runtime

@@ -1,6 +1,6 @@
 //===- Device.h - What a kernel runs on --------------------------------------------------------------===//
 //
-// One interface for the CUDA driver and, later, the PTX emulator: memory, modules, streams, events, graphs,
+// One interface for the CUDA driver and the PTX emulator: memory, modules, streams, events, graphs,
 // tensor maps, launches. The planner, the kernel and the tuner know nothing else. A Device is thread-safe;
 // every call is made current on its own GPU, so any number of GPUs can be used in one process.
 //
@@ -47,7 +47,8 @@ struct TensorMapSpec {
   int rank = 0;                          ///< 1 to 5.
   std::array<uint64_t, 5> extent{};      ///< Elements.
   std::array<uint64_t, 4> strideBytes{}; ///< Of dimensions 1 … rank-1; multiples of 16.
-  std::array<uint32_t, 5> box{}; ///< Elements; box[0] times element size is the swizzle width, 128 bytes.
+  std::array<uint32_t, 5> box{}; ///< Elements; box[0] times the element size is the swizzle's width.
+  int swizzleBytes = 128;        ///< 32, 64 or 128; 0: none, and a row of the box is a multiple of 16 bytes.
 
   bool operator==(const TensorMapSpec &) const = default;
 };
@@ -62,6 +63,9 @@ struct LaunchShape {
   unsigned sharedBytes = 0;
   bool dependent = false; ///< Programmatic dependent launch after the previous kernel of the stream.
 };
+
+/// What a kernel is loaded from.
+enum class ImageKind { Cubin, Ptx };
 
 /// A kernel of a loaded module. Lives as long as its Module.
 struct Function {
@@ -115,6 +119,8 @@ public:
   virtual void beginCapture(Stream stream) = 0;
   virtual std::unique_ptr<Graph> endCapture(Stream stream) = 0;
 
+  /// What load() wants where there is a choice.
+  virtual ImageKind imageKind() const { return ImageKind::Cubin; }
   /// Image: a cubin, or PTX text ending in a zero byte. Throws DeviceError with the driver's log.
   virtual std::unique_ptr<Module> load(std::string_view image) = 0;
   virtual TensorMap encode(const TensorMapSpec &spec) = 0;

@@ -7,12 +7,12 @@
 //===----------------------------------------------------------------------------------------------------===//
 #pragma once
 
+#include "lathe/runtime/device/Device.h"
+
 #include <string>
 #include <string_view>
 
 namespace lathe::runtime {
-
-enum class ImageKind { Cubin, Ptx };
 
 /// What the image is. Throws DeviceError for an empty, truncated or foreign image, naming what is wrong with
 /// it.

@@ -71,6 +71,28 @@ tile.kernel @store_f32_limit attributes {arg_names = ["x", "column", "rows", "ou
   tile.return
 }
 
+// With a first column: each group of eight columns is written only where it starts between the two.
+// CHECK-LABEL: llvm.func @store_between
+// CHECK-SAME: (%{{.*}}: f32, %[[COLUMN:[^:]*]]: i32, %[[FROM:[^:]*]]: i32, %{{.*}}: !llvm.ptr<1>)
+// CHECK: %[[ABOVE:.*]] = arith.cmpi sge, %[[COLUMN]], %[[FROM]]
+// CHECK: %[[BELOW:.*]] = arith.cmpi slt, %[[COLUMN]], %c48_i32
+// CHECK: %[[INSIDE:.*]] = arith.andi %[[ABOVE]], %[[BELOW]]
+// CHECK: scf.if %[[INSIDE]] {
+// CHECK: %[[GROUP1:.*]] = arith.addi %[[COLUMN]], %c8_i32
+// CHECK: %[[ABOVE1:.*]] = arith.cmpi sge, %[[GROUP1]], %[[FROM]]
+tile.kernel @store_between attributes {arg_names = ["x", "column", "from", "out"], threads = 128 : i32,
+                                       shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%x: f32, %column: i32, %from: i32, %out: !llvm.ptr<1>):
+  %f = tile.splat %x : f32 -> !tile.fragment<16>
+  tile.store %f to %out column %column from %from limit 48 as f32 : !tile.fragment<16>, !llvm.ptr<1> {
+  ^bb0(%row: i32):
+    %offset = arith.extsi %row : i32 to i64
+    %written = arith.cmpi slt, %row, %column : i32
+    tile.yield %offset, %written : i64, i1
+  }
+  tile.return
+}
+
 // One lane of the four that share a row.
 // CHECK-LABEL: llvm.func @store_rows
 // CHECK-DAG: %[[V0:.*]] = llvm.extractvalue %[[R:.*]][0]

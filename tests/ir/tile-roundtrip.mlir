@@ -61,9 +61,9 @@ tile.kernel @attend attributes {arg_names = ["map", "out", "n"], threads = 256 :
       -> !tile.fragment<64>, !tile.fragment<32>
     // CHECK: tile.release %[[KV]][%[[INDEX]]] : <4, 32, 128>
     tile.release %kv[%index] : !tile.pipe<4, 32, 128>
-    // CHECK: tile.store %[[BOTH]]#0 to %[[OUT]] column %[[N]] limit 48 as bf16 : <64>, <1> {
+    // CHECK: tile.store %[[BOTH]]#0 to %[[OUT]] column %[[N]] from %[[INDEX]] limit 48 as bf16 : <64>, <1> {
     // CHECK: tile.yield %{{.*}}, %{{.*}} : i64, i1
-    tile.store %o2 to %out column %n limit 48 as bf16 : !tile.fragment<64>, !llvm.ptr<1> {
+    tile.store %o2 to %out column %n from %index limit 48 as bf16 : !tile.fragment<64>, !llvm.ptr<1> {
     ^bb0(%row: i32):
       %wide = arith.extsi %row : i32 to i64
       %yes = arith.cmpi slt, %row, %n : i32

@@ -120,6 +120,19 @@ static CUtensorMapDataType tensorMapType(Dtype type) {
   throw UserError({"tensor map", "the element type must be one that TMA moves", std::string(name(type)), ""});
 }
 
+static CUtensorMapSwizzle tensorMapSwizzle(int bytes) {
+  switch (bytes) {
+  case 0:
+    return CU_TENSOR_MAP_SWIZZLE_NONE;
+  case 32:
+    return CU_TENSOR_MAP_SWIZZLE_32B;
+  case 64:
+    return CU_TENSOR_MAP_SWIZZLE_64B;
+  default:
+    return CU_TENSOR_MAP_SWIZZLE_128B;
+  }
+}
+
 TensorMap CudaDevice::encode(const TensorMapSpec &spec) {
   checkTensorMap(spec);
   Current current(*context_);
@@ -136,7 +149,7 @@ TensorMap CudaDevice::encode(const TensorMapSpec &spec) {
   CUtensorMap encoded{};
   CUresult result = driver_.tensorMapEncodeTiled(
       &encoded, tensorMapType(spec.dtype), spec.rank, reinterpret_cast<void *>(spec.base), extents, strides,
-      box, elementStrides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      box, elementStrides, CU_TENSOR_MAP_INTERLEAVE_NONE, tensorMapSwizzle(spec.swizzleBytes),
       CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   driver_.check(result, "cuTensorMapEncodeTiled");
   TensorMap map;

@@ -1,0 +1,92 @@
+//===- Clock.h - What has happened before what -------------------------------------------------------===//
+//
+// Vector clocks over the agents of one cluster: its warps, and whatever works beside them (the tensor cores
+// of a warpgroup, the bulk copies of a warp, the loads that complete a phase of an mbarrier). A second vector
+// says which accesses have also passed a fence between the generic and the async proxy. Used by the race
+// detection (Shadow.h) and carried by everything that synchronises.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace lathe::runtime::emulator {
+
+/// An agent's number within its cluster.
+using Agent = uint32_t;
+
+class Clock {
+public:
+  /// Latest step of an agent that happened before the owner's present.
+  uint32_t seen(Agent agent) const { return agent < seen_.size() ? seen_[agent] : 0; }
+  /// The same, with a proxy fence on the way.
+  uint32_t fenced(Agent agent) const { return agent < fenced_.size() ? fenced_[agent] : 0; }
+
+  void see(Agent agent, uint32_t step) {
+    grow(agent + 1);
+    seen_[agent] = std::max(seen_[agent], step);
+  }
+  /// What an agent did up to `step` has passed a proxy fence.
+  void fence(Agent agent, uint32_t step) {
+    grow(agent + 1);
+    fenced_[agent] = std::max(fenced_[agent], step);
+  }
+  /// All that was seen is now fenced.
+  void fenceAll() {
+    for (size_t i = 0; i < seen_.size(); ++i)
+      fenced_[i] = std::max(fenced_[i], seen_[i]);
+  }
+  /// Everything that happened before `other` happened before this.
+  void join(const Clock &other) {
+    grow(other.seen_.size());
+    for (size_t i = 0; i < other.seen_.size(); ++i) {
+      seen_[i] = std::max(seen_[i], other.seen_[i]);
+      fenced_[i] = std::max(fenced_[i], other.fenced_[i]);
+    }
+  }
+  /// Keeps only what both have seen.
+  void meet(const Clock &other) {
+    for (size_t i = 0; i < seen_.size(); ++i) {
+      seen_[i] = std::min(seen_[i], other.seen(Agent(i)));
+      fenced_[i] = std::min(fenced_[i], other.fenced(Agent(i)));
+    }
+  }
+  void clear() {
+    seen_.clear();
+    fenced_.clear();
+  }
+
+private:
+  void grow(size_t agents) {
+    if (seen_.size() < agents) {
+      seen_.resize(agents);
+      fenced_.resize(agents);
+    }
+  }
+  std::vector<uint32_t> seen_, fenced_;
+};
+
+/// Asynchronous work of one agent that completes in order and is waited for by groups: WGMMA, bulk copies out
+/// of shared memory, cp.async. A step is the number of an operation, from 1.
+class AsyncQueue {
+public:
+  uint32_t issue() { return ++issued_; }
+  void commit() { commits_.push_back(issued_); }
+  /// Waits until at most `pending` groups run; returns the last step that is complete.
+  uint32_t wait(uint32_t pending) {
+    if (commits_.size() > pending)
+      done_ = std::max(done_, commits_[commits_.size() - 1 - pending]);
+    return done_;
+  }
+  uint32_t issued() const { return issued_; }
+  uint32_t done() const { return done_; }
+
+private:
+  uint32_t issued_ = 0, done_ = 0;
+  std::vector<uint32_t> commits_; ///< Last step of each group.
+};
+
+} // namespace lathe::runtime::emulator

@@ -1,0 +1,97 @@
+//===- Grid.h - One launch ---------------------------------------------------------------------------===//
+//
+// Runs all clusters of a launch on the host's threads, as many at a time as the GPU would hold, and gathers
+// findings and counters. A cluster runs on one thread at a time; one that only spins gives way to others, so
+// that kernels whose CTAs wait for each other in global memory come to an end. Called by the device.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/runtime/device/emulator/Cluster.h"
+#include "lathe/runtime/device/emulator/GlobalMemory.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <set>
+
+namespace lathe::runtime::emulator {
+
+/// What a launch is made of.
+struct Launch {
+  std::shared_ptr<const Program> program;
+  LaunchShape shape;
+  std::vector<std::byte> parameters; ///< As the kernel's parameter space holds them.
+};
+
+class Grid {
+public:
+  /// `properties` of the GPU that is emulated. Throws DeviceError when the launch is impossible.
+  Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties, int hostThreads, uint64_t seed);
+
+  /// Runs all CTAs to their end.
+  void run();
+  FindingList takeFindings() { return std::move(findings_); }
+  LaunchRecord record() const;
+
+  //===- For clusters ---------------------------------------------------------------------------------===//
+
+  const Launch &launch() const { return launch_; }
+  const Program &program() const { return *launch_.program; }
+  GlobalMemory &memory() { return memory_; }
+  uint32_t clusterSize() const { return program().kernel->cluster; }
+  uint32_t sharedBytes() const { return sharedBytes_; } ///< Of a CTA's window.
+  uint32_t registersAtEntry() const { return registersAtEntry_; }
+  uint64_t seed() const { return seed_; }
+  bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
+  /// Ends the run: what follows would mean nothing.
+  void stop() { stopped_.store(true, std::memory_order_relaxed); }
+
+  /// Counts a finding; true at its first time at this place.
+  bool isNew(FindingKind kind, uint32_t pc);
+  void add(Finding finding, uint32_t pc, uint64_t time);
+  /// Counts up: orders findings by when they happened, not by when they were told.
+  uint64_t now() { return ++time_; }
+  CodePlace placeOf(uint32_t pc) const;
+
+private:
+  void check(const DeviceProperties &properties);
+  void work();
+  std::unique_ptr<Cluster> take(std::unique_lock<std::mutex> &lock);
+  void giveBack(std::unique_ptr<Cluster> cluster, bool done);
+  void watchForLivelock(bool progressed);
+  void gatherFindings();
+
+  Launch launch_;
+  GlobalMemory &memory_;
+  int hostThreads_;
+  uint64_t seed_;
+  uint32_t sharedBytes_ = 0, registersAtEntry_ = 0;
+  uint32_t clusters_ = 0, resident_ = 1; ///< In all, and at a time.
+  std::atomic<bool> stopped_ = false;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  uint32_t begun_ = 0, unfinished_ = 0;
+  std::deque<std::unique_ptr<Cluster>> busy_, idle_; ///< Those that got somewhere in their last turn, and others.
+  uint64_t idleTurns_ = 0;
+  std::exception_ptr failure_;
+
+  std::mutex findingsMutex_;
+  struct Kept {
+    uint64_t time = 0;
+    uint32_t pc = 0;
+    Finding finding;
+  };
+  std::vector<Kept> kept_;
+  std::atomic<uint64_t> time_ = 0;
+  FindingList findings_;
+  std::map<std::pair<FindingKind, uint32_t>, uint64_t> counts_;
+  Counters counters_;
+  double hostMilliseconds_ = 0;
+};
+
+} // namespace lathe::runtime::emulator
