@@ -13,7 +13,9 @@
 namespace lathe::autotuner {
 
 static int group(const CandidateResult &candidate) {
-  return candidate.status == Status::Measured ? 0 : candidate.status == Status::Predicted ? 1 : 2;
+  if (candidate.status == Status::Measured)
+    return 0;
+  return candidate.status == Status::Predicted || candidate.status == Status::Verified ? 1 : 2;
 }
 
 static std::pair<int, double> order(const CandidateResult &candidate) {
@@ -73,7 +75,9 @@ static std::string estimateText(const char *title, const Estimate &estimate) {
 
 static std::string choice(const TuneResult &result) {
   std::string text = fmt::format("chosen: {}\n        {}\n", result.best.str(), result.choiceReason);
-  const char *kind = result.measured ? "measured" : "predicted, not measured";
+  const char *kind = result.measured   ? "measured"
+                     : result.verified ? "predicted and verified, not measured"
+                                       : "predicted, not measured";
   if (result.bestUs > 0)
     text += fmt::format("        {:.1f} us ({})", result.bestUs, kind);
   if (result.bestUs > 0 && result.defaultUs > 0)

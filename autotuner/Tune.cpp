@@ -1,10 +1,12 @@
 //===- Tune.cpp - The tuner's facade ------------------------------------------------------------------===//
 //
-// Ties the parts of the room together; the decisions are in SearchSpace, CostModel and Search, the memory in
-// TuningDb.
+// Ties the parts of the room together; the decisions are in SearchSpace, CostModel, Search and Predict, the
+// memory in TuningDb.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/autotuner/Tune.h"
+
+#include "lathe/autotuner/Predict.h"
 
 #include <fmt/format.h>
 
@@ -115,7 +117,8 @@ static void store(const TuneResult &result, bool chosen) {
 
 /// A default that was interrupted is tried again: without it nothing can be compared.
 static void takeOver(CandidateResult &candidate, const CandidateResult &old) {
-  if (old.status == Status::Predicted || (candidate.isDefault && old.status != Status::Measured))
+  if (old.status == Status::Predicted || old.status == Status::Verified ||
+      (candidate.isDefault && old.status != Status::Measured))
     return;
   candidate.status = old.status;
   candidate.time = old.time;
@@ -147,22 +150,14 @@ static void finish(TuneResult &result, int best, double bestUs, double defaultUs
   result.defaultUs = defaultUs;
 }
 
-static void choosePredicted(TuneResult &result) {
-  const double fallbackUs = result.candidates.front().predictedUs;
-  int best = 0;
-  for (size_t i = 1; i < result.candidates.size(); ++i)
-    if (result.candidates[i].predictedUs < result.candidates[size_t(best)].predictedUs)
-      best = int(i);
-  const double limitUs = fallbackUs * (1 - result.request.search.relativeNoise);
-  if (result.candidates[size_t(best)].predictedUs >= limitUs)
-    best = 0;
-  result.complete = true;
-  result.stopReason = fmt::format("all {} candidates predicted, none measured", result.candidates.size());
-  result.choiceReason =
-      best == 0 ? "the cost model sees nothing better than the default"
-                : fmt::format("{:.2f} times as fast as the default by the cost model; not measured",
-                              fallbackUs / result.candidates[size_t(best)].predictedUs);
-  finish(result, best, result.candidates[size_t(best)].predictedUs, fallbackUs);
+static void chooseByModel(TuneResult &result, const SearchCallbacks &callbacks) {
+  const SearchOutcome outcome = choosePredicted(result.candidates, result.request.search, callbacks);
+  result.complete = outcome.complete;
+  result.stopReason = outcome.stopReason;
+  result.choiceReason = outcome.choiceReason;
+  result.verified = outcome.best >= 0 && bool(callbacks.verify);
+  finish(result, outcome.best, outcome.best >= 0 ? result.candidates[size_t(outcome.best)].predictedUs : 0,
+         result.candidates.front().predictedUs);
 }
 
 static double measuredUs(const CandidateResult &candidate) {
@@ -212,7 +207,7 @@ TuneResult tune(const TuneRequest &request, const SearchCallbacks &callbacks) {
     if (measures)
       chooseMeasured(result, callbacks);
     else
-      choosePredicted(result);
+      chooseByModel(result, callbacks);
     store(result, /*chosen=*/true);
   }
   result.bestEstimate = estimate(request.problem, result.best, lengths, request.machine);
@@ -246,6 +241,7 @@ void to_json(nlohmann::json &json, const TuneResult &result) {
           {"bestUs", result.bestUs},
           {"defaultUs", result.defaultUs},
           {"measured", result.measured},
+          {"verified", result.verified || result.measured},
           {"fromDatabase", result.fromDatabase},
           {"resumed", result.resumed},
           {"complete", result.complete},

@@ -2,8 +2,8 @@
 //
 // From a problem, a machine and a workload to a configuration: builds the space, ranks it with the cost
 // model, keeps the most promising and the most different candidates, has them tried, and stores everything in
-// the database. Without a device (no measure callback) the cost model chooses, and the result says so. Called
-// by `lathe tune`.
+// the database. Without a device (no measure callback) the cost model chooses, among what the verify callback
+// accepts where there is one, and the result says so. Called by `lathe tune`.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -40,6 +40,7 @@ struct TuneResult {
   std::vector<CandidateResult> candidates; ///< The default first, then by predicted time.
   codegen::Config best;                    ///< What to use: the choice, or the default where there is none.
   bool measured = false;                   ///< False: the cost model's word.
+  bool verified = false;                   ///< Not measured, but compiled and verified before it was chosen.
   bool fromDatabase = false;               ///< A complete earlier record answered; nothing ran.
   double bestUs = 0, defaultUs = 0;        ///< 0: has no time.
   Estimate bestEstimate, defaultEstimate;

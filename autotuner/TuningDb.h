@@ -38,6 +38,7 @@ enum class Status {
   CompileFailed,
   VerifyFailed, ///< Runs, but its result is wrong.
   RunFailed,    ///< The device refused, faulted or hung.
+  Verified,     ///< Runs and is right, where nothing can be timed (on an emulator).
   Measured,     ///< Verified and timed.
 };
 const char *name(Status status); ///< "predicted", "started", "compile-failed", …

@@ -15,7 +15,8 @@
 namespace lathe::autotuner {
 
 static constexpr std::array statuses{Status::Predicted,    Status::Started,   Status::CompileFailed,
-                                     Status::VerifyFailed, Status::RunFailed, Status::Measured};
+                                     Status::VerifyFailed, Status::RunFailed, Status::Verified,
+                                     Status::Measured};
 
 const char *name(Status status) {
   switch (status) {
@@ -29,6 +30,8 @@ const char *name(Status status) {
     return "verify-failed";
   case Status::RunFailed:
     return "run-failed";
+  case Status::Verified:
+    return "verified";
   case Status::Measured:
     return "measured";
   }

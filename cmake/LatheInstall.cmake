@@ -6,8 +6,13 @@ include(CMakePackageConfigHelpers)
 set(rooms support kernel_cache runtime reference)
 foreach(room ${rooms})
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${room}/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lathe/${room}
-    FILES_MATCHING PATTERN "*.h" PATTERN "Jit.h" EXCLUDE)
+    FILES_MATCHING PATTERN "*.h" PATTERN "Jit.h" EXCLUDE PATTERN "device/emulator" EXCLUDE)
   install(TARGETS lathe_${room} EXPORT latheTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endforeach()
+# Of the emulator, its face; the interpreter behind it is nobody's business.
+foreach(header Emulator Finding Counters Mix)
+  install(FILES ${PROJECT_SOURCE_DIR}/runtime/device/emulator/${header}.h
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lathe/runtime/device/emulator)
 endforeach()
 install(TARGETS lathe_options EXPORT latheTargets)
 install(EXPORT latheTargets NAMESPACE lathe:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lathe)

@@ -82,7 +82,29 @@ struct Comparison {
 struct ReferenceRow {
   std::vector<double> out; ///< [valueDim]; all 0 where nothing is attended.
   double lse = 0;          ///< Natural logarithm; +inf where nothing is attended.
+  /// What errors grow with: the sum of |probability · value| of each column, the largest sum of |query · key|
+  /// times the scale. Only where they were asked for.
+  std::vector<double> magnitude;
+  double scoreMagnitude = 0;
 };
+
+/// How two runs of one kernel on the same problem, on different devices, differ.
+struct Agreement {
+  bool passed = false;
+  int64_t elements = 0, identical = 0; ///< Of the output; of these, the same bits.
+  double worstRatio = 0;               ///< Largest |a-b| over the element's own bound; passes at 1 or less.
+  double meanRatio = 0;                ///< Over all elements.
+  int worstUlps = 0;        ///< Largest distance in units of bf16's last place, of elements above 1e-3.
+  double worstLseRatio = 0; ///< The same of log-sum-exps.
+  std::string message;      ///< First failure; empty when passed.
+};
+
+/// Compares the outputs of two instances of one problem (same shape, lengths, options) element by element.
+/// The bound of an element is what a different order of additions can do to it, from the float64 reference:
+/// scores summed in float32 in any order, each probability rounded to bf16 to the one side or the other,
+/// products summed in float32 in any order, the result rounded to bf16. Throws UserError when the instances
+/// differ or the first kept no host copies.
+Agreement compareRuns(const AttentionInstance &first, const AttentionInstance &second);
 
 /// The CPU reference for one (sequence, query token, head). Throws UserError if the instance kept no host
 /// copies.

@@ -35,10 +35,34 @@ static double dot(const std::vector<double> &query, const uint16_t *row) {
   return sum;
 }
 
-static ReferenceRow computeRow(const AttentionInstance::Impl &impl, const RowName &name) {
+/// The same of absolute values.
+static double dotMagnitude(const std::vector<double> &query, const uint16_t *row) {
+  double sum = 0;
+  for (size_t i = 0; i < query.size(); ++i)
+    sum += std::fabs(query[i] * double(fromBf16(row[i])));
+  return sum;
+}
+
+static void addMagnitudes(const AttentionInstance::Impl &impl, const RowName &name,
+                          const std::vector<double> &query, const std::vector<double> &weights, double sum,
+                          ReferenceRow &result) {
+  result.magnitude.assign(result.out.size(), 0.0);
+  for (size_t token = 0; token < weights.size(); ++token) {
+    const uint16_t *row = impl.cacheRow(name.sequence, int(token));
+    result.scoreMagnitude =
+        std::max(result.scoreMagnitude, double(impl.shape.scale) * dotMagnitude(query, row));
+    for (size_t column = 0; column < result.magnitude.size(); ++column)
+      result.magnitude[column] += weights[token] / sum * std::fabs(double(fromBf16(row[column])));
+  }
+}
+
+ReferenceRow lathe::reference::computeRow(const AttentionInstance::Impl &impl, const RowName &name,
+                                          bool magnitudes) {
   const AttentionShape &shape = impl.shape;
   ReferenceRow result;
   result.out.assign(size_t(shape.valueDim), 0.0);
+  if (magnitudes)
+    result.magnitude.assign(size_t(shape.valueDim), 0.0);
   const int visible = shape.visibleTokens(impl.lengths[size_t(name.sequence)], name.query);
   if (visible == 0) {
     result.lse = std::numeric_limits<double>::infinity();
@@ -64,12 +88,12 @@ static ReferenceRow computeRow(const AttentionInstance::Impl &impl, const RowNam
   for (double &element : result.out)
     element /= sum;
   result.lse = top + std::log(sum);
+  if (magnitudes)
+    addMagnitudes(impl, name, query, weights, sum, result);
   return result;
 }
 
-/// Calls body(i) for i in [0, count) from all cores, in no order.
-template <class Body>
-static void parallelFor(int64_t count, const Body &body) {
+void lathe::reference::parallelFor(int64_t count, const std::function<void(int64_t)> &body) {
   std::atomic<int64_t> next = 0;
   auto work = [&] {
     for (int64_t i; (i = next.fetch_add(1)) < count;)

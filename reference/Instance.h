@@ -9,6 +9,7 @@
 
 #include "lathe/reference/AttentionReference.h"
 
+#include <functional>
 #include <limits>
 
 namespace lathe::reference {
@@ -63,6 +64,12 @@ struct Produced {
   std::vector<float> lse;
   std::string gapFault; ///< Empty, or which gap of a strided output lost its poison.
 };
+
+/// One row in float64, with its magnitudes where they are asked for.
+ReferenceRow computeRow(const AttentionInstance::Impl &impl, const RowName &name, bool magnitudes = false);
+
+/// Calls body(i) for i in [0, count) from all cores, in no order.
+void parallelFor(int64_t count, const std::function<void(int64_t)> &body);
 
 /// Waits for the device and downloads the outputs.
 Produced download(const AttentionInstance::Impl &impl);

@@ -124,7 +124,8 @@ Kernel Jit::load(const dsl::Kernel &description, std::shared_ptr<Device> device,
   request.machine = device->properties().name;
   JitArtifact artifact = build(description, request);
   const double start = nowMs();
-  Kernel kernel(std::move(device), artifact.image(), artifact.manifest);
+  const std::string_view image = artifact.image(device->imageKind());
+  Kernel kernel(std::move(device), image, artifact.manifest);
   artifact.report.times.push_back({"load", nowMs() - start});
   artifact.report.totalMs += artifact.report.times.back().milliseconds;
   logInfo("loaded {} in {:.1f} ms", description.name(), artifact.report.times.back().milliseconds);

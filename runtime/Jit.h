@@ -19,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lathe::runtime {
@@ -59,8 +60,13 @@ struct JitArtifact {
   kernel_cache::Entry entry;
   Manifest manifest;
   JitReport report;
-  /// What a Kernel loads: the cubin, or the PTX where nothing assembled it.
-  const std::string &image() const { return entry.cubin.empty() ? entry.ptx : entry.cubin; }
+  /// What a Kernel loads where its device wants `kind` (Device::imageKind): the cubin, or the PTX with its
+  /// zero byte where PTX is wanted or nothing assembled it. A view: the artifact must outlive it.
+  std::string_view image(ImageKind kind) const {
+    if (kind == ImageKind::Cubin && !entry.cubin.empty())
+      return entry.cubin;
+    return {entry.ptx.c_str(), entry.ptx.size() + 1};
+  }
 };
 
 /// Thread-safe; two threads or processes that want the same kernel compile it once.

@@ -79,7 +79,8 @@ private:
 
 class Kernel {
 public:
-  /// `image` is the cubin, or PTX when the cubin is empty. Throws DeviceError, UserError (manifest not ours).
+  /// `image` is the cubin or the PTX, as device->imageKind() wants it. Throws DeviceError, UserError
+  /// (manifest not ours).
   Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest manifest);
   ~Kernel();
   Kernel(Kernel &&) noexcept;

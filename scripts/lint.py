@@ -43,6 +43,8 @@ FOREIGN = [
      "NVRTC stays in runtime/device/cuda and reference"),
     ("assembler-border", re.compile(r"^(nvPTXCompiler|nvJitLink)\.h$"), ("codegen/Target/",),
      "assembling stays in codegen/Target; call codegen/Target/Assemble.h"),
+    ("emulator-border", re.compile(r"^lathe/runtime/device/emulator/(?!(Emulator|Finding|Counters|Mix)\.h$)"),
+     ("runtime/device/emulator/", "tests/"), "the interpreter stays in runtime/device/emulator; use Emulator.h there"),
     ("tool-border", re.compile(r"^CLI/"), ("tools/",), "command lines are read in tools/ alone"),
     ("test-border", re.compile(r"^(gtest|gmock|benchmark)/"), ("tests/", "docs/"), "test frameworks stay in tests/"),
 ]
@@ -301,6 +303,7 @@ CLEAN = {
     "reference/Nvrtc.cpp": '#include <nvrtc.h>\nstatic const char *text = R"cuda(\n' + "int f() {\n" + "\n" * 80 + '}\n)cuda";\n',
     "autotuner/Search.cpp": '#include "lathe/codegen/Compiler.h"\n#include "lathe/reference/Check.h"\n',
     "tools/lathe/Main.cpp": '#include "Options.h"\n#include <CLI/CLI.hpp>\n#include "lathe/runtime/Jit.h"\n',
+    "tools/lathe/Run.cpp": '#include "lathe/runtime/device/emulator/Emulator.h"\n',
     "tests/unit/support/HashTest.cpp": "#include <gtest/gtest.h>\n",
 }
 JIT_CPP = '#include "lathe/runtime/Jit.h"\n#include "lathe/codegen/Target/Assemble.h"\n'
@@ -328,6 +331,7 @@ PLANTS = [
     ("runtime/A.cpp", "#include <cuda.h>\n", 1, "cuda-border"),
     ("codegen/A.cpp", "#include <nvrtc.h>\n", 1, "cuda-border"),
     ("runtime/A.cpp", "#include <nvPTXCompiler.h>\n", 1, "assembler-border"),
+    ("tools/lathe/A.cpp", '#include "lathe/runtime/device/emulator/Cluster.h"\n', 1, "emulator-border"),
     ("runtime/A.cpp", "#include <CLI/CLI.hpp>\n", 1, "tool-border"),
     ("runtime/A.cpp", "#include <gtest/gtest.h>\n", 1, "test-border"),
     ("runtime/A.cpp", '#include "Kernel.h"\n', 1, "include-style"),

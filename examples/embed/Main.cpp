@@ -1,8 +1,8 @@
 //===- Main.cpp - An application that serves a decode step ---------------------------------------------===//
 //
-// Loads what `lathe compile -o kernels/` wrote and decodes one step for three sequences. It links
-// lathe::runtime and nothing of the compiler. Run: lathe compile --model deepseek-v2-lite -o kernels && embed
-// kernels
+// Loads what `lathe compile -o kernels/` wrote and decodes one step for three sequences, on a GPU or, without
+// one, on the PTX emulator. It links lathe::runtime and nothing of the compiler. Run:
+// lathe compile --model deepseek-v2-lite -o kernels && embed kernels
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/runtime/Kernel.h"
@@ -10,15 +10,21 @@
 #include "lathe/support/Files.h"
 
 #include <cstdio>
+#include <optional>
 
 using namespace lathe;
 using namespace lathe::runtime;
 
 static void serve(const std::filesystem::path &folder) {
   Manifest manifest = nlohmann::json::parse(readFile(folder / "manifest.json")).get<Manifest>();
-  auto cubin = readFileIfThere(folder / "kernel.cubin"); // Absent where the driver assembles.
-  auto device = openCudaDevice(0);
-  Kernel kernel(device, cubin ? *cubin : readFile(folder / "kernel.ptx"), manifest);
+  auto device = openDevice();
+  std::optional<std::string> image;
+  if (device->imageKind() == ImageKind::Cubin)
+    image = readFileIfThere(folder / "kernel.cubin"); // Absent where the driver assembles.
+  if (!image)
+    image = readFile(folder / "kernel.ptx") + '\0'; // PTX ends in a zero byte.
+  Kernel kernel(device, *image, manifest);
+  std::printf("on %s\n", device->properties().name.c_str());
 
   const std::vector<int> lengths{1000, 0, 77};           // KV tokens of each sequence.
   const int batch = 3, pages = 1000 / manifest.page + 1; // The sequences share their first pages.

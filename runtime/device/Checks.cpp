@@ -15,7 +15,8 @@ void runtime::checkCapability(const DeviceProperties &properties, int ordinal) {
   throw DeviceError({fmt::format("GPU {} ({})", ordinal, properties.name),
                      "Lathe's kernels need compute capability 9.0 (Hopper: H100, H200, GH200)",
                      fmt::format("{}.{}", properties.major, properties.minor),
-                     "choose a Hopper GPU, for example with CUDA_VISIBLE_DEVICES"});
+                     "choose a Hopper GPU, for example with CUDA_VISIBLE_DEVICES, or emulate one with "
+                     "LATHE_DEVICE=emulator"});
 }
 
 static void require(bool holds, const char *rule, std::string value, const char *wayOut = "") {
@@ -47,11 +48,13 @@ static void checkBox(const TensorMapSpec &spec) {
       throw UserError({"tensor map", fmt::format("box extent {} must be between 1 and 256 elements", i),
                        fmt::format("{}", spec.box[i]), ""});
   uint64_t innerBytes = uint64_t(spec.box[0]) * byteSize(spec.dtype);
-  auto spanned = [&] { return fmt::format("{} bytes ({} elements of {})", innerBytes, spec.box[0], name(spec.dtype)); };
+  auto spanned = [&] {
+    return fmt::format("{} bytes ({} elements of {})", innerBytes, spec.box[0], name(spec.dtype));
+  };
   if (spec.swizzleBytes != 0 && innerBytes != uint64_t(spec.swizzleBytes))
     throw UserError({"tensor map",
-                     fmt::format("box extent 0 must span the swizzle width, {} bytes", spec.swizzleBytes), spanned(),
-                     ""});
+                     fmt::format("box extent 0 must span the swizzle width, {} bytes", spec.swizzleBytes),
+                     spanned(), ""});
   if (innerBytes % 16 != 0)
     throw UserError({"tensor map", "box extent 0 must be a multiple of 16 bytes", spanned(), ""});
 }
@@ -62,7 +65,8 @@ void runtime::checkTensorMap(const TensorMapSpec &spec) {
           "the base address must be a multiple of 16 bytes and not null", fmt::format("{:#x}", spec.base),
           "align the tensor");
   require(spec.dtype != Dtype::Bool, "the element type must be one that TMA moves", "bool");
-  require(spec.swizzleBytes == 0 || spec.swizzleBytes == 32 || spec.swizzleBytes == 64 || spec.swizzleBytes == 128,
+  require(spec.swizzleBytes == 0 || spec.swizzleBytes == 32 || spec.swizzleBytes == 64 ||
+              spec.swizzleBytes == 128,
           "the swizzle must be 0, 32, 64 or 128 bytes", fmt::format("{}", spec.swizzleBytes));
   checkExtents(spec);
   checkStrides(spec);

@@ -47,8 +47,8 @@ struct TensorMapSpec {
   int rank = 0;                          ///< 1 to 5.
   std::array<uint64_t, 5> extent{};      ///< Elements.
   std::array<uint64_t, 4> strideBytes{}; ///< Of dimensions 1 … rank-1; multiples of 16.
-  std::array<uint32_t, 5> box{}; ///< Elements; box[0] times the element size is the swizzle's width.
-  int swizzleBytes = 128;        ///< 32, 64 or 128; 0: none, and a row of the box is a multiple of 16 bytes.
+  std::array<uint32_t, 5> box{};         ///< Elements; box[0] times the element size is the swizzle's width.
+  int swizzleBytes = 128; ///< 32, 64 or 128; 0: none, and a row of the box is a multiple of 16 bytes.
 
   bool operator==(const TensorMapSpec &) const = default;
 };
@@ -161,5 +161,14 @@ std::shared_ptr<Device> openCudaDevice(int ordinal = 0);
 /// Why cudaDeviceCount() is 0, for messages and skipped tests: "libcuda.so.1 was not found", …; empty if it
 /// is not 0.
 std::string cudaUnavailableReason();
+
+enum class DeviceKind { Cuda, Emulator };
+/// What openDevice() opens: what LATHE_DEVICE names, else a GPU where there is one, else the emulator. Throws
+/// UserError when LATHE_DEVICE names anything else.
+DeviceKind defaultDeviceKind();
+/// GPU `ordinal` where there is a GPU, else the emulator (emulator/Emulator.h), which has no ordinals.
+/// LATHE_DEVICE=cuda|emulator forces one. Throws as openCudaDevice(); a GPU that cannot be used is an error,
+/// never a reason to emulate.
+std::shared_ptr<Device> openDevice(int ordinal = 0);
 
 } // namespace lathe::runtime

@@ -197,11 +197,25 @@ def refused_cache_folders(lathe):
 def commands_that_run_kernels_say_what_is_missing(lathe):
     lathe.refuses(2, ["--target"], "bench", "mla", "--heads", 16, *TARGET)
     lathe.refuses(2, ["--target"], "verify", "--heads", 16, *TARGET)
+    lathe.refuses(2, ["--target"], "compile", "--heads", 16, "--load", *TARGET)
+    for words, device in [(["emulator", "abacus"], "abacus"), (["-1"], "-1"), (["emulator"], "1e3")]:
+        lathe.refuses(2, ["--device", *words], "verify", "--heads", 16, f"--device={device}")
+    lathe.refuses(2, ["LATHE_DEVICE", "cuda, emulator", "abacus"], "env", LATHE_DEVICE="abacus")
     if lathe.has_gpu():
         lathe.refuses(4, ["99"], "bench", "mla", "--heads", 16, "--device", 99)
         raise Skip("this machine has a GPU, so a missing one cannot be shown")
     for command in [["bench", "mla", "--heads", 16], ["verify", "--small"], ["compile", "--heads", 16, "--load"]]:
-        lathe.refuses(4, ["cuda"], *command)
+        lathe.refuses(4, ["cuda"], *command, "--device", 0)
+        lathe.refuses(4, ["cuda"], *command, LATHE_DEVICE="cuda")
+
+
+@case
+def bench_needs_a_gpu(lathe):
+    for arguments, environment in [(["--device", "emulator"], {}), ([], {"LATHE_DEVICE": "emulator"})]:
+        lathe.refuses(2, ["bench", "time", "GPU", "inspect --run"], "bench", "mla", "--heads", 16, *arguments,
+                      **environment)
+    if not lathe.has_gpu():
+        lathe.refuses(4, ["bench", "time", "no GPU", "cuda"], "bench", "mla", "--heads", 16)
 
 
 # What works without a GPU ---------------------------------------------------------------------------
@@ -238,6 +252,70 @@ def inspect_resources_spill_nothing(lathe):
         expect(kernel["spillBytes"] == 0 and kernel["stackBytes"] == 0, f"{kernel} spills")
     expect(answer["schedule"]["sharedBytes"] <= answer["schedule"]["sharedLimit"], "shared memory")
     expect("wgmma" in lathe.ok("inspect", *V2_LITE, *TARGET, "--emit", "resources"), "the table")
+
+
+@case
+def inspect_runs_a_kernel(lathe):
+    text = lathe.ok("inspect", *V2_LITE, *TARGET, "--run")
+    for word in ["plan", "attend", "combine", "TMA bytes read", "WGMMA FLOP", "bank conflicts", "mbarrier stalls", "host ms",
+                 "instructions", "batch 2, 256 tokens", "right by the cpu reference", "no findings"]:
+        expect(word in text, f"{word!r} is not in {text}")
+    answer = lathe.json("inspect", *V2_LITE, *TARGET, "--run", "--batch", 3, "--tokens", 100, "--seed", 7)
+    expect(answer["passed"] and answer["findings"] == [] and answer["comparison"]["passed"], f"{answer['comparison']}")
+    expect(answer["lengths"] == [100, 100, 100] and answer["seed"] == 7, f"{answer['lengths']}")
+    launches = {launch["kernel"]: launch for launch in answer["launches"]}
+    expect(set(launches) == {"plan", "attend", "combine"}, f"{set(launches)}")
+    attend = launches["attend"]["counters"]
+    expect(attend["tmaLoadBytes"] >= 3 * 100 * 576 * 2, f"each cache row is read: {attend}")
+    expect(attend["wgmmaFlops"] >= 2 * 3 * 100 * 16 * (576 + 512), f"and multiplied: {attend}")
+    expect(sum(attend["instructions"].values()) == attend["warpInstructions"] > 0, "the mix is the whole")
+    expect(attend["ctas"] == launches["attend"]["grid"][0] * launches["attend"]["grid"][1], "CTAs of the grid")
+    again = lathe.json("inspect", *V2_LITE, *TARGET, "--run", "--batch", 3, "--tokens", 100)
+    for name in ["tmaLoadBytes", "wgmmaFlops", "bankConflicts", "globalStoreBytes"]:
+        other = next(launch for launch in again["launches"] if launch["kernel"] == "attend")["counters"][name]
+        expect(other == attend[name], f"{name} must not depend on the seed: {attend[name]}, {other}")
+
+
+@case
+def inspect_run_refuses_what_does_not_fit(lathe):
+    lathe.refuses(2, ["--emit", "--run"], "inspect", *V2_LITE, "--run", "--emit", "ptx")
+    for option in [["--ptx", "a.ptx"], ["--seed", 1], ["--batch", 2], ["--tokens", 9], ["--lengths", "chat"]]:
+        lathe.refuses(2, [option[0], "--run"], "inspect", *V2_LITE, *option)
+    run = ["inspect", *V2_LITE, *TARGET, "--run", "--ptx"]
+    lathe.refuses(2, ["missing.ptx"], *run, "missing.ptx")
+    (lathe.folder / "words.ptx").write_text("not PTX\n")
+    lathe.refuses(2, ["words.ptx", ".version"], *run, "words.ptx")
+    lines = lathe.ok("inspect", *V2_LITE, *TARGET, "--emit", "ptx").splitlines()
+    at = next(i for i, line in enumerate(lines) if "stmatrix" in line)
+    (lathe.folder / "typo.ptx").write_text("\n".join([*lines[:at], "stmatricks.b16 %r1;", *lines[at + 1:]]) + "\n")
+    lathe.refuses(2, ["typo.ptx", f"line {at + 1}", "stmatricks"], *run, "typo.ptx")
+
+
+@case
+def inspect_runs_an_edited_kernel(lathe):
+    lines = lathe.ok("inspect", *V2_LITE, *TARGET, "--emit", "ptx").splitlines()
+    path = lathe.folder / "edited.ptx"
+    run = ["inspect", *V2_LITE, *TARGET, "--run", "--ptx", path]
+    path.write_text("\n".join(lines) + "\n")
+    expect("no findings" in lathe.ok(*run), "not edited yet")
+    store = next(i for i, line in enumerate(lines) if "stmatrix" in line)
+    fence = next(i for i, line in enumerate(lines) if i > store and "fence.proxy.async" in line)
+    path.write_text("\n".join(lines[:fence] + lines[fence + 1:]) + "\n")
+    done = lathe(*run)
+    expect(done.returncode == 1, f"exit code {done.returncode}: {done.stdout}")
+    for word in ["1 finding\n", "proxy_unfenced: ", "at    attend, PTX line", f"other PTX line {store + 1}: stmatrix",
+                 "from tile line", "bytes kv stage", "try   "]:
+        expect(word in done.stdout, f"{word!r} is not in {done.stdout}")
+    for seed in [0, 1, 2]:
+        done = lathe(*run, "--json", "--seed", seed)
+        answer = json.loads(done.stdout)
+        expect(done.returncode == 1 and not answer["passed"] and answer["ptx"] == str(path), f"{answer['ptx']}")
+        expect([row["kind"] for row in answer["findings"]] == ["proxy_unfenced"], f"seed {seed}: {answer['findings']}")
+        expect(answer["findings"][0]["other"]["line"] == store + 1, f"{answer['findings'][0]}")
+    path.write_text("\n".join(line.replace("ex2.approx", "lg2.approx") for line in lines) + "\n")
+    done = lathe(*run)
+    expect(done.returncode == 1 and "WRONG by the cpu reference" in done.stdout and "expected" in done.stdout,
+           f"a wrong result: {done.returncode}, {done.stdout}")
 
 
 @case
@@ -326,6 +404,10 @@ def env_prints_the_table(lathe):
         expect(row["name"] in text and row["meaning"], f"{row}")
     expect(answer["assembler"] and answer["compiler"], "assembler and compiler")
     expect(answer["gpus"] or answer["gpuReason"], "a reason where there is no GPU")
+    expect("LATHE_DEVICE" in names and "emulator" in answer["emulator"] and answer["emulator"] in text, "the emulator")
+    expect(answer["device"] == ("cuda" if answer["gpus"] else "emulator"), f"the GPU, else the emulator: {answer}")
+    for device in ["cuda", "emulator"]:
+        expect(lathe.json("env", LATHE_DEVICE=device)["device"] == device, f"LATHE_DEVICE={device}")
 
 
 @case
@@ -365,11 +447,60 @@ def tune_reads_traces(lathe):
 
 
 @case
+def tune_verifies_on_the_emulator(lathe):
+    workload = ["--heads", 128, "--batch", 4, "--lengths", "normal:20000:9000", "--candidates", 6, *TARGET]
+    text = lathe.ok("tune", *workload, "--verify")
+    for word in ["verified       10 corner lengths up to 1,500 tokens", "4 of the workload's (at most 512)", "right    kvTile"]:
+        expect(word in text, f"{word!r} is not in {text}")
+    answer = lathe.json("tune", *workload, "--verify")
+    verified = [row["config"] for row in answer["candidates"] if row["status"] == "verified"]
+    expect(answer["verified"] and not answer["measured"], f"{answer['choiceReason']}")
+    expect(answer["best"] in verified and answer["candidates"][0]["config"] in verified, "the choice and the default")
+    expect(max(answer["verification"]["workloadLengths"]) <= 512, f"{answer['verification']}")
+    plain = lathe.json("tune", *workload)
+    expect(plain["verified"] is False and "verification" not in plain, "without --verify nothing runs")
+    expect(plain["best"] == answer["best"], "a right kernel wins as without --verify")
+    failed = lathe("tune", "--heads", 16, "--candidates", 2, *TARGET, "--verify", "--timeout", "0.001")
+    expect(failed.returncode == 1, f"exit code {failed.returncode} where nothing is right: {failed.stderr}")
+    expect("REFUSED" in failed.stdout and "within 0.001 s" in failed.stdout, f"the reason: {failed.stdout}")
+
+
+@case
+def verify_on_the_emulator(lathe):
+    one = ["verify", "--heads", 16, "--batch", 2, "--tokens", 100]
+    done = lathe(*one, "--device", "emulator")
+    expect(done.returncode == 0 and done.stderr == "", f"asked for, so nothing to explain: {done.stderr}")
+    expect("1 of 1 cases passed against the cpu reference on the emulator" in done.stdout, done.stdout)
+    answer = lathe.json(*one, LATHE_DEVICE="emulator")
+    expect(answer["emulator"] and answer["reference"] == "cpu" and answer["table"] == "given", f"{answer}")
+    expect(answer["cases"][0]["passed"] and answer["cases"][0]["findings"] == [], f"{answer['cases']}")
+    some = lathe.json("verify", "--case", "one_short", "--device", "emulator")
+    expect([row["name"] for row in some["cases"]] == ["one_short"] and some["failed"] == 0, f"{some}")
+    small = lathe.ok("verify", "--small", "--case", "one_short", "--device", "emulator")
+    expect("--all" in small, f"what was left out: {small}")
+    lathe.refuses(2, ["--reference gpu", "emulator"], *one, "--device", "emulator", "--reference", "gpu")
+    lathe.refuses(2, ["--small", "--all"], "verify", "--small", "--all")
+    loaded = lathe.json("compile", "--heads", 16, "--load", "--device", "emulator")
+    expect("load" in {stage["name"] for stage in loaded["stages"]}, f"{loaded['stages']}")
+    if lathe.has_gpu():
+        raise Skip("this machine has a GPU, so the emulator is not the default")
+    done = lathe(*one)
+    expect(done.returncode == 0, done.stderr)
+    expect(len(done.stderr.splitlines()) == 1 and "no GPU (" in done.stderr and "emulator" in done.stderr, done.stderr)
+    expect(lathe(*one, "--json").stderr == "", "with --json stderr is for errors")
+
+
+@case
 def verify_lists_its_cases(lathe):
-    cases = lathe.json("verify", "--list")["cases"]
+    count = {flag: len(lathe.json("verify", "--list", *flag, "--device", "emulator")["cases"])
+             for flag in [(), ("--small",), ("--all",)]}
+    expect(count[()] == count[("--small",)] < count[("--all",)], f"small by default on the emulator: {count}")
+    cases = lathe.json("verify", "--list", "--all")["cases"]
     expect({1, 3, 5, 8, 16, 20, 63, 64, 126, 128} <= {row["heads"] for row in cases}, "heads")
     expect({16, 32, 64, 128} <= {row["page"] for row in cases}, "pages")
-    expect(len(lathe.json("verify", "--list", "--case", "page_")["cases"]) < len(cases), "--case filters")
+    expect(0 < len(lathe.json("verify", "--list", "--case", "page_")["cases"]) < len(cases), "--case filters")
+    expect(len(lathe.json("verify", "--list", "--case", "one_long", "--device", "emulator")["cases"]) == 2,
+           "--case finds the large ones too")
     lathe.refuses(2, ["nonsense"], "verify", "--list", "--case", "nonsense")
 
 

@@ -103,13 +103,27 @@ static void printForPeople(const BenchCommand &command, const Measured &measured
   print(table.str());
 }
 
+/// The emulator has no times to tell.
+static void requireGpu(const MachineOptions &machine) {
+  if (!machine.target.empty() || !machine.onEmulator())
+    return;
+  if (machine.emulatorAsked())
+    throw UserError(
+        {"bench", "it measures time, and needs a GPU for that", "the emulator",
+         "drop --device emulator and LATHE_DEVICE; `lathe inspect --run` counts what a kernel does"});
+  throw DeviceError({"bench", "it measures time, and needs a GPU for that",
+                     "no GPU (" + runtime::cudaUnavailableReason() + ")",
+                     "`lathe inspect --run` counts on the emulator what a kernel does"});
+}
+
 static void run(BenchCommand command) {
+  requireGpu(command.machine);
   const dsl::Kernel description = dsl::mlaDecode(command.shape.shape());
   const autotuner::Workload workload = command.lengths.workload();
   command.bench.lengths = workload.draw();
   command.bench.scale = command.shape.scale();
   command.bench.causal = !command.shape.full;
-  const auto device = command.machine.open();
+  const auto device = command.machine.open(command.json);
 
   const autotuner::LengthStats stats = autotuner::lengthStats(command.bench.lengths);
   runtime::JitRequest request;

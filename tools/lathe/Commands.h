@@ -11,7 +11,7 @@
 namespace lathe::tools {
 
 /// Exit codes, the same for all commands; --help documents them.
-enum ExitCode { exitOk = 0, exitVerification = 1, exitUser = 2, exitCompiler = 3, exitDevice = 4 };
+enum ExitCode { ExitOk = 0, ExitVerification = 1, ExitUser = 2, ExitCompiler = 3, ExitDevice = 4 };
 
 /// A command that finished but must not exit with 0 (verification failed): what it had to say is printed
 /// already.

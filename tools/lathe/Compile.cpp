@@ -87,10 +87,10 @@ static void printForPeople(const CompileCommand &command, const runtime::JitArti
 }
 
 /// Loads what was built and adds the time to the report.
-static void loadOnGpu(const MachineOptions &machine, runtime::JitArtifact &artifact) {
-  const auto device = machine.open();
+static void loadOnDevice(const CompileCommand &command, runtime::JitArtifact &artifact) {
+  const auto device = command.machine.open(command.json);
   const auto start = std::chrono::steady_clock::now();
-  const runtime::Kernel kernel(device, artifact.image(), artifact.manifest);
+  const runtime::Kernel kernel(device, artifact.image(device->imageKind()), artifact.manifest);
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
   artifact.report.times.push_back({"load", took.count()});
   artifact.report.totalMs += took.count();
@@ -112,7 +112,7 @@ static void run(const CompileCommand &command) {
   const runtime::Jit jit;
   runtime::JitArtifact artifact = jit.build(description, request);
   if (command.load)
-    loadOnGpu(command.machine, artifact);
+    loadOnDevice(command, artifact);
   std::vector<std::string> files;
   if (!command.directory.empty())
     files = writeFiles(artifact, command.directory);
@@ -133,7 +133,7 @@ void lathe::tools::addCompile(CLI::App &app) {
                    "Also write kernel.ptx, kernel.cubin, manifest.json there")
       ->type_name("DIR")
       ->group("Output");
-  command->add_flag("--load", options->load, "Also load the kernel on the GPU and report the time")
+  command->add_flag("--load", options->load, "Also load the kernel on the device and report the time")
       ->group("Output");
   addJsonFlag(*command, options->json);
   command->footer(

@@ -1,7 +1,7 @@
 //===- Env.cpp - lathe env -----------------------------------------------------------------------------===//
 //
 // Prints every environment variable that Lathe reads, with its current value, and what this machine offers:
-// GPUs, the assembler, NVRTC. The first thing to look at when a machine behaves unlike another.
+// GPUs, the emulator, the assembler, NVRTC. The first thing to look at when a machine behaves unlike another.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
@@ -10,7 +10,7 @@
 
 #include "lathe/codegen/Target/Assemble.h"
 #include "lathe/reference/AttentionReference.h"
-#include "lathe/runtime/device/Device.h"
+#include "lathe/runtime/device/emulator/Emulator.h"
 #include "lathe/support/Env.h"
 #include "lathe/support/Error.h"
 
@@ -47,6 +47,16 @@ static std::vector<std::string> gpuLines() {
   return lines;
 }
 
+static std::string emulatorLine() {
+  const runtime::DeviceProperties facts = runtime::openEmulator()->properties();
+  return fmt::format("{} (sm_{}{}, {} SMs, on the CPU)", facts.name, facts.major, facts.minor, facts.smCount);
+}
+
+/// What runs kernels where no --device is given.
+static const char *defaultDevice() {
+  return runtime::defaultDeviceKind() == runtime::DeviceKind::Emulator ? "emulator" : "cuda";
+}
+
 static std::string assemblerLine() {
   try {
     return codegen::chosenAssembler();
@@ -58,6 +68,7 @@ static std::string assemblerLine() {
 static nlohmann::json machineJson() {
   return {{"version", LATHE_VERSION},     {"compiler", codegen::compilerVersion()},
           {"gpus", gpuLines()},           {"gpuReason", runtime::cudaUnavailableReason()},
+          {"emulator", emulatorLine()},   {"device", defaultDevice()},
           {"assembler", assemblerLine()}, {"nvrtc", reference::nvrtcAvailable()}};
 }
 
@@ -74,6 +85,9 @@ static void printForPeople(const nlohmann::json &machine) {
     print(fmt::format("GPU        {}\n", gpu.get<std::string>()));
   if (machine["gpus"].empty())
     print(fmt::format("GPU        none: {}\n", machine["gpuReason"].get<std::string>()));
+  print(fmt::format("emulator   {}\n", machine["emulator"].get<std::string>()));
+  print(fmt::format("kernels    run on {} where no --device is given\n",
+                    machine["device"] == "emulator" ? "the emulator" : "GPU 0"));
 }
 
 void lathe::tools::addEnv(CLI::App &app) {

@@ -1,10 +1,12 @@
 //===- Inspect.cpp - lathe inspect ---------------------------------------------------------------------===//
 //
 // Shows a kernel at any stage of its lowering: the mathematics, the two dialects, NVVM, LLVM IR, PTX, machine
-// code, and what the hardware has to give for it. Compiles anew each time and leaves the cache alone.
+// code, what the hardware has to give for it, and, with --run, the kernel at work (InspectRun.cpp). Compiles
+// anew each time and leaves the cache alone.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
+#include "InspectRun.h"
 #include "Options.h"
 #include "Output.h"
 
@@ -24,6 +26,7 @@ struct InspectCommand {
   ShapeOptions shape;
   MachineOptions machine;
   ConfigOption config;
+  InspectRunOptions run;
   std::string emit = "dsl";
   bool json = false;
 };
@@ -104,12 +107,15 @@ static void printText(const InspectCommand &command, const Inspected &what, cons
 
 static void run(const InspectCommand &command) {
   Inspected what{dsl::mlaDecode(command.shape.shape()), {}, {}, {}};
-  if (command.emit == "dsl")
+  if (command.emit == "dsl" && !command.run.run)
     return printText(command, what, dsl::print(what.description));
   what.problem = codegen::analyze(what.description);
   what.options.target = command.machine.facts();
   auto given = command.config.config(what.problem, what.options.target);
   what.config = given ? *given : codegen::defaultConfig(what.problem, what.options.target);
+  if (command.run.run)
+    return inspectRun(command.run, {what.description, command.shape, what.config, what.options.target,
+                                    command.machine.name(), command.json});
   if (command.emit != "resources")
     return printText(command, what,
                      codegen::emit(what.description, what.config, stages().at(command.emit), what.options));
@@ -126,21 +132,28 @@ static void run(const InspectCommand &command) {
 
 void lathe::tools::addInspect(CLI::App &app) {
   auto options = std::make_shared<InspectCommand>();
-  CLI::App *command = app.add_subcommand("inspect", "Show a kernel at any stage of its lowering");
+  CLI::App *command = app.add_subcommand("inspect", "Show a kernel at any stage of its lowering, or at work");
   options->shape.add(*command);
   options->config.add(*command);
   options->machine.add(*command);
   std::vector<std::string> names{"dsl", "lathe", "tile", "nvvm", "llvm", "ptx", "sass", "resources"};
-  command->add_option("--emit", options->emit, "Which stage")
-      ->check(CLI::IsMember(names))
-      ->capture_default_str()
-      ->group("Output");
+  auto *emit = command->add_option("--emit", options->emit, "Which stage")
+                   ->check(CLI::IsMember(names))
+                   ->capture_default_str()
+                   ->group("Output");
+  options->run.add(*command, emit);
   addJsonFlag(*command, options->json);
-  command->footer("Examples:\n"
-                  "  lathe inspect --model deepseek-v2-lite --emit dsl        # the mathematics\n"
-                  "  lathe inspect --heads 16 --target h100-sxm --emit tile   # roles, stages, barriers\n"
-                  "  lathe inspect --heads 16 --target h100-sxm --emit ptx | grep -c wgmma.mma_async\n"
-                  "  lathe inspect --heads 128 --query-tokens 2 --target h100-sxm --emit resources\n"
-                  "sass needs nvdisasm or cuobjdump on the PATH; all other stages need nothing.");
+  command->footer(
+      "Examples:\n"
+      "  lathe inspect --model deepseek-v2-lite --emit dsl        # the mathematics\n"
+      "  lathe inspect --heads 16 --target h100-sxm --emit tile   # roles, stages, barriers\n"
+      "  lathe inspect --heads 16 --target h100-sxm --emit ptx | grep -c wgmma.mma_async\n"
+      "  lathe inspect --heads 128 --query-tokens 2 --target h100-sxm --emit resources\n"
+      "  lathe inspect --heads 16 --run --lengths const:1000      # on the emulator: counters and findings\n"
+      "  lathe inspect --heads 16 --emit ptx > k.ptx; $EDITOR k.ptx; lathe inspect --heads 16 --run --ptx "
+      "k.ptx\n"
+      "sass needs nvdisasm or cuobjdump on the PATH; all other stages, and --run, need nothing. With --run "
+      "the exit\n"
+      "code is 1 when the result is wrong or the kernel broke a rule of the hardware (a finding).");
   command->callback([options] { run(*options); });
 }

@@ -5,7 +5,11 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "Judge.h"
 
+#include "Emulated.h"
+
 #include "lathe/support/Error.h"
+
+#include <fmt/format.h>
 
 using namespace lathe;
 using namespace lathe::tools;
@@ -31,25 +35,64 @@ dsl::Kernel lathe::tools::describe(const reference::AttentionShape &shape) {
                          .causal = shape.causal});
 }
 
-std::string lathe::tools::chooseReference(const std::string &asked) {
+std::string lathe::tools::chooseReference(const std::string &asked, runtime::Device &device) {
+  const bool emulated = dynamic_cast<runtime::Emulator *>(&device);
+  if (asked == "gpu" && emulated)
+    throw UserError({"verify", "the GPU reference runs on a GPU", "--reference gpu on the emulator",
+                     "use --reference cpu, or --device with a GPU's number"});
   if (asked == "gpu" && !reference::nvrtcAvailable())
     throw DeviceError({"verify", "the GPU reference needs NVRTC", "not found",
                        "install libnvrtc, set LATHE_NVRTC, or use --reference cpu"});
   if (asked != "auto")
     return asked;
-  return reference::nvrtcAvailable() ? "gpu" : "cpu";
+  return !emulated && reference::nvrtcAvailable() ? "gpu" : "cpu";
 }
 
-reference::Comparison lathe::tools::judge(const runtime::Kernel &kernel, const reference::ShapeCase &entry,
-                                          const std::string &with, int sampleRows) {
-  runtime::Device &device = kernel.device();
-  const bool onCpu = with == "cpu";
-  reference::AttentionInstance instance(device, entry.shape, entry.lengths, entry.options, onCpu);
+std::string Verdict::fault() const {
+  std::string text;
+  if (!findings.empty())
+    text = fmt::format("{}, first: {}", findingCount(findings), findings.findings.front().summary());
+  if (!comparison.passed)
+    text += (text.empty() ? "" : "; ") + comparison.message;
+  return text;
+}
+
+/// One step, synchronous.
+static void runOnce(const runtime::Kernel &kernel, const reference::AttentionInstance &instance) {
   runtime::DecodeTensors tensors = instance.tensors();
   tensors.scale = instance.shape().scale;
   runtime::Plan plan = kernel.makePlan(std::max(1, tensors.batch));
   kernel.plan(plan, tensors.lengths, tensors.batch, {});
   kernel.run(plan, tensors, {});
-  device.synchronize();
-  return onCpu ? reference::compareWithCpu(instance, sampleRows) : reference::compareWithGpu(instance);
+  kernel.device().synchronize();
+}
+
+Verdict lathe::tools::judgeAgainst(const runtime::Kernel &kernel, const runtime::Kernel &emulated,
+                                   const reference::ShapeCase &entry) {
+  const reference::AttentionInstance mine(kernel.device(), entry.shape, entry.lengths, entry.options, true),
+      theirs(emulated.device(), entry.shape, entry.lengths, entry.options, true);
+  runOnce(kernel, mine);
+  runOnce(emulated, theirs);
+  Verdict verdict;
+  verdict.agreement = reference::compareRuns(mine, theirs);
+  verdict.comparison.passed = verdict.agreement->passed;
+  verdict.comparison.message = verdict.agreement->message;
+  verdict.findings = dynamic_cast<runtime::Emulator &>(emulated.device()).takeFindings();
+  return verdict;
+}
+
+Verdict lathe::tools::judge(const runtime::Kernel &kernel, const reference::ShapeCase &entry,
+                            const std::string &with, int sampleRows) {
+  runtime::Device &device = kernel.device();
+  const bool onCpu = with == "cpu";
+  reference::AttentionInstance instance(device, entry.shape, entry.lengths, entry.options, onCpu);
+  runOnce(kernel, instance);
+  Verdict verdict;
+  verdict.comparison =
+      onCpu ? reference::compareWithCpu(instance, sampleRows) : reference::compareWithGpu(instance);
+  if (auto *emulator = dynamic_cast<runtime::Emulator *>(&device)) {
+    verdict.findings = emulator->takeFindings();
+    verdict.launches = emulator->takeLaunches();
+  }
+  return verdict;
 }

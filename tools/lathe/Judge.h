@@ -10,6 +10,9 @@
 
 #include "lathe/reference/ShapeTable.h"
 #include "lathe/runtime/Kernel.h"
+#include "lathe/runtime/device/emulator/Emulator.h"
+
+#include <optional>
 
 namespace lathe::tools {
 
@@ -20,12 +23,31 @@ reference::AttentionShape referenceShape(const ShapeOptions &options);
 /// kernel.
 dsl::Kernel describe(const reference::AttentionShape &shape);
 
-/// "gpu" or "cpu"; "auto" becomes the first where NVRTC is there. Throws DeviceError for "gpu" without NVRTC.
-std::string chooseReference(const std::string &asked);
+/// "gpu", "cpu" or "emulator"; "auto" becomes the first where `device` is a GPU and NVRTC is there. Throws
+/// UserError for "gpu" on the emulator, DeviceError for "gpu" without NVRTC.
+std::string chooseReference(const std::string &asked, runtime::Device &device);
+
+/// What became of one run.
+struct Verdict {
+  reference::Comparison comparison;
+  std::optional<reference::Agreement>
+      agreement;                           ///< With the emulator; `comparison` then has its verdict alone.
+  runtime::emulator::FindingList findings; ///< Of an emulator that does not throw them; else empty.
+  std::vector<runtime::emulator::LaunchRecord> launches; ///< Of an emulator.
+
+  bool right() const { return comparison.passed && findings.empty(); }
+  /// One line: how many findings and the first, what differs; empty where it is right.
+  std::string fault() const;
+};
+
+/// Plans and runs `entry` once on the kernel's device and once, as `emulated`, on another one, which is an
+/// emulator; both must agree element by element within what another order of additions can change.
+Verdict judgeAgainst(const runtime::Kernel &kernel, const runtime::Kernel &emulated,
+                     const reference::ShapeCase &entry);
 
 /// Plans and runs `entry` once on the kernel's device, synchronously, and compares. `sampleRows` not 0: the
 /// CPU reference judges so many random rows only.
-reference::Comparison judge(const runtime::Kernel &kernel, const reference::ShapeCase &entry,
-                            const std::string &with, int sampleRows = 0);
+Verdict judge(const runtime::Kernel &kernel, const reference::ShapeCase &entry, const std::string &with,
+              int sampleRows = 0);
 
 } // namespace lathe::tools

@@ -13,7 +13,7 @@
 using namespace lathe;
 using namespace lathe::tools;
 
-void LengthsOptions::add(CLI::App &command, int defaultBatch) {
+void LengthsOptions::add(CLI::App &command, int defaultBatch, bool withSeed) {
   batch = defaultBatch;
   const char *group = "Workload";
   command.add_option("--batch", batch, "Sequences in a step")->capture_default_str()->group(group);
@@ -25,7 +25,8 @@ void LengthsOptions::add(CLI::App &command, int defaultBatch) {
       ->type_name("FORM")
       ->excludes(same)
       ->group(group);
-  command.add_option("--seed", seed, "Of the drawn lengths")->capture_default_str()->group(group);
+  if (withSeed)
+    command.add_option("--seed", seed, "Of the drawn lengths")->capture_default_str()->group(group);
 }
 
 static bool takePrefix(std::string &text, const std::string &prefix) {

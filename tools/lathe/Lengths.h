@@ -1,7 +1,7 @@
 //===- Lengths.h - Batch and sequence lengths on the command line -------------------------------------===//
 //
 // How a command is told what the batch looks like: --batch with --tokens or --lengths. The same words in
-// tune, bench and verify, so that a workload can be copied from one to the other.
+// tune, bench, verify and inspect --run, so that a workload can be copied from one to the other.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -18,8 +18,8 @@ struct LengthsOptions {
   std::string lengths;
   uint64_t seed = 0;
 
-  /// `defaultBatch` stands when --batch is not given.
-  void add(CLI::App &command, int defaultBatch);
+  /// `defaultBatch` stands when --batch is not given. `withSeed` false: the command has a --seed of its own.
+  void add(CLI::App &command, int defaultBatch, bool withSeed = true);
   /// Throws UserError: unknown form, a bad line of a trace with its number. `defaultTokens` stands when
   /// neither --tokens nor --lengths is given.
   autotuner::Workload workload(int defaultTokens = 4096) const;

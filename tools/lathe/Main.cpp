@@ -20,13 +20,14 @@ static constexpr const char *footer = R"(Examples:
   lathe tune --model deepseek-v2-lite --batch 64 --lengths normal:4096:2048
   lathe compile --model deepseek-v3 --tp 8 --target h100-sxm -o kernels/
   lathe inspect --model deepseek-v2-lite --target h100-sxm --emit ptx | less
+  lathe inspect --model deepseek-v2-lite --run
   lathe verify --heads 16
   lathe bench mla --heads 16 --batch 128 --tokens 4096
   lathe COMMAND --help
 
 Exit codes:
   0  done
-  1  verification failed: a kernel computed something wrong
+  1  verification failed: a kernel computed something wrong, or the emulator found it breaking a rule
   2  the input cannot be served as given; the message says what to change
   3  the compiler failed; the message names a reproducer
   4  the driver or the GPU failed or is missing)";
@@ -72,20 +73,20 @@ int main(int argc, char **argv) {
     addCommands(app);
     checkEnvironment();
     app.parse(argc, argv);
-    return exitOk;
+    return ExitOk;
   } catch (const CommandFailed &failed) {
     return failed.code;
   } catch (const CLI::ParseError &error) {
     if (error.get_exit_code() == 0) // --help, --version
       return app.exit(error);
-    return report(commandLineError(app, error, argc > 1 ? argv[1] : nullptr), exitUser);
+    return report(commandLineError(app, error, argc > 1 ? argv[1] : nullptr), ExitUser);
   } catch (const UserError &error) {
-    return report(error.what(), exitUser);
+    return report(error.what(), ExitUser);
   } catch (const CompileError &error) {
-    return report(error.what(), exitCompiler);
+    return report(error.what(), ExitCompiler);
   } catch (const DeviceError &error) {
-    return report(error.what(), exitDevice);
+    return report(error.what(), ExitDevice);
   } catch (const std::exception &error) {
-    return report(std::string("internal error: ") + error.what(), exitCompiler);
+    return report(std::string("internal error: ") + error.what(), ExitCompiler);
   }
 }

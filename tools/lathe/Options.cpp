@@ -8,6 +8,8 @@
 
 #include "lathe/dsl/models/ModelConfig.h"
 #include "lathe/runtime/Jit.h"
+#include "lathe/runtime/device/emulator/Emulator.h"
+#include "lathe/support/Env.h"
 #include "lathe/support/Error.h"
 
 #include <fmt/format.h>
@@ -73,16 +75,40 @@ std::string ShapeOptions::label() const {
   return model.empty() ? fmt::format("{} heads", heads) : fmt::format("{} tp {}", model, tensorParallel);
 }
 
+/// Says why a text is no device; empty: it is one.
+static std::string isDevice(const std::string &text) {
+  const bool number =
+      !text.empty() && text.size() < 7 && text.find_first_not_of("0123456789") == std::string::npos;
+  return number || text == "emulator" ? "" : fmt::format("a GPU's number or 'emulator', got '{}'", text);
+}
+
 void MachineOptions::add(CLI::App &command) {
   auto *number =
-      command.add_option("--device", device, "GPU to use")->capture_default_str()->group("Machine");
+      command
+          .add_option("--device", device,
+                      "A GPU's number, or the PTX emulator on the CPU; default: GPU 0, else the emulator")
+          ->type_name("N|emulator")
+          ->check(isDevice)
+          ->group("Machine");
   command.add_option("--target", target, "Compile for a named GPU; needs none here (h100-sxm, …)")
       ->type_name("NAME")
       ->excludes(number)
       ->group("Machine");
 }
 
-bool MachineOptions::withoutGpu() const { return !target.empty() || runtime::cudaDeviceCount() == 0; }
+bool MachineOptions::emulatorAsked() const {
+  return device.empty() ? env("LATHE_DEVICE") == "emulator" : device == "emulator";
+}
+
+bool MachineOptions::onEmulator() const {
+  return emulatorAsked() || (device.empty() && runtime::defaultDeviceKind() == runtime::DeviceKind::Emulator);
+}
+
+int MachineOptions::ordinal() const { return device.empty() || device == "emulator" ? 0 : std::stoi(device); }
+
+bool MachineOptions::withoutGpu() const {
+  return !target.empty() || emulatorAsked() || runtime::cudaDeviceCount() == 0;
+}
 
 static const autotuner::Machine &namedMachine(const std::string &target) {
   return target.empty() ? autotuner::machines().front() : autotuner::machineByName(target);
@@ -91,23 +117,29 @@ static const autotuner::Machine &namedMachine(const std::string &target) {
 autotuner::Machine MachineOptions::machine() const {
   if (withoutGpu())
     return namedMachine(target);
-  const auto device = open();
-  return autotuner::machineForDevice(device->properties().name, device->properties().smCount);
+  const auto gpu = runtime::openCudaDevice(ordinal());
+  return autotuner::machineForDevice(gpu->properties().name, gpu->properties().smCount);
 }
 
 codegen::Target MachineOptions::facts() const {
-  return withoutGpu() ? namedMachine(target).target() : runtime::targetOf(open()->properties());
+  return withoutGpu() ? namedMachine(target).target()
+                      : runtime::targetOf(runtime::openCudaDevice(ordinal())->properties());
 }
 
-std::shared_ptr<runtime::Device> MachineOptions::open() const {
+std::shared_ptr<runtime::Device> MachineOptions::open(bool quiet, bool throwFindings) const {
   if (!target.empty())
-    throw UserError({"command line", "this command runs kernels on a GPU", "--target " + target,
-                     "use --device, or a command that runs nothing (compile, inspect, tune)"});
-  return runtime::openCudaDevice(device);
+    throw UserError(
+        {"command line", "this command runs kernels", "--target " + target,
+         "use --device N or --device emulator, or a command that runs nothing (compile, inspect, tune)"});
+  if (!onEmulator())
+    return runtime::openCudaDevice(ordinal());
+  if (!emulatorAsked() && !quiet)
+    fmt::print(stderr, "lathe: no GPU ({}): running on the PTX emulator\n", runtime::cudaUnavailableReason());
+  return runtime::openEmulator({.throwFindings = throwFindings});
 }
 
 std::string MachineOptions::name() const {
-  return withoutGpu() ? namedMachine(target).name : open()->properties().name;
+  return withoutGpu() ? namedMachine(target).name : runtime::openCudaDevice(ordinal())->properties().name;
 }
 
 std::string MachineOptions::databaseName() const { return withoutGpu() ? "model:" + name() : name(); }

@@ -40,18 +40,27 @@ struct ShapeOptions {
   std::string label() const;
 };
 
-/// --device N or --target NAME.
+/// --device N|emulator or --target NAME.
 struct MachineOptions {
-  int device = 0;
+  std::string device; ///< A GPU's number or "emulator"; empty: as runtime::openDevice() chooses.
   std::string target;
 
   void add(CLI::App &command);
-  /// True when a named target was asked for, or there is no GPU.
+  /// --device or LATHE_DEVICE names the emulator. Does not look for a GPU.
+  bool emulatorAsked() const;
+  /// Kernels run on the emulator: it was asked for, or neither --device nor LATHE_DEVICE says otherwise and
+  /// there is no GPU.
+  bool onEmulator() const;
+  /// The GPU's number; 0 where none was given.
+  int ordinal() const;
+  /// True when a named target or the emulator was asked for, or there is no GPU.
   bool withoutGpu() const;
   /// The GPU's facts, or those of the named target. Throws UserError for a name that is not known.
   codegen::Target facts() const;
-  /// Opens --device. Throws DeviceError with the reason when there is none.
-  std::shared_ptr<runtime::Device> open() const;
+  /// Opens what kernels run on; findings of the emulator are thrown where `throwFindings`. One line on stderr
+  /// tells that the emulator was taken for want of a GPU, unless `quiet`. Throws DeviceError when a GPU was
+  /// named and cannot be opened, UserError with --target.
+  std::shared_ptr<runtime::Device> open(bool quiet, bool throwFindings = true) const;
   /// What the cost model knows of it.
   autotuner::Machine machine() const;
   /// "NVIDIA H100 80GB HBM3" or "h100-sxm".

@@ -1,9 +1,9 @@
 //===- Tune.cpp - lathe tune ---------------------------------------------------------------------------===//
 //
 // Chooses a configuration for a kernel, a GPU and a workload: on the GPU by measuring verified candidates,
-// elsewhere by the cost model. Whatever touches the GPU runs in processes of its own (TuneOnGpu.cpp), so that
-// a candidate that hangs or crashes costs only itself. Ends with the choice, the files written and how to
-// look into them.
+// elsewhere by the cost model, with --verify among what is right on the emulator. Whatever runs a kernel does
+// so in processes of its own (TuneOnGpu.cpp, TuneOnEmulator.cpp): a candidate that hangs or crashes costs
+// only itself. Ends with the choice, the files written and how to look into them.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
@@ -11,7 +11,7 @@
 #include "Options.h"
 #include "Output.h"
 #include "Progress.h"
-#include "TuneOnGpu.h"
+#include "TuneOnEmulator.h"
 
 #include "lathe/autotuner/Tune.h"
 #include "lathe/runtime/Jit.h"
@@ -35,13 +35,14 @@ struct TuneCommand {
   LengthsOptions lengths;
   int candidates = 24;
   double timeoutSeconds = 60;
-  bool explain = false, fresh = false, json = false;
+  bool verify = false, explain = false, fresh = false, json = false;
 };
 
 /// What the command ends with.
 struct Tuned {
   TuneResult result;
   runtime::JitArtifact artifact; ///< Of the chosen configuration.
+  bool emulated = false;         ///< Candidates were verified on the emulator.
 };
 } // namespace
 
@@ -95,11 +96,12 @@ static TuneResult search(const TuneCommand &command, const TuneRequest &request,
                          const dsl::Kernel &description, const GpuFacts &gpu, const runtime::Jit &jit) {
   Progress progress;
   autotuner::SearchCallbacks callbacks;
-  if (gpu.usable) {
-    CandidateJob job{description, referenceShape(command.shape), request.workload.draw(),
-                     command.machine.device, command.timeoutSeconds};
+  CandidateJob job{description, referenceShape(command.shape), request.workload.draw(),
+                   command.machine.ordinal(), command.timeoutSeconds};
+  if (gpu.usable)
     callbacks = gpuCallbacks(jit, std::move(job), request.target);
-  }
+  else if (command.verify)
+    callbacks = emulatorCallbacks(jit, std::move(job), request.target);
   callbacks.stop = [] { return std::string(interrupted ? "interrupted" : ""); };
   callbacks.onEvent = [&](const SearchEvent &event) { showEvent(progress, event); };
   return autotuner::tune(request, callbacks);
@@ -150,6 +152,18 @@ static std::string timeText(const TuneResult &result) {
                      fallback);
 }
 
+/// What was run where nothing could be measured, and who must not win.
+static std::string verificationText(const TuneResult &result) {
+  std::string text = fmt::format("verified       {}\n", verifiedText(result.request.workload.draw()));
+  for (const CandidateResult &candidate : result.candidates)
+    if (candidate.status == autotuner::Status::Verified)
+      text += fmt::format("               right    {}\n", candidate.config.str());
+    else if (candidate.status != autotuner::Status::Predicted)
+      text += fmt::format("               REFUSED  {}\n                        {}: {}\n",
+                          candidate.config.str(), name(candidate.status), candidate.reason);
+  return text;
+}
+
 static void printForPeople(const TuneCommand &command, const Tuned &tuned) {
   const TuneResult &result = tuned.result;
   if (command.explain)
@@ -161,6 +175,8 @@ static void printForPeople(const TuneCommand &command, const Tuned &tuned) {
                                                ? result.request.device
                                                : result.request.machine.name + ", the cost model alone (" +
                                                      result.request.machine.source + ")"));
+  if (tuned.emulated)
+    print(verificationText(result));
   print(fmt::format("chosen         {}\n", result.best.str()));
   print(fmt::format("               {}\n", timeText(result)));
   print(fmt::format("why            {}; {}\n", result.choiceReason, result.stopReason));
@@ -179,6 +195,7 @@ static void printForPeople(const TuneCommand &command, const Tuned &tuned) {
                     configArgument(result.best)));
   print(fmt::format("  lathe inspect {}{} --config {} --emit tile\n", shape, target,
                     configArgument(result.best)));
+  print(fmt::format("  lathe inspect {}{} --config {} --run\n", shape, target, configArgument(result.best)));
   print(fmt::format("  less {}/kernel.ptx\n", entry));
   print(fmt::format("  python3 -m json.tool {} | less\n", result.request.database->path().string()));
   print("  lathe cache list\n");
@@ -186,6 +203,10 @@ static void printForPeople(const TuneCommand &command, const Tuned &tuned) {
 
 static void printAsJson(const Tuned &tuned) {
   nlohmann::json json = tuned.result;
+  if (tuned.emulated)
+    json["verification"] = {{"device", "emulator"},
+                            {"cornerLengths", cornerLengths()},
+                            {"workloadLengths", sampleLengths(tuned.result.request.workload.draw())}};
   json["entry"] = tuned.artifact.report.entryPath.string();
   json["digest"] = tuned.artifact.report.digest;
   json["compiled"] = tuned.artifact.report.compiled;
@@ -193,25 +214,36 @@ static void printAsJson(const Tuned &tuned) {
   printJson(json);
 }
 
+/// Looks for the GPU in another process, and says on stderr what stands in for it.
+static GpuFacts findGpu(const TuneCommand &command) {
+  if (!command.machine.target.empty() || command.machine.emulatorAsked())
+    return {};
+  GpuFacts gpu = probeGpu(command.machine.ordinal());
+  if (!gpu.usable && !command.json)
+    fmt::print(stderr, "lathe: no GPU ({}): choosing by the cost model of {}{}\n", gpu.reason,
+               autotuner::machines().front().name, command.verify ? ", verifying on the PTX emulator" : "");
+  return gpu;
+}
+
 static void run(const TuneCommand &command) {
   const dsl::Kernel description = dsl::mlaDecode(command.shape.shape());
   command.lengths.workload(); // A bad trace is told before anything else happens.
-  const GpuFacts gpu = command.machine.target.empty() ? probeGpu(command.machine.device) : GpuFacts{};
-  if (!gpu.usable && command.machine.target.empty() && !command.json)
-    fmt::print(stderr, "lathe: no GPU ({}): choosing by the cost model of {}\n", gpu.reason,
-               autotuner::machines().front().name);
+  const GpuFacts gpu = findGpu(command);
   const TuneRequest request = makeRequest(command, description, gpu);
   const runtime::Jit jit;
   std::signal(SIGINT, [](int) { interrupted = 1; });
   Tuned tuned;
   tuned.result = search(command, request, description, gpu, jit);
   std::signal(SIGINT, SIG_DFL);
+  tuned.emulated = command.verify && !gpu.usable;
 
   runtime::JitRequest choice;
   choice.target = request.target;
   choice.config = tuned.result.best;
   tuned.artifact = jit.build(description, choice);
   command.json ? printAsJson(tuned) : printForPeople(command, tuned);
+  if (tuned.emulated && tuned.result.complete && !tuned.result.verified)
+    throw CommandFailed{ExitVerification};
 }
 
 void lathe::tools::addTune(CLI::App &app) {
@@ -232,6 +264,11 @@ void lathe::tools::addTune(CLI::App &app) {
       ->group(group);
   command->add_flag("--fresh", options->fresh, "Do not take over results of an earlier run")->group(group);
   command
+      ->add_flag(
+          "--verify", options->verify,
+          "Without a GPU: run what would win on the PTX emulator first. With one every candidate is verified")
+      ->group(group);
+  command
       ->add_flag("--explain", options->explain,
                  "Tell what each constraint removed and what became of each candidate")
       ->group("Output");
@@ -243,7 +280,10 @@ void lathe::tools::addTune(CLI::App &app) {
       "  lathe tune --model ./config.json --tp 4 --batch 256 --lengths trace:requests.csv\n"
       "  lathe tune --heads 16 --batch 64 --lengths chat --explain\n"
       "  lathe tune --model kimi-k2 --tp 8 --target h100-sxm --json   # no GPU: the cost model\n"
-      "An interrupted run continues where it was. Candidates are verified before they may win; the default\n"
-      "always races and wins ties.");
+      "  lathe tune --model deepseek-v2-lite --verify                 # no GPU: what wins is right on the "
+      "emulator\n"
+      "An interrupted run continues where it was. Candidates are verified before they may win, without a GPU "
+      "only\n"
+      "with --verify (exit code 1 when none is right); the default always races and wins ties.");
   command->callback([options] { run(*options); });
 }

@@ -52,15 +52,15 @@ static runtime::Kernel loadKernel(const runtime::Jit &jit, const CandidateJob &j
 /// Corners first (all rows), then the workload (all rows on the GPU, a sample on the CPU). Empty: correct.
 static std::string verify(const runtime::Jit &jit, const CandidateJob &job, const codegen::Config &config) {
   const runtime::Kernel kernel = loadKernel(jit, job, config);
-  const std::string with = chooseReference("auto");
-  reference::ShapeCase corners{"corners", job.shape, {0, 1, 65, 200, 15, 64, 333, 63, 128, 1500}, {}};
+  const std::string with = chooseReference("auto", kernel.device());
+  reference::ShapeCase corners{"corners", job.shape, cornerLengths(), {}};
   corners.options.seed = 1;
-  if (reference::Comparison found = judge(kernel, corners, with); !found.passed)
-    return "corner lengths: " + found.message;
+  if (const Verdict found = judge(kernel, corners, with); !found.right())
+    return "corner lengths: " + found.fault();
   reference::ShapeCase workload{"workload", job.shape, job.lengths, {}};
   workload.options.seed = 2;
-  if (reference::Comparison found = judge(kernel, workload, with, cpuSampleRows); !found.passed)
-    return "the workload's lengths: " + found.message;
+  if (const Verdict found = judge(kernel, workload, with, cpuSampleRows); !found.right())
+    return "the workload's lengths: " + found.fault();
   return "";
 }
 
@@ -74,16 +74,27 @@ static Measurement measure(const runtime::Jit &jit, const CandidateJob &job, con
   return autotuner::measureKernel(kernel, tensors);
 }
 
+const std::vector<int> &lathe::tools::cornerLengths() {
+  static const std::vector<int> lengths{0, 1, 65, 200, 15, 64, 333, 63, 128, 1500};
+  return lengths;
+}
+
+std::function<void(const codegen::Config &)> lathe::tools::compileCallback(const runtime::Jit &jit,
+                                                                           const dsl::Kernel &description,
+                                                                           const codegen::Target &target) {
+  return [&jit, description, target](const codegen::Config &config) {
+    runtime::JitRequest request;
+    request.target = target;
+    request.config = config;
+    jit.build(description, request);
+  };
+}
+
 autotuner::SearchCallbacks lathe::tools::gpuCallbacks(const runtime::Jit &jit, CandidateJob job,
                                                       const codegen::Target &target) {
   auto shared = std::make_shared<CandidateJob>(std::move(job));
   autotuner::SearchCallbacks callbacks;
-  callbacks.compile = [&jit, shared, target](const codegen::Config &config) {
-    runtime::JitRequest request;
-    request.target = target;
-    request.config = config;
-    jit.build(shared->description, request);
-  };
+  callbacks.compile = compileCallback(jit, shared->description, target);
   callbacks.verify = [&jit, shared](const codegen::Config &config) {
     return autotuner::runIsolated([&] { return json(verify(jit, *shared, config)); }, shared->timeoutSeconds)
         .get<std::string>();

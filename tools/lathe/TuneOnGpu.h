@@ -32,6 +32,13 @@ struct CandidateJob {
   double timeoutSeconds = 60;
 };
 
+/// What every candidate is verified on before the workload's lengths: the corners of tiles and pages.
+const std::vector<int> &cornerLengths();
+
+/// Compiles a candidate into the cache. `jit` must outlive the callback.
+std::function<void(const codegen::Config &)>
+compileCallback(const runtime::Jit &jit, const dsl::Kernel &description, const codegen::Target &target);
+
 /// `jit` must outlive the callbacks.
 autotuner::SearchCallbacks gpuCallbacks(const runtime::Jit &jit, CandidateJob job,
                                         const codegen::Target &target);

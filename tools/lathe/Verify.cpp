@@ -1,11 +1,12 @@
 //===- Verify.cpp - lathe verify -----------------------------------------------------------------------===//
 //
 // Runs compiled kernels over the shape table (or one shape and its lengths) and compares with the reference:
-// every output element, the log-sum-exp, the positions of NaN. A failed comparison is exit code 1, not an
-// error message.
+// every output element, the log-sum-exp, the positions of NaN. On the emulator, findings fail a case too. A
+// failed case is exit code 1, not an error message.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
+#include "Emulated.h"
 #include "Judge.h"
 #include "Lengths.h"
 #include "Options.h"
@@ -28,17 +29,31 @@ struct VerifyCommand {
   ConfigOption config;
   LengthsOptions lengths;
   std::string filter, reference = "auto";
-  bool small = false, list = false, json = false;
+  bool small = false, all = false, list = false, json = false;
+
+  /// Does the table of this run hold the small cases only? On the emulator, unless asked for others.
+  bool smallTable(bool onEmulator) const {
+    return small || ((onEmulator || reference == "emulator") && !all && filter.empty());
+  }
 };
 
 /// One line of the answer.
 struct Outcome {
   std::string name;
-  reference::Comparison comparison;
+  Verdict verdict;
+};
+
+/// What all cases have in common.
+struct Setting {
+  std::shared_ptr<runtime::Device> device;
+  bool emulated = false;
+  std::string reference;
+  std::shared_ptr<runtime::Emulator> emulator; ///< The reference's, where that is the emulator.
+  std::string table;                           ///< "small", "all", or "given" for one shape.
 };
 } // namespace
 
-static std::vector<ShapeCase> casesOf(const VerifyCommand &command) {
+static std::vector<ShapeCase> casesOf(const VerifyCommand &command, bool onlySmall) {
   if (command.shape.given()) {
     ShapeCase one;
     one.name = "given_shape";
@@ -47,7 +62,7 @@ static std::vector<ShapeCase> casesOf(const VerifyCommand &command) {
     one.options.seed = 1;
     return {one};
   }
-  std::vector<ShapeCase> cases = command.small ? reference::smallShapeTable() : reference::shapeTable();
+  std::vector<ShapeCase> cases = onlySmall ? reference::smallShapeTable() : reference::shapeTable();
   std::erase_if(cases,
                 [&](const ShapeCase &entry) { return entry.name.find(command.filter) == std::string::npos; });
   if (cases.empty())
@@ -56,40 +71,57 @@ static std::vector<ShapeCase> casesOf(const VerifyCommand &command) {
   return cases;
 }
 
-static Outcome verifyCase(const VerifyCommand &command, const runtime::Jit &jit,
-                          std::shared_ptr<runtime::Device> device, const ShapeCase &entry,
-                          const std::string &with) {
+static Outcome verifyCase(const VerifyCommand &command, const runtime::Jit &jit, const Setting &setting,
+                          const ShapeCase &entry) {
   const dsl::Kernel description = describe(entry.shape);
   runtime::JitRequest request;
   request.config =
-      command.config.config(codegen::analyze(description), runtime::targetOf(device->properties()));
-  const runtime::Kernel kernel = jit.load(description, device, request);
-  return {entry.name, judge(kernel, entry, with)};
-}
-
-static void printOutcomes(const VerifyCommand &command, const std::vector<Outcome> &outcomes,
-                          const std::string &with, size_t failed) {
-  if (command.json) {
-    nlohmann::json rows = nlohmann::json::array();
-    for (const Outcome &outcome : outcomes)
-      rows.push_back({{"name", outcome.name},
-                      {"passed", outcome.comparison.passed},
-                      {"worstRatio", outcome.comparison.worstRatio},
-                      {"cosineDifference", outcome.comparison.cosineDifference},
-                      {"worstLse", outcome.comparison.worstLse},
-                      {"message", outcome.comparison.message}});
-    return printJson(
-        {{"reference", with}, {"passed", outcomes.size() - failed}, {"failed", failed}, {"cases", rows}});
-  }
-  print(fmt::format("{} of {} cases passed against the {} reference\n", outcomes.size() - failed,
-                    outcomes.size(), with));
+      command.config.config(codegen::analyze(description), runtime::targetOf(setting.device->properties()));
+  const runtime::Kernel kernel = jit.load(description, setting.device, request);
+  if (setting.emulator)
+    return {entry.name, judgeAgainst(kernel, jit.load(description, setting.emulator, request), entry)};
+  return {entry.name, judge(kernel, entry, setting.reference)};
 }
 
 static void printLine(const Outcome &outcome) {
-  const reference::Comparison &result = outcome.comparison;
-  print(fmt::format("{:<6}  {:<36}  out {:>6.3f} of 1  cosine {:>8.1e} of 5e-6  lse {:>6.3f} of 1{}{}\n",
-                    result.passed ? "ok" : "FAILED", outcome.name, result.worstRatio, result.cosineDifference,
-                    result.worstLse, result.message.empty() ? "" : "\n        ", result.message));
+  const std::string &message = outcome.verdict.comparison.message;
+  print(fmt::format("{:<6}  {:<36}  {}{}{}\n", outcome.verdict.right() ? "ok" : "FAILED", outcome.name,
+                    outcome.verdict.agreement ? agreementText(*outcome.verdict.agreement)
+                                              : comparisonText(outcome.verdict.comparison),
+                    message.empty() ? "" : "\n        ", message));
+  if (!outcome.verdict.findings.empty())
+    print(outcome.verdict.findings.text());
+}
+
+static nlohmann::json outcomesJson(const std::vector<Outcome> &outcomes, const Setting &setting) {
+  nlohmann::json rows = nlohmann::json::array();
+  size_t failed = 0;
+  for (const Outcome &outcome : outcomes) {
+    nlohmann::json row =
+        outcome.verdict.agreement ? toJson(*outcome.verdict.agreement) : toJson(outcome.verdict.comparison);
+    row.update({{"name", outcome.name},
+                {"passed", outcome.verdict.right()},
+                {"findings", toJson(outcome.verdict.findings)},
+                {"findingsDropped", outcome.verdict.findings.dropped}});
+    rows.push_back(std::move(row));
+    failed += !outcome.verdict.right();
+  }
+  return {{"device", setting.device->properties().name},
+          {"emulator", setting.emulated},
+          {"reference", setting.reference},
+          {"table", setting.table},
+          {"passed", outcomes.size() - failed},
+          {"failed", failed},
+          {"cases", rows}};
+}
+
+/// The last line, and on the emulator what was left out.
+static void printEnd(const std::vector<Outcome> &outcomes, const Setting &setting, size_t failed) {
+  print(fmt::format("{} of {} cases passed against the {} reference{}\n", outcomes.size() - failed,
+                    outcomes.size(), setting.reference, setting.emulated ? " on the emulator" : ""));
+  if (setting.emulated && setting.table == "small")
+    print(fmt::format("These are the small cases; --all runs all {} of the shape table.\n",
+                      reference::shapeTable().size()));
 }
 
 static void list(const VerifyCommand &command, const std::vector<ShapeCase> &cases) {
@@ -112,50 +144,75 @@ static void list(const VerifyCommand &command, const std::vector<ShapeCase> &cas
   command.json ? printJson({{"cases", rows}}) : print(table.str());
 }
 
+static Setting prepare(const VerifyCommand &command, bool onlySmall) {
+  Setting setting;
+  setting.device = command.machine.open(command.json, /*throwFindings=*/false);
+  setting.emulated = command.machine.onEmulator();
+  setting.reference = chooseReference(command.reference, *setting.device);
+  // Another order of warps than the default's, so that it is another run on the emulator too.
+  if (setting.reference == "emulator")
+    setting.emulator = runtime::openEmulator(
+        {.seed = 1, .throwFindings = false, .smCount = setting.device->properties().smCount});
+  setting.table = command.shape.given() ? "given" : onlySmall ? "small" : "all";
+  return setting;
+}
+
 static void run(const VerifyCommand &command) {
-  const std::vector<ShapeCase> cases = casesOf(command);
+  const bool onlySmall = command.smallTable(command.machine.onEmulator());
+  const std::vector<ShapeCase> cases = casesOf(command, onlySmall);
   if (command.list)
     return list(command, cases);
-  const auto device = command.machine.open();
-  const std::string with = chooseReference(command.reference);
+  const Setting setting = prepare(command, onlySmall);
   const runtime::Jit jit;
   std::vector<Outcome> outcomes;
   size_t failed = 0;
   for (const ShapeCase &entry : cases) {
-    outcomes.push_back(verifyCase(command, jit, device, entry, with));
-    failed += !outcomes.back().comparison.passed;
+    outcomes.push_back(verifyCase(command, jit, setting, entry));
+    failed += !outcomes.back().verdict.right();
     if (!command.json)
       printLine(outcomes.back());
   }
-  printOutcomes(command, outcomes, with, failed);
+  command.json ? printJson(outcomesJson(outcomes, setting)) : printEnd(outcomes, setting, failed);
   if (failed)
-    throw CommandFailed{exitVerification};
+    throw CommandFailed{ExitVerification};
 }
 
 void lathe::tools::addVerify(CLI::App &app) {
   auto options = std::make_shared<VerifyCommand>();
-  CLI::App *command = app.add_subcommand("verify", "Compare kernels with the float64 reference on the GPU");
+  CLI::App *command = app.add_subcommand("verify", "Compare kernels with the float64 reference");
   options->shape.add(*command);
   options->config.add(*command);
   options->lengths.add(*command, 4);
   options->machine.add(*command);
   command->add_option("--case", options->filter, "Only cases of the shape table whose name has this in it")
       ->group("Cases");
-  command->add_flag("--small", options->small, "Only the small cases (seconds)")->group("Cases");
-  command->add_flag("--list", options->list, "List the cases and run nothing")->group("Cases");
+  auto *small =
+      command->add_flag("--small", options->small, "Only the small cases (seconds)")->group("Cases");
+  command->add_flag("--all", options->all, "All cases, also on the emulator (where --small is the default)")
+      ->excludes(small)
+      ->group("Cases");
+  command->add_flag("--list", options->list, "List the cases that would run, and run nothing")
+      ->group("Cases");
   command
       ->add_option("--reference", options->reference,
-                   "gpu (needs NVRTC), cpu (slow), or the first that is there")
-      ->check(CLI::IsMember({"auto", "gpu", "cpu"}))
+                   "gpu (float64; needs a GPU and NVRTC), cpu (float64; slow), or the first that is there; "
+                   "or emulator: "
+                   "the same kernel on the PTX emulator, within what another order of additions can change")
+      ->check(CLI::IsMember({"auto", "gpu", "cpu", "emulator"}))
       ->capture_default_str()
       ->group("Cases");
   addJsonFlag(*command, options->json);
   command->footer("Examples:\n"
-                  "  lathe verify                                  # the whole shape table\n"
+                  "  lathe verify                                  # the whole shape table; its small cases "
+                  "on the emulator\n"
+                  "  lathe verify --device emulator --all          # the large ones too\n"
                   "  lathe verify --case queries_2 --reference cpu\n"
+                  "  lathe verify --reference emulator --json      # does the emulator agree with this GPU?\n"
                   "  lathe verify --model deepseek-v3 --tp 8 --batch 7 --lengths normal:4096:2048\n"
                   "  lathe verify --config 'kvTile=64,stages=2' --small --json\n"
-                  "  lathe verify --list\n"
-                  "Without --model or --heads it runs the shape table. Exit code 1 when a case failed.");
+                  "  lathe verify --list --all\n"
+                  "Without --model or --heads it runs the shape table. Without a GPU it runs on the PTX "
+                  "emulator, where a\n"
+                  "finding (a race, a missing fence, …) fails a case too. Exit code 1 when a case failed.");
   command->callback([options] { run(*options); });
 }

@@ -87,7 +87,7 @@ bool Cluster::runRound(uint64_t &budget, bool &alive) {
   return ran;
 }
 
-bool Cluster::run(uint64_t budget) {
+bool Cluster::run(uint64_t &budget) {
   while (budget > 0 && !grid_.stopped()) {
     bool alive = false;
     const bool ran = runRound(budget, alive);
@@ -250,8 +250,6 @@ void Cluster::exited(Warp &warp, uint32_t lanes) {
   Cta &cta = warp.cta;
   if (warp.exited()) {
     --cta.liveWarps;
-    cta.freeRegisters += laneCount * warp.registerBudget;
-    wakeRegisterWaits(cta);
     for (uint32_t number = 0; number < cta.named.size(); ++number)
       completeIfAllArrived(cta, number);
     if (cta.exited())

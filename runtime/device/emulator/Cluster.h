@@ -8,14 +8,17 @@
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
+#include "lathe/runtime/device/emulator/Layout.h"
 #include "lathe/runtime/device/emulator/SharedMemory.h"
 #include "lathe/runtime/device/emulator/Warp.h"
 
 #include <array>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <utility>
 
 namespace lathe::runtime::emulator {
@@ -47,7 +50,13 @@ struct Cta {
   std::vector<std::unique_ptr<Warp>> warps;
   std::vector<Warpgroup> warpgroups;
   std::array<NamedBarrier, 16> named;
-  uint32_t freeRegisters = 0; ///< Of the SM's, not held by a warp.
+  uint32_t freeRegisters = 0; ///< Of the SM's, not held by a warp, nor by one that has exited.
+  /// The latest use of this CTA's memory by another CTA's warp.
+  struct RemoteUse {
+    uint32_t step = 0, pc = 0, offset = 0;
+    std::string agent;
+  };
+  std::map<Agent, RemoteUse> remoteUses;
   uint32_t liveWarps = 0;
   bool exited() const { return liveWarps == 0; }
   uint32_t liveThreads() const;
@@ -67,7 +76,7 @@ struct PendingLoad {
 
 /// Where a value that comes from nowhere began.
 struct Origin {
-  enum class Kind : uint8_t { Register, Shared, Global, Race, Unfenced } kind = Kind::Register;
+  enum class Kind : uint8_t { Register, Shared, Global, Race, Unfenced, Layout } kind = Kind::Register;
   uint32_t pc = 0;               ///< Of the read that found nothing.
   uint32_t otherPc = UINT32_MAX; ///< Of a race or a missing fence: the other access.
   std::string address;           ///< In words.
@@ -90,9 +99,9 @@ public:
   Cluster(Grid &grid, uint32_t number);
   ~Cluster();
 
-  /// Runs until all CTAs have exited (true) or about `budget` warp instructions are done (false). Reports a
-  /// deadlock and gives true when nothing can run any more.
-  bool run(uint64_t budget);
+  /// Runs until all CTAs have exited (true) or about `budget` warp instructions are done (false), and leaves in it what is
+  /// left. Reports a deadlock and gives true when nothing can run any more.
+  bool run(uint64_t &budget);
 
   Grid &grid() { return grid_; }
   const Program &program() const { return program_; }
@@ -137,6 +146,12 @@ public:
 
   void report(Report report);
 
+  /// True the first time that an operand's descriptor constants are seen at an instruction.
+  bool firstSight(uint32_t pc, bool isA, const MatrixDescriptor &constants) {
+    return seenDescriptors_.insert({pc, isA, constants.leading, constants.stride, constants.baseLines, constants.swizzle})
+        .second;
+  }
+
   //===- Names ----------------------------------------------------------------------------------------===//
 
   /// "kv stage 2, row 17, column 40" for an offset in a CTA's window, "… of CTA 1 of the cluster" where it is
@@ -164,6 +179,7 @@ private:
   Agent agents_ = 0;
   std::deque<PendingLoad> loads_;
   std::vector<Origin> origins_;
+  std::set<std::array<uint32_t, 6>> seenDescriptors_;
   bool progressed_ = false;
 
   std::mt19937_64 random_; ///< Orders warps and copies where the run has a seed.

@@ -26,18 +26,24 @@ std::string Cluster::nameShared(const Cta &cta, uint32_t offset, const Cta *from
 }
 
 std::string Cluster::nameGlobal(uint64_t address) const {
-  const Allocation *buffer = grid_.memory().find(address);
+  // The argument that points closest before the address, into the same buffer.
+  const Allocation *buffer = grid_.memory().nearest(address);
   const auto &parameters = program_.kernel->parameters;
-  for (size_t i = 0; buffer && i < parameters.size(); ++i) {
+  const auto &names = program_.kernelNotes->arguments;
+  uint64_t closest = 0;
+  std::string_view name;
+  for (size_t i = 0; buffer && i < std::min(parameters.size(), names.size()); ++i) {
     uint64_t pointer = 0;
-    if (parameters[i].bytes != sizeof(pointer) || i >= program_.kernelNotes->arguments.size())
+    if (parameters[i].bytes != sizeof(pointer))
       continue;
     std::memcpy(&pointer, grid_.launch().parameters.data() + parameters[i].offset, sizeof(pointer));
-    if (buffer->holds(pointer, 0) && pointer <= address)
-      return fmt::format("{} + {} bytes ({})", program_.kernelNotes->arguments[i], address - pointer,
-                         grid_.memory().describe(address));
+    if (buffer->holds(pointer, 0) && pointer <= address && pointer >= closest) {
+      closest = pointer;
+      name = names[i];
+    }
   }
-  return grid_.memory().describe(address);
+  const std::string place = grid_.memory().describe(address);
+  return name.empty() ? place : fmt::format("{} + {} bytes ({})", name, address - closest, place);
 }
 
 std::string Cluster::nameAgent(const Warp &warp, int lane) const {
@@ -54,7 +60,8 @@ std::string Cluster::nameAgent(const Warp &warp, int lane) const {
 }
 
 void Cluster::report(Report report) {
-  if (!grid_.isNew(report.kind, report.pc))
+  const uint64_t time = report.time ? report.time : grid_.now();
+  if (!grid_.isNew(report.kind, report.pc, time))
     return;
   Finding finding;
   finding.kind = report.kind;
@@ -66,7 +73,7 @@ void Cluster::report(Report report) {
   finding.place = grid_.placeOf(report.pc);
   if (report.otherPc != UINT32_MAX)
     finding.other = grid_.placeOf(report.otherPc);
-  grid_.add(std::move(finding), report.pc, report.time ? report.time : grid_.now());
+  grid_.add(std::move(finding), report.pc, time);
 }
 
 //===- Values from nowhere ---------------------------------------------------------------------------===//
@@ -97,6 +104,12 @@ void Cluster::reportUndefined(const Warp &warp, uint32_t lanes, uint32_t origin,
                    "the async proxy reads what ordinary instructions wrote, without fence.proxy.async between, and the "
                    "result is used",
                    "execute fence.proxy.async after the writes, before the barrier", from->address, from->otherPc,
+                   from->agent, from->time});
+  if (from && from->kind == Origin::Kind::Layout)
+    return report({FindingKind::Descriptor, from->pc,
+                   "the descriptor does not follow the layout in which TMA brought the operand (swizzle, or the order of "
+                   "rows and boxes), and the result is used",
+                   "compare swizzle, leading and stride offsets with the tensor map's box", from->address, from->otherPc,
                    from->agent, from->time});
   std::string what = fmt::format("a value that comes from no write {}", use);
   std::string address;
@@ -185,6 +198,17 @@ void Cluster::reportDeadlock() {
 
 /// What would go on after the CTA's memory is given to the next one.
 void Cluster::checkExit(Cta &cta) {
+  Clock known;
+  for (auto &warp : cta.warps)
+    known.join(warp->clock);
+  for (const auto &[agent, use] : cta.remoteUses)
+    if (known.seen(agent) < use.step)
+      report({FindingKind::ExitInFlight, use.pc,
+              fmt::format("CTA {} of the cluster may have ended when another CTA uses its shared memory: nothing orders "
+                          "the two",
+                          cta.rank),
+              "end the kernel with a barrier of the cluster", nameShared(cta, use.offset, ctas_[0].get()), UINT32_MAX,
+              use.agent});
   for (auto &barrier : cta.shared.barriers()) {
     if (barrier->loadedPhase == 0)
       continue;

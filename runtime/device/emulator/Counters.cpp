@@ -6,9 +6,9 @@ using namespace lathe::runtime::emulator;
 
 std::string_view lathe::runtime::emulator::name(Mix mix) {
   static constexpr std::string_view names[mixKinds] = {
-      "integer", "float",       "special",      "convert",     "move",         "compare",        "branch",
-      "shuffle", "global_load", "global_store", "shared_load", "shared_store", "parameter_load", "atomic",
-      "barrier", "async_copy",  "wgmma",        "other"};
+      "integer",        "float",   "special",     "convert",      "move",        "compare",
+      "branch",         "shuffle", "global_load", "global_store", "shared_load", "shared_store",
+      "parameter_load", "atomic",  "barrier",     "async_copy",   "wgmma",       "other"};
   return names[int(mix)];
 }
 
@@ -19,12 +19,16 @@ uint64_t Counters::warpInstructions() const {
 void Counters::add(const Counters &other) {
   for (size_t i = 0; i < instructions.size(); ++i)
     instructions[i] += other.instructions[i];
-  for (uint64_t Counters::*member :
-       {&Counters::tmaLoads, &Counters::tmaLoadBytes, &Counters::tmaFilledBytes, &Counters::tmaMulticastBytes,
-        &Counters::tmaStores, &Counters::tmaStoreBytes, &Counters::globalLoadBytes, &Counters::globalStoreBytes,
-        &Counters::globalLoadSectors, &Counters::globalStoreSectors, &Counters::sharedLoadBytes,
-        &Counters::sharedStoreBytes, &Counters::sharedAccesses, &Counters::bankConflicts, &Counters::atomics,
-        &Counters::wgmmas, &Counters::wgmmaFlops, &Counters::barrierWaits, &Counters::barrierStalls,
-        &Counters::namedBarriers, &Counters::clusterBarriers, &Counters::ctas})
+  for (uint64_t Counters::*member : {&Counters::tmaLoads,          &Counters::tmaLoadBytes,
+                                     &Counters::tmaFilledBytes,    &Counters::tmaMulticastBytes,
+                                     &Counters::tmaStores,         &Counters::tmaStoreBytes,
+                                     &Counters::globalLoadBytes,   &Counters::globalStoreBytes,
+                                     &Counters::globalLoadSectors, &Counters::globalStoreSectors,
+                                     &Counters::sharedLoadBytes,   &Counters::sharedStoreBytes,
+                                     &Counters::sharedAccesses,    &Counters::bankConflicts,
+                                     &Counters::atomics,           &Counters::wgmmas,
+                                     &Counters::wgmmaFlops,        &Counters::barrierWaits,
+                                     &Counters::barrierStalls,     &Counters::namedBarriers,
+                                     &Counters::clusterBarriers,   &Counters::ctas})
     this->*member += other.*member;
 }

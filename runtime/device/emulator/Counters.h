@@ -7,7 +7,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
-#include "lathe/runtime/device/emulator/Program.h"
+#include "lathe/runtime/device/emulator/Mix.h"
 
 #include <array>
 #include <cstdint>
@@ -23,17 +23,18 @@ struct Counters {
   uint64_t tmaFilledBytes = 0;             ///< Of boxes, outside the tensor: zeros.
   uint64_t tmaMulticastBytes = 0;          ///< Delivered to further CTAs of the cluster.
   uint64_t tmaStores = 0, tmaStoreBytes = 0;
-  uint64_t globalLoadBytes = 0, globalStoreBytes = 0;       ///< By ordinary instructions, all lanes.
-  uint64_t globalLoadSectors = 0, globalStoreSectors = 0;   ///< 32-byte sectors touched, an instruction at a time.
-  uint64_t sharedLoadBytes = 0, sharedStoreBytes = 0;       ///< By ordinary instructions and matrix moves.
-  uint64_t sharedAccesses = 0;      ///< Instructions times the passes that they take without conflicts.
-  uint64_t bankConflicts = 0;       ///< Further passes.
-  uint64_t atomics = 0;             ///< Lanes.
-  uint64_t wgmmas = 0;              ///< wgmma.mma_async of a warpgroup.
-  uint64_t wgmmaFlops = 0;          ///< Two a multiply-add.
-  uint64_t barrierWaits = 0;        ///< mbarrier waits that succeeded, of warps.
-  uint64_t barrierStalls = 0;       ///< Of these, those that found the phase not complete.
-  uint64_t namedBarriers = 0;       ///< Arrivals of warps at bar.sync and bar.arrive.
+  uint64_t globalLoadBytes = 0, globalStoreBytes = 0; ///< By ordinary instructions, all lanes.
+  uint64_t globalLoadSectors = 0,
+           globalStoreSectors = 0;                    ///< 32-byte sectors touched, an instruction at a time.
+  uint64_t sharedLoadBytes = 0, sharedStoreBytes = 0; ///< By ordinary instructions and matrix moves.
+  uint64_t sharedAccesses = 0; ///< Instructions times the passes that they take without conflicts.
+  uint64_t bankConflicts = 0;  ///< Further passes.
+  uint64_t atomics = 0;        ///< Lanes.
+  uint64_t wgmmas = 0;         ///< wgmma.mma_async of a warpgroup.
+  uint64_t wgmmaFlops = 0;     ///< Two a multiply-add.
+  uint64_t barrierWaits = 0;   ///< mbarrier waits that succeeded, of warps.
+  uint64_t barrierStalls = 0;  ///< Of these, those that found the phase not complete.
+  uint64_t namedBarriers = 0;  ///< Arrivals of warps at bar.sync and bar.arrive.
   uint64_t clusterBarriers = 0;
   uint64_t ctas = 0;
 

@@ -23,6 +23,8 @@ struct EmulatorOptions {
   uint64_t seed = 0;   ///< Order of warps and of arriving copies; 0: a fixed one. Findings of races do not depend on it.
   bool throwFindings = true; ///< False: findings are only kept (takeFindings).
   int smCount = 132;         ///< Of the GPU that is emulated: how many CTAs are resident at a time.
+  /// Of warps in one launch, about; who runs longer is stopped with a livelock finding. 0: no limit.
+  uint64_t maxInstructions = 0;
 };
 
 class Emulator : public Device {

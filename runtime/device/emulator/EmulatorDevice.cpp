@@ -222,7 +222,7 @@ void EmulatorDevice::launch(Function function, const LaunchShape &shape, void **
 }
 
 void EmulatorDevice::run(const Launch &launch) {
-  Grid grid(launch, memory_, properties_, options_.hostThreads, options_.seed);
+  Grid grid(launch, memory_, properties_, options_);
   grid.run();
   FindingList found = grid.takeFindings();
   std::string summary;

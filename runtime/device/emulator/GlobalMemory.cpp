@@ -112,6 +112,11 @@ Allocation *GlobalMemory::findLocked(DevicePtr address) const {
 
 Allocation *GlobalMemory::find(DevicePtr address) const { return findLocked(address); }
 
+const Allocation *GlobalMemory::nearest(DevicePtr address) const {
+  auto after = buffers_.upper_bound(address);
+  return after == buffers_.begin() ? nullptr : std::prev(after)->second.get();
+}
+
 Allocation &GlobalMemory::require(DevicePtr address, size_t bytes, const char *what) const {
   Allocation *found = findLocked(address);
   if (!found || !found->holds(address, bytes))

@@ -57,6 +57,8 @@ public:
 
   /// The buffer that an address lies in; null where there is none. Holds for the length of a `Use`.
   Allocation *find(DevicePtr address) const;
+  /// The buffer that an address lies in or after; null before the first.
+  const Allocation *nearest(DevicePtr address) const;
   /// "12 bytes past the end of buffer 7 (4096 bytes)", for an address that no access may have.
   std::string describe(DevicePtr address) const;
 

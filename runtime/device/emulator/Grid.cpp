@@ -25,8 +25,8 @@ static uint32_t registersFor(const ptx::Kernel &kernel, uint32_t threads) {
   return std::min(255u, registersOfSm / std::max(most, 1u) / 8 * 8);
 }
 
-Grid::Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties, int hostThreads, uint64_t seed)
-    : launch_(std::move(launch)), memory_(memory), hostThreads_(hostThreads), seed_(seed) {
+Grid::Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties, const EmulatorOptions &options)
+    : launch_(std::move(launch)), memory_(memory), options_(options) {
   const LaunchShape &shape = launch_.shape;
   sharedBytes_ = program().dynamicOffset + shape.sharedBytes;
   check(properties);
@@ -65,7 +65,9 @@ void Grid::check(const DeviceProperties &properties) {
   finding.what = fmt::format("a CTA needs {} bytes of shared memory, the GPU gives {}", used, properties.sharedBytesPerCta);
   finding.wayOut = "use smaller tiles or fewer stages";
   finding.place = placeOf(0);
-  add(std::move(finding), 0, now());
+  finding.agent = "every CTA";
+  isNew(finding.kind, 0, 0);
+  add(std::move(finding), 0, 0);
 }
 
 //===- Taking turns ----------------------------------------------------------------------------------===//
@@ -129,19 +131,34 @@ void Grid::watchForLivelock(bool progressed) {
   stop();
 }
 
+void Grid::stopAtLimit(Cluster &cluster) {
+  const Warp &warp = *cluster.ctas().front()->warps.front();
+  cluster.report({FindingKind::Livelock, warp.pc,
+                  fmt::format("{} instructions of warps ran and the launch has not ended: that is its limit", instructions_),
+                  "raise EmulatorOptions::maxInstructions", "", UINT32_MAX, cluster.nameAgent(warp, -1)});
+  stop();
+}
+
 void Grid::work() {
   std::unique_lock lock(mutex_);
   while (std::unique_ptr<Cluster> cluster = take(lock)) {
+    const uint64_t limit = options_.maxInstructions;
+    const uint64_t turn = limit ? std::clamp<uint64_t>(limit - std::min(limit, instructions_), 1, turnInstructions)
+                                : turnInstructions;
     lock.unlock();
     bool done = true;
+    uint64_t left = turn;
     std::exception_ptr failure;
     try {
-      done = cluster->run(turnInstructions);
+      done = cluster->run(left);
     } catch (...) {
       failure = std::current_exception();
     }
     lock.lock();
     failure_ = failure_ ? failure_ : failure;
+    instructions_ += turn - left;
+    if (limit && instructions_ >= limit && !done)
+      stopAtLimit(*cluster);
     giveBack(std::move(cluster), done);
   }
   changed_.notify_all();
@@ -151,7 +168,7 @@ void Grid::run() {
   const auto start = std::chrono::steady_clock::now();
   GlobalMemory::Use use = memory_.use();
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  const unsigned threads = std::min(hostThreads_ > 0 ? unsigned(hostThreads_) : cores, clusters_);
+  const unsigned threads = std::min(options_.hostThreads > 0 ? unsigned(options_.hostThreads) : cores, clusters_);
   std::vector<std::thread> helpers;
   for (unsigned i = 1; i < threads; ++i)
     helpers.emplace_back([this] { work(); });
@@ -172,9 +189,14 @@ LaunchRecord Grid::record() const {
 
 //===- Findings --------------------------------------------------------------------------------------===//
 
-bool Grid::isNew(FindingKind kind, uint32_t pc) {
+bool Grid::isNew(FindingKind kind, uint32_t pc, uint64_t time) {
   std::lock_guard lock(findingsMutex_);
-  return counts_[{kind, pc}]++ == 0;
+  if (counts_[{kind, pc}]++ == 0)
+    return true;
+  for (Kept &kept : kept_)
+    if (kept.finding.kind == kind && kept.pc == pc)
+      kept.time = std::min(kept.time, time);
+  return false;
 }
 
 void Grid::add(Finding finding, uint32_t pc, uint64_t time) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "lathe/runtime/device/emulator/Cluster.h"
+#include "lathe/runtime/device/emulator/Emulator.h"
 #include "lathe/runtime/device/emulator/GlobalMemory.h"
 
 #include <atomic>
@@ -30,7 +31,7 @@ struct Launch {
 class Grid {
 public:
   /// `properties` of the GPU that is emulated. Throws DeviceError when the launch is impossible.
-  Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties, int hostThreads, uint64_t seed);
+  Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties, const EmulatorOptions &options);
 
   /// Runs all CTAs to their end.
   void run();
@@ -45,13 +46,13 @@ public:
   uint32_t clusterSize() const { return program().kernel->cluster; }
   uint32_t sharedBytes() const { return sharedBytes_; } ///< Of a CTA's window.
   uint32_t registersAtEntry() const { return registersAtEntry_; }
-  uint64_t seed() const { return seed_; }
+  uint64_t seed() const { return options_.seed; }
   bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
   /// Ends the run: what follows would mean nothing.
   void stop() { stopped_.store(true, std::memory_order_relaxed); }
 
-  /// Counts a finding; true at its first time at this place.
-  bool isNew(FindingKind kind, uint32_t pc);
+  /// Counts a finding that happened at `time`; true at its first time at this place.
+  bool isNew(FindingKind kind, uint32_t pc, uint64_t time);
   void add(Finding finding, uint32_t pc, uint64_t time);
   /// Counts up: orders findings by when they happened, not by when they were told.
   uint64_t now() { return ++time_; }
@@ -63,12 +64,12 @@ private:
   std::unique_ptr<Cluster> take(std::unique_lock<std::mutex> &lock);
   void giveBack(std::unique_ptr<Cluster> cluster, bool done);
   void watchForLivelock(bool progressed);
+  void stopAtLimit(Cluster &cluster);
   void gatherFindings();
 
   Launch launch_;
   GlobalMemory &memory_;
-  int hostThreads_;
-  uint64_t seed_;
+  EmulatorOptions options_;
   uint32_t sharedBytes_ = 0, registersAtEntry_ = 0;
   uint32_t clusters_ = 0, resident_ = 1; ///< In all, and at a time.
   std::atomic<bool> stopped_ = false;
@@ -78,6 +79,7 @@ private:
   uint32_t begun_ = 0, unfinished_ = 0;
   std::deque<std::unique_ptr<Cluster>> busy_, idle_; ///< Those that got somewhere in their last turn, and others.
   uint64_t idleTurns_ = 0;
+  uint64_t instructions_ = 0; ///< Of warps, of all turns so far.
   std::exception_ptr failure_;
 
   std::mutex findingsMutex_;

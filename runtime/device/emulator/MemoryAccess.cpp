@@ -86,6 +86,14 @@ Cta *lathe::runtime::emulator::findShared(Warp &warp, uint32_t address, bool own
                 "check the offset, or launch with more shared memory");
     return nullptr;
   }
+  if (&cta != &warp.cta) {
+    Cta::RemoteUse &use = cta.remoteUses[warp.agent];
+    if (use.pc != warp.pc || use.agent.empty())
+      use.agent = warp.cluster().nameAgent(warp, lane);
+    use.step = warp.step();
+    use.pc = warp.pc;
+    use.offset = offset;
+  }
   if (cta.exited() && &cta != &warp.cta) {
     warp.report(FindingKind::ExitInFlight, bit(lane), fmt::format("CTA {} of the cluster has ended", rank),
                 "keep it alive with a barrier of the cluster at its end", warp.cluster().nameShared(cta, offset, &warp.cta));

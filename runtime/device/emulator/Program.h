@@ -7,6 +7,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
+#include "lathe/runtime/device/emulator/Mix.h"
 #include "lathe/runtime/device/emulator/Notes.h"
 #include "lathe/runtime/device/emulator/Ptx.h"
 
@@ -34,30 +35,6 @@ struct Value {
   uint32_t reg = sinkRegister; ///< Virtual register; constantRegister for constants.
   uint32_t row = 0;            ///< In units of 128 bytes; an index for predicates.
 };
-
-/// What counters count an instruction as.
-enum class Mix : uint8_t {
-  Integer,
-  Float,
-  Special, ///< ex2, lg2, rcp, …
-  Convert,
-  Move,
-  Compare,
-  Branch,
-  Shuffle,
-  GlobalLoad,
-  GlobalStore,
-  SharedLoad,
-  SharedStore,
-  ParameterLoad,
-  Atomic,
-  Barrier,
-  AsyncCopy,
-  Wgmma,
-  Other
-};
-inline constexpr int mixKinds = int(Mix::Other) + 1;
-std::string_view name(Mix mix); ///< "integer", "global_load", …
 
 struct Instr {
   Handler run = nullptr;

@@ -109,9 +109,13 @@ std::vector<Interval> Liveness::intervals() {
       if (has(out_[i], reg))
         all[reg].hold(block.end - 1), all[reg].hold(std::min(block.end, uint32_t(program_.code.size()) - 1));
     }
-    for (uint32_t pc = block.begin; pc < block.end; ++pc)
-      for (int k = 0; k < program_.code[pc].results + program_.code[pc].sources; ++k)
-        all[program_.code[pc].ops[k].reg].hold(pc);
+    for (uint32_t pc = block.begin; pc < block.end; ++pc) {
+      const Instr &instr = program_.code[pc];
+      for (int k = 0; k < instr.results + instr.sources; ++k)
+        all[instr.ops[k].reg].hold(pc);
+      if (instr.guarded)
+        all[instr.guard.reg].hold(pc);
+    }
   }
   all.erase(all.begin(), all.begin() + firstRegister);
   std::erase_if(all, [](const Interval &entry) { return entry.end == 0; });

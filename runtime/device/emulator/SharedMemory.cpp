@@ -9,7 +9,7 @@ using namespace lathe::runtime::emulator;
 /// What memory that nobody wrote looks like: a bf16, f16 and f32 NaN, and no valid address.
 static constexpr std::byte poison{0xff};
 
-SharedMemory::SharedMemory(uint32_t bytes) : data_(bytes, poison), shadow_(bytes), barrierOf_(bytes / 8 + 1) {}
+SharedMemory::SharedMemory(uint32_t bytes) : data_(bytes, poison), shadow_(bytes), sources_(bytes / chunkBytes + 1), barrierOf_(bytes / 8 + 1) {}
 
 bool SharedMemory::holds(uint32_t offset, uint32_t size) const {
   return offset >= reservedSharedBytes && size <= data_.size() && offset <= data_.size() - size;
@@ -18,6 +18,8 @@ bool SharedMemory::holds(uint32_t offset, uint32_t size) const {
 AccessFault SharedMemory::visit(uint32_t offset, uint32_t size, const Accessor &who, bool write) {
   AccessFault first;
   const uint32_t end = offset + size;
+  for (uint32_t chunk = offset / chunkBytes; write && chunk * chunkBytes < end; ++chunk)
+    sources_[chunk].known = false;
   for (uint32_t at = offset & ~3u; at < end; at += 4) {
     const uint32_t from = std::max(at, offset) - at, to = std::min(end - at, 4u);
     const auto bytes = uint8_t((0xfu >> (4 - to)) & (0xfu << from));

@@ -35,6 +35,17 @@ struct Mbarrier {
   Clock passed;   ///< Of those before the last phase that ended.
 };
 
+/// Where sixteen bytes came from that TMA brought: which row of which tensor, which element of the row, under which
+/// swizzle. Ordinary writes leave nothing to know.
+struct ChunkSource {
+  bool known = false;
+  uint8_t swizzle = 0;
+  int32_t element = 0; ///< Innermost coordinate of the first element.
+  uint32_t row = 0;    ///< Stands for the tensor and the other coordinates.
+  uint32_t pc = 0;     ///< Of the load.
+};
+inline constexpr uint32_t chunkBytes = 16;
+
 /// Who accesses, and how.
 struct Accessor {
   Agent agent = 0;
@@ -68,6 +79,8 @@ public:
   AccessFault write(uint32_t offset, uint32_t size, const Accessor &who) { return visit(offset, size, who, true); }
   void undefine(uint32_t offset, uint32_t size, uint32_t origin);
 
+  ChunkSource &source(uint32_t offset) { return sources_[offset / chunkBytes]; }
+
   /// What those knew who released something at an offset (st.release, atom.release).
   Clock &released(uint32_t offset) { return released_[offset]; }
 
@@ -82,6 +95,7 @@ private:
 
   std::vector<std::byte> data_;
   Shadow shadow_;
+  std::vector<ChunkSource> sources_;
   std::vector<std::unique_ptr<Mbarrier>> barriers_;
   std::map<uint32_t, Clock> released_;
   std::vector<uint16_t> barrierOf_; ///< By eight bytes: index + 1 into barriers_, 0: none.

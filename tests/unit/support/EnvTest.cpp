@@ -19,8 +19,9 @@ TEST(Env, TableIsCompleteAndSorted) {
     EXPECT_EQ(variable.choices.empty(), variable.type == EnvType::Path) << variable.name;
     names.insert(previous = variable.name);
   }
-  for (const char *name : {"LATHE_CACHE_DIR", "LATHE_DUMP", "LATHE_DUMP_DIR", "LATHE_STOP_AFTER", "LATHE_LOG",
-                           "LATHE_ASSEMBLER", "LATHE_TUNING_DB", "LATHE_NVRTC", "LATHE_LIBCUDA"})
+  for (const char *name :
+       {"LATHE_CACHE_DIR", "LATHE_DEVICE", "LATHE_DUMP", "LATHE_DUMP_DIR", "LATHE_STOP_AFTER", "LATHE_LOG",
+        "LATHE_ASSEMBLER", "LATHE_TUNING_DB", "LATHE_NVRTC", "LATHE_LIBCUDA"})
     EXPECT_TRUE(names.count(name)) << name;
 }
 

@@ -87,7 +87,10 @@ static uint64_t typed(Operation operation, uint64_t old, uint64_t value) {
   return std::bit_cast<Bits>(arithmetic(operation, std::bit_cast<T>(Bits(old)), std::bit_cast<T>(Bits(value))));
 }
 
-static uint64_t next(const AtomicDetail &detail, uint64_t old, uint64_t value, uint64_t other) {
+static uint64_t flushedBits(uint64_t bits) { return std::bit_cast<uint32_t>(flushed(std::bit_cast<float>(uint32_t(bits)))); }
+
+/// What is in memory afterwards. Sums of f32 in global memory (not `shared`) flush subnormal numbers.
+static uint64_t next(const AtomicDetail &detail, uint64_t old, uint64_t value, uint64_t other, bool shared) {
   switch (detail.operation) {
   case Operation::And:
     return old & value;
@@ -111,7 +114,8 @@ static uint64_t next(const AtomicDetail &detail, uint64_t old, uint64_t value, u
   case Type::S64:
     return typed<int64_t>(detail.operation, old, value);
   case Type::F32:
-    return typed<float>(detail.operation, old, value);
+    return shared ? typed<float>(detail.operation, old, value)
+                  : flushedBits(typed<float>(detail.operation, flushedBits(old), flushedBits(value)));
   case Type::F64:
     return typed<double>(detail.operation, old, value);
   case Type::BF16:
@@ -155,7 +159,7 @@ static void atomic(Warp &w, const Instr &i) {
       std::memcpy(&old, seen.bytes + size_t(k) * elementBytes, elementBytes);
       const uint64_t value = registerBits(w, i.source(first + k), lane),
                      other = swaps ? registerBits(w, i.source(first + 1), lane) : 0;
-      const uint64_t updated = next(detail, old, value, other);
+      const uint64_t updated = next(detail, old, value, other, seen.cta != nullptr);
       std::memcpy(seen.bytes + size_t(k) * elementBytes, &updated, elementBytes);
       if (detail.returns && i.result(k).kind == ptx::RegisterClass::Bits64)
         setLane<uint64_t>(w.row(i.result(k)), lane, old);

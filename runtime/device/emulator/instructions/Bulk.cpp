@@ -104,6 +104,17 @@ static uint32_t unwrittenOrigin(Cluster &cluster, uint32_t pc, uint64_t address)
                : cluster.addOrigin({Origin::Kind::Global, pc, UINT32_MAX, cluster.nameGlobal(address), ""});
 }
 
+/// A number for the tensor and the coordinates of a box row, all but the innermost.
+static uint32_t rowIdentity(const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates, uint64_t row) {
+  uint64_t hash = spec.base * 0x9e3779b97f4a7c15u;
+  for (int i = 1; i < spec.rank; ++i) {
+    hash = (hash ^ uint64_t(coordinates[size_t(i)] + int64_t(row % spec.box[size_t(i)]))) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 29;
+    row /= spec.box[size_t(i)];
+  }
+  return uint32_t(hash >> 16);
+}
+
 /// Brings a box: what runs when the load arrives.
 static void moveBox(const Warp &w, uint32_t pc, int lane, const TensorMapSpec &spec,
                     const std::array<int32_t, 5> &coordinates, const std::vector<std::pair<Cta *, uint32_t>> &targets) {
@@ -117,11 +128,14 @@ static void moveBox(const Warp &w, uint32_t pc, int lane, const TensorMapSpec &s
     cluster.counters.tmaLoadBytes += where.count;
     cluster.counters.tmaFilledBytes += rowBytes - where.count;
     cluster.counters.tmaMulticastBytes += (targets.size() - 1) * rowBytes;
+    const uint32_t identity = rowIdentity(spec, coordinates, where.inBox / rowBytes);
     for (const auto &[cta, start] : targets)
       for (uint32_t at = 0; at < rowBytes; at += 16) {
         const uint32_t bytes = std::min(16u, rowBytes - at);
         const uint32_t to = swizzled(start + uint32_t(where.inBox) + at, uint32_t(spec.swizzleBytes));
         std::memcpy(cta->shared.data() + to, row.data() + at, bytes);
+        const int32_t element = coordinates[0] + int32_t(at / uint32_t(byteSize(spec.dtype)));
+        cta->shared.source(to) = {true, uint8_t(spec.swizzleBytes), element, identity, pc};
         if (!written)
           cta->shared.undefine(to, bytes, origin);
       }
@@ -288,9 +302,21 @@ static Type elementType(Dtype dtype) {
     return Type::F32;
   case Dtype::I32:
     return Type::S32;
+  case Dtype::F64:
+    return Type::F64;
   default:
-    return Type::U64;
+    return Type::S64;
   }
+}
+
+/// There are none of f64, minimum and maximum of f32, and sums of signed 64 bits.
+static bool checkReduction(Warp &w, const TensorMapSpec &spec, const BulkDetail &detail, int lane) {
+  if (detail.reduction < 0 || (spec.dtype != Dtype::F64 && canReduce(detail.reduction, elementType(spec.dtype))))
+    return true;
+  w.report(FindingKind::TensorMap, bit(lane),
+           fmt::format("TMA has no such reduction of a tensor of {}", name(spec.dtype)),
+           "use an element type that the instruction takes");
+  return false;
 }
 
 static void storeBox(Warp &w, const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates, uint64_t source,
@@ -333,7 +359,7 @@ static void storeTensor(Warp &w, const Instr &i) {
     if (!operandsDefined(w, i, lane))
       return;
     const auto spec = mapAt(w, detail.map.at(w, i, lane), lane);
-    if (spec && checkMap(w, *spec, detail, lane))
+    if (spec && checkMap(w, *spec, detail, lane) && checkReduction(w, *spec, detail, lane))
       storeBox(w, *spec, coordinatesOf(w, i, detail, lane), detail.shared.at(w, i, lane), detail, lane);
   });
 }

@@ -32,6 +32,8 @@ struct BulkHandlers {
 };
 BulkHandlers bulkHandlers();
 
+/// Whether the ISA has this reduction of this type.
+bool canReduce(int reduction, Type type);
 /// to = to op from (0 add, 1 min, 2 max), element by element, atomically for the host's threads.
 void reduceInto(std::byte *to, const std::byte *from, uint64_t bytes, int reduction, Type type);
 

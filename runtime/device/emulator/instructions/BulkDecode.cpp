@@ -36,6 +36,24 @@ static void overElements(std::byte *to, const std::byte *from, uint64_t bytes, O
   }
 }
 
+bool lathe::runtime::emulator::canReduce(int reduction, Type type) {
+  switch (type) {
+  case Type::U32:
+  case Type::S32:
+  case Type::U64:
+  case Type::F16:
+  case Type::BF16:
+    return true;
+  case Type::S64:
+    return reduction != int(Reduction::Add);
+  case Type::F32:
+  case Type::F64:
+    return reduction == int(Reduction::Add);
+  default:
+    return false;
+  }
+}
+
 void lathe::runtime::emulator::reduceInto(std::byte *to, const std::byte *from, uint64_t bytes,
                                           int reduction, Type type) {
   static std::mutex mutex;
@@ -43,7 +61,10 @@ void lathe::runtime::emulator::reduceInto(std::byte *to, const std::byte *from, 
   const auto how = static_cast<Reduction>(reduction);
   switch (type) {
   case Type::F32:
-    return overElements<float>(to, from, bytes, [how](float a, float b) { return reduced(how, a, b); });
+    return overElements<float>(to, from, bytes,
+                               [](float a, float b) { return flushed(flushed(a) + flushed(b)); });
+  case Type::F64:
+    return overElements<double>(to, from, bytes, [](double a, double b) { return a + b; });
   case Type::BF16:
     return overElements<uint16_t>(to, from, bytes, [how](uint16_t a, uint16_t b) {
       return toBf16(reduced(how, fromBf16(a), fromBf16(b)));
@@ -55,6 +76,10 @@ void lathe::runtime::emulator::reduceInto(std::byte *to, const std::byte *from, 
   case Type::S32:
     return overElements<int32_t>(to, from, bytes, [how](int32_t a, int32_t b) {
       return how == Reduction::Add ? int32_t(uint32_t(a) + uint32_t(b)) : reduced(how, a, b);
+    });
+  case Type::S64:
+    return overElements<int64_t>(to, from, bytes, [how](int64_t a, int64_t b) {
+      return how == Reduction::Add ? int64_t(uint64_t(a) + uint64_t(b)) : reduced(how, a, b);
     });
   case Type::U64:
     return overElements<uint64_t>(to, from, bytes, [how](uint64_t a, uint64_t b) { return reduced(how, a, b); });
@@ -133,7 +158,10 @@ static bool decodeStore(Decoder &d, BulkDetail detail, bool tensor) {
     detail.reduction = d.takeOneOf({"add", "min", "max"});
   if (!tensor && detail.reduction >= 0) {
     d.take("noftz");
-    detail.type = int(d.takeType());
+    const Type type = d.takeType();
+    if (!canReduce(detail.reduction, type))
+      d.refuseModifiers();
+    detail.type = int(type);
   }
   takeHint(d, tensor ? 2 : 3);
   BulkSources sources(d);

@@ -24,12 +24,14 @@ struct SetpDetail {
   bool unordered = false; ///< True when either is a NaN.
   Combine combine = Combine::None;
   bool negated = false; ///< The combined predicate.
+  bool flush = false;   ///< Subnormal numbers are zeros.
   uint32_t pack() const {
-    return uint32_t(relation) | uint32_t(unordered) << 4 | uint32_t(combine) << 8 | uint32_t(negated) << 12;
+    return uint32_t(relation) | uint32_t(unordered) << 4 | uint32_t(combine) << 8 | uint32_t(negated) << 12 |
+           uint32_t(flush) << 13;
   }
   static SetpDetail unpack(uint32_t bits) {
     return {static_cast<Relation>(bits & 15), (bits >> 4 & 1) != 0, static_cast<Combine>(bits >> 8 & 15),
-            (bits >> 12 & 1) != 0};
+            (bits >> 12 & 1) != 0, (bits >> 13 & 1) != 0};
   }
 };
 } // namespace
@@ -66,6 +68,9 @@ static void setp(Warp &w, const Instr &i) {
     T x, y;
     if constexpr (std::is_same_v<T, Bits>) {
       x = laneAt<T>(a, lane), y = laneAt<T>(b, lane);
+      if constexpr (std::is_same_v<T, float>)
+        if (detail.flush)
+          x = flushed(x), y = flushed(y);
     } else { // A 16-bit float.
       x = Bits::from(laneAt<uint16_t>(a, lane)), y = Bits::from(laneAt<uint16_t>(b, lane));
     }
@@ -141,7 +146,7 @@ static SetpDetail takeRelation(Decoder &d) {
       {"geu", Relation::Ge, true},  {"num", Relation::Num, false}, {"nan", Relation::Nan, false}};
   for (const Name &entry : names)
     if (d.take(entry.name))
-      return {entry.relation, entry.unordered, Combine::None, false};
+      return {entry.relation, entry.unordered, Combine::None, false, false};
   d.refuseModifiers();
 }
 
@@ -149,8 +154,10 @@ static bool decodeSetp(Decoder &d) {
   SetpDetail detail = takeRelation(d);
   if (const int combine = d.takeOneOf({"and", "or", "xor"}); combine >= 0)
     detail.combine = static_cast<Combine>(combine + 1);
-  d.take("ftz");
+  detail.flush = d.take("ftz");
   const Type type = d.takeType();
+  if (detail.flush && type != Type::F32)
+    d.refuseModifiers();
   const bool combined = detail.combine != Combine::None;
   d.requireCount(combined ? 4 : 3);
   if (d.operand(0).kind == Kind::Pair)

@@ -2,7 +2,7 @@
 //
 // Conversions between integers of all widths, floats, bf16, f16 and their pairs, with the rounding that the
 // instruction names. Source: PTX ISA, "cvt": a float out of an integer's range gives the nearest bound, a NaN
-// gives 0 (or the largest value with the sign bit alone, for 64 bits on Hopper as for 32: zero).
+// gives 0, or from f64 or to 64 bits the highest bit alone. Bytes are extended to the 16 bits of their register.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/runtime/device/emulator/instructions/Alu.h"
@@ -48,7 +48,7 @@ struct ToInteger {
   D operator()(S value) const {
     const double whole = Integral<rounding>{}(double(value));
     if (whole != whole)
-      return 0;
+      return sizeof(S) == 8 || sizeof(D) == 8 ? D(uint64_t(1) << (8 * sizeof(D) - 1)) : D(0);
     // 2^digits is exact in double, the largest value of 64 bits is not.
     if (whole >= std::ldexp(1.0, std::numeric_limits<D>::digits))
       return std::numeric_limits<D>::max();
@@ -85,6 +85,18 @@ struct Narrow {
 struct FlushTo {
   float operator()(float value) const { return flushed(value); }
 };
+/// The source flushed (.ftz).
+template <class Op>
+struct FlushFirst {
+  auto operator()(float value) const { return Op{}(flushed(value)); }
+};
+struct NarrowFlushed {
+  float operator()(double value) const { return flushed(float(value)); }
+};
+
+/// What holds a result.
+template <class D>
+using Held = std::conditional_t<sizeof(D) != 1, D, std::conditional_t<std::is_signed_v<D>, int16_t, uint16_t>>;
 
 } // namespace
 
@@ -115,7 +127,7 @@ static Handler withInteger(Type type, Pick pick) {
 
 static Handler integerToInteger(Type to, Type from) {
   return withInteger(to, [from]<class D>(D) -> Handler {
-    return withInteger(from, []<class S>(S) -> Handler { return &lanewise<Cast<D>, D, S>; });
+    return withInteger(from, []<class S>(S) -> Handler { return &lanewise<Cast<D>, Held<D>, S>; });
   });
 }
 
@@ -128,36 +140,40 @@ static Handler integerToFloat(Type to, Type from) {
 }
 
 template <Rounding rounding>
-static Handler floatToInteger(Type to, Type from) {
-  return withInteger(to, [from]<class D>(D) -> Handler {
-    return from == Type::F32   ? &lanewise<ToInteger<D, rounding>, D, float>
-           : from == Type::F64 ? &lanewise<ToInteger<D, rounding>, D, double>
-                               : nullptr;
+static Handler floatToInteger(Type to, Type from, bool flush) {
+  return withInteger(to, [from, flush]<class D>(D) -> Handler {
+    using Op = ToInteger<D, rounding>;
+    if (from == Type::F32)
+      return flush ? &lanewise<FlushFirst<Op>, Held<D>, float> : &lanewise<Op, Held<D>, float>;
+    return from == Type::F64 && !flush ? &lanewise<Op, Held<D>, double> : nullptr;
   });
 }
 
 template <Rounding rounding>
-static Handler floatToWhole(Type to, Type from) {
+static Handler floatToWhole(Type to, Type from, bool flush) {
   if (to != from)
     return nullptr;
-  return to == Type::F32   ? &lanewise<Integral<rounding>, float, float>
-         : to == Type::F64 ? &lanewise<Integral<rounding>, double, double>
-                           : nullptr;
+  using Op = Integral<rounding>;
+  if (to == Type::F32)
+    return flush ? &lanewise<FlushFirst<Op>, float, float> : &lanewise<Op, float, float>;
+  return to == Type::F64 && !flush ? &lanewise<Op, double, double> : nullptr;
 }
 
-static bool isFloatType(Type type) { return isFloat(type); }
+template <Rounding rounding>
+static Handler toIntegral(Type to, Type from, bool flush) {
+  return isFloat(to) ? floatToWhole<rounding>(to, from, flush) : floatToInteger<rounding>(to, from, flush);
+}
 
-static Handler toIntegral(int rounding, Type to, Type from) {
-  const bool whole = isFloatType(to);
+static Handler toIntegral(int rounding, Type to, Type from, bool flush) {
   switch (rounding) {
   case 0:
-    return whole ? floatToWhole<Rounding::Nearest>(to, from) : floatToInteger<Rounding::Nearest>(to, from);
+    return toIntegral<Rounding::Nearest>(to, from, flush);
   case 1:
-    return whole ? floatToWhole<Rounding::Zero>(to, from) : floatToInteger<Rounding::Zero>(to, from);
+    return toIntegral<Rounding::Zero>(to, from, flush);
   case 2:
-    return whole ? floatToWhole<Rounding::Down>(to, from) : floatToInteger<Rounding::Down>(to, from);
+    return toIntegral<Rounding::Down>(to, from, flush);
   default:
-    return whole ? floatToWhole<Rounding::Up>(to, from) : floatToInteger<Rounding::Up>(to, from);
+    return toIntegral<Rounding::Up>(to, from, flush);
   }
 }
 
@@ -179,18 +195,20 @@ static Handler pairing(bool truncate, bool relu) {
 
 static Handler floatToFloat(Type to, Type from, int rounding, bool relu, bool flush) {
   const bool truncate = rounding == 1;
+  if (relu && to != Type::BF16 && to != Type::F16)
+    return nullptr;
   if (from == Type::BF16 && to == Type::F32)
     return &lanewise<FromBf16, float, uint16_t>;
   if (from == Type::F16 && to == Type::F32)
     return &lanewise<FromF16, float, uint16_t>;
   if (from == Type::F32 && to == Type::F64)
-    return &lanewise<Cast<double>, double, float>;
+    return flush ? &lanewise<FlushFirst<Cast<double>>, double, float> : &lanewise<Cast<double>, double, float>;
   if (from == Type::F32 && to == Type::F32 && flush)
     return &lanewise<FlushTo, float, float>;
   if (rounding < 0)
     return nullptr;
   if (from == Type::F64 && to == Type::F32 && !truncate)
-    return &lanewise<Narrow, float, double>;
+    return flush ? &lanewise<NarrowFlushed, float, double> : &lanewise<Narrow, float, double>;
   if (from == Type::F32 && to == Type::BF16)
     return narrowing<ToBf16>(truncate, relu);
   if (from == Type::F32 && to == Type::F16)
@@ -222,8 +240,8 @@ bool lathe::runtime::emulator::decodeConvert(Decoder &d) {
   d.results({to});
   d.sources(1, {from});
   Handler handler = nullptr;
-  if (integral >= 0 && isFloat(from))
-    handler = toIntegral(integral, to, from); // Always saturates.
+  if (integral >= 0 && isFloat(from) && !(saturate && isFloat(to)))
+    handler = toIntegral(integral, to, from, flush); // To integers it always saturates.
   else if (saturate)
     handler = nullptr;
   else if (!isFloat(to) && !isFloat(from))

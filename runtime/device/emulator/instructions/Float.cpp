@@ -71,13 +71,26 @@ struct Divide {
     return a / b;
   }
 };
+/// Divisors beyond 2^126 give zero, and a NaN with an infinity.
+struct DivideApproximately {
+  float operator()(float a, float b) const {
+    if (std::isinf(b) || !(std::fabs(b) > 0x1p126f))
+      return a / b;
+    return std::isinf(a) || a != a ? std::bit_cast<float>(0x7fffffffu)
+                                   : std::copysign(0.0f, std::signbit(a) != std::signbit(b) ? -1.0f : 1.0f);
+  }
+};
 struct Minimum {
-  float operator()(float a, float b) const { return minNumber(a, b); }
-  double operator()(double a, double b) const { return std::fmin(a, b); }
+  template <class T>
+  T operator()(T a, T b) const {
+    return minNumber(a, b);
+  }
 };
 struct Maximum {
-  float operator()(float a, float b) const { return maxNumber(a, b); }
-  double operator()(double a, double b) const { return std::fmax(a, b); }
+  template <class T>
+  T operator()(T a, T b) const {
+    return maxNumber(a, b);
+  }
 };
 struct MinimumNan {
   float operator()(float a, float b) const { return a != a || b != b ? std::bit_cast<float>(0x7fffffffu) : minNumber(a, b); }
@@ -230,10 +243,13 @@ static bool minMax(Decoder &d, bool least) {
 /// div, rcp and sqrt: .rn is exact, .approx and .full may differ in the last places.
 static bool division(Decoder &d) {
   const std::string_view root = d.root();
-  const bool approximate = d.takeOneOf({"approx", "full"}) >= 0;
+  const int approximation = d.takeOneOf({"approx", "full"});
+  const bool approximate = approximation >= 0;
   const Modifiers m = takeModifiers(d);
   const Type type = d.takeType();
   const Mix mix = approximate ? Mix::Special : Mix::Float;
+  if (root == "div" && approximation == 0)
+    return finish(d, type, 2, floatHandler<DivideApproximately, float, float>(type, m), mix);
   if (root == "div")
     return finish(d, type, 2, binaryHandler<Divide>(type, m), mix);
   if (root == "rcp")

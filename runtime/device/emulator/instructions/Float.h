@@ -36,14 +36,22 @@ uint16_t toF16(float value, bool truncate = false);
 inline float flushed(float value) { return std::fabs(value) < 0x1p-126f ? std::copysign(0.0f, value) : value; }
 
 /// min and max of the PTX ISA: a NaN loses, and +0 is above -0.
-inline float minNumber(float a, float b) {
-  if (a != a || b != b)
+template <class T>
+T otherThanNan(T a, T b) {
+  if constexpr (sizeof(T) == 4)
     return a != a ? (b != b ? std::bit_cast<float>(0x7fffffffu) : b) : a;
+  return a != a ? b : a;
+}
+template <class T>
+T minNumber(T a, T b) {
+  if (a != a || b != b)
+    return otherThanNan(a, b);
   return a < b || (a == b && std::signbit(a)) ? a : b;
 }
-inline float maxNumber(float a, float b) {
+template <class T>
+T maxNumber(T a, T b) {
   if (a != a || b != b)
-    return a != a ? (b != b ? std::bit_cast<float>(0x7fffffffu) : b) : a;
+    return otherThanNan(a, b);
   return a > b || (a == b && !std::signbit(a)) ? a : b;
 }
 

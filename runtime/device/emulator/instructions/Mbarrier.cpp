@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 
 using namespace lathe::runtime::emulator;
@@ -153,13 +154,14 @@ static void arrive(Warp &w, const Instr &i, const BarrierDetail &detail) {
       barrier.owedBytes += given;
       barrier.announcedBytes += given;
     }
-    if (detail.operation == Operation::ArriveDrop && barrier.expected > 0)
-      --barrier.expected;
+    const uint32_t arrivals = detail.expects ? 1 : given;
+    if (detail.operation == Operation::ArriveDrop)
+      barrier.expected -= std::min(arrivals, barrier.expected);
     if (!detail.relaxed) {
       barrier.arriving.join(w.clock);
       released = true;
     }
-    w.cluster().arrive(*found.cta, barrier, detail.expects ? 1 : given, w);
+    w.cluster().arrive(*found.cta, barrier, arrivals, w);
   });
   if (released)
     w.advance();

@@ -42,7 +42,16 @@ struct Multiply {
   double operator()(double a, double b) const { return a * b; }
 };
 struct MultiplyAdd {
-  double operator()(double a, double b, double c) const { return std::fma(a, b, c); }
+  /// The product is exact; where the sum is not, its last bit says so (round to odd), for a product that is a tie of 16
+  /// bits is decided by however small a third operand.
+  double operator()(double a, double b, double c) const {
+    const double product = a * b, sum = product + c;
+    const double part = sum - product, lost = (product - (sum - part)) + (c - part);
+    if (lost == 0 || lost != lost) // Not a number where the sum is infinite.
+      return sum;
+    const bool tooFar = (lost < 0) == (sum > 0);
+    return std::bit_cast<double>((std::bit_cast<uint64_t>(sum) - (tooFar ? 1 : 0)) | 1);
+  }
 };
 struct Minimum {
   double operator()(double a, double b) const { return minNumber(float(a), float(b)); }

@@ -24,7 +24,7 @@
 using namespace lathe::runtime::emulator;
 using Kind = ptx::Operand::Kind;
 
-static constexpr uint32_t warpsPerGroup = 4, operandRegisters = 4, chunkBytes = 16, chunkElements = 8;
+static constexpr uint32_t warpsPerGroup = 4, operandRegisters = 4, chunkElements = 8;
 
 namespace {
 
@@ -63,9 +63,19 @@ private:
   bool readDescriptor(int source, const char *which, MatrixDescriptor &out);
   void gatherRegisters();
   void gatherShared(const MatrixDescriptor &from, bool isA, const Clock *const *clocks);
-  void takeChunk(uint32_t address, float *values, uint32_t stride, uint32_t *origins, uint32_t originStride,
-                 const Clock &clock, bool isA);
+  /// Where eight elements of an operand go.
+  struct Target {
+    float *values;
+    uint32_t stride;
+    uint32_t *origins;
+    uint32_t originStride;
+  };
+  void takeChunk(uint32_t address, const Target &to, const Clock &clock, bool isA);
+  void checkLine(const uint32_t *addresses, uint32_t chunks, uint32_t swizzle, const Target &to);
+  void checkOverlap(const MatrixDescriptor &from, bool isA);
+  void undefine(const Target &to, uint32_t origin);
   uint32_t originOf(const AccessFault &fault);
+  uint32_t originOf(Origin::Kind kind, uint32_t offset, uint32_t otherPc);
   void loadAccumulators();
   void storeAccumulators();
   float number(uint16_t bits) const { return detail_.half ? fromF16(bits) : fromBf16(bits); }
@@ -177,23 +187,32 @@ void Product::storeAccumulators() {
 
 //===- Shared memory ---------------------------------------------------------------------------------===//
 
+uint32_t Product::originOf(Origin::Kind kind, uint32_t offset, uint32_t otherPc) {
+  Cluster &cluster = cta_.cluster;
+  const uint32_t pc = warps_[0]->pc;
+  if (const uint32_t known = cluster.findOrigin(kind, pc))
+    return known;
+  return cluster.addOrigin(
+      {kind, pc, otherPc, cluster.nameShared(cta_, offset), cluster.nameAgent(*warps_[0], -1)});
+}
+
 uint32_t Product::originOf(const AccessFault &fault) {
   if (fault.undefined && fault.origin != 0 && !fault.conflict)
     return fault.origin;
   const auto kind = fault.conflict.order == Order::Race       ? Origin::Kind::Race
                     : fault.conflict.order == Order::Unfenced ? Origin::Kind::Unfenced
                                                               : Origin::Kind::Shared;
-  Cluster &cluster = cta_.cluster;
-  const uint32_t pc = warps_[0]->pc;
-  if (const uint32_t known = cluster.findOrigin(kind, pc))
-    return known;
-  return cluster.addOrigin({kind, pc, fault.conflict ? fault.conflict.earlier.pc : UINT32_MAX,
-                            cluster.nameShared(cta_, fault.offset), cluster.nameAgent(*warps_[0], -1)});
+  return originOf(kind, fault.offset, fault.conflict ? fault.conflict.earlier.pc : UINT32_MAX);
+}
+
+void Product::undefine(const Target &to, uint32_t origin) {
+  for (uint32_t e = 0; e < chunkElements; ++e)
+    to.origins[e * to.originStride] = origin;
+  allDefined_ = false;
 }
 
 /// Eight elements that lie together, `stride` apart in the operand's array.
-void Product::takeChunk(uint32_t address, float *values, uint32_t stride, uint32_t *origins, uint32_t originStride,
-                        const Clock &clock, bool isA) {
+void Product::takeChunk(uint32_t address, const Target &to, const Clock &clock, bool isA) {
   if (!cta_.shared.holds(address, chunkBytes)) [[unlikely]] {
     warps_[0]->report(FindingKind::OutOfBounds, warps_[0]->mask,
                       fmt::format("the descriptor of operand {} reaches byte {} of dynamic shared memory, which has {}",
@@ -201,37 +220,84 @@ void Product::takeChunk(uint32_t address, float *values, uint32_t stride, uint32
                                   int64_t(cta_.shared.bytes()) - warps_[0]->program().dynamicOffset),
                       "check start, leading and stride offsets of the descriptor");
     for (uint32_t e = 0; e < chunkElements; ++e)
-      values[e * stride] = 0;
+      to.values[e * to.stride] = 0;
     return;
   }
   const Accessor who{group_.agent, step_, warps_[0]->pc, Proxy::Async, &clock};
-  if (const AccessFault fault = cta_.shared.read(address, chunkBytes, who)) [[unlikely]] {
-    const uint32_t origin = originOf(fault);
-    for (uint32_t e = 0; e < chunkElements; ++e)
-      origins[e * originStride] = origin;
-    allDefined_ = false;
-  }
+  if (const AccessFault fault = cta_.shared.read(address, chunkBytes, who)) [[unlikely]]
+    undefine(to, originOf(fault));
   const std::byte *bytes = cta_.shared.data() + address;
   for (uint32_t e = 0; e < chunkElements; ++e) {
     uint16_t bits;
     std::memcpy(&bits, bytes + 2 * e, sizeof(bits));
-    values[e * stride] = number(bits);
+    to.values[e * to.stride] = number(bits);
   }
+}
+
+/// Elements that the operand wants side by side must be neighbours in the tensor they came from.
+void Product::checkLine(const uint32_t *addresses, uint32_t chunks, uint32_t swizzle, const Target &to) {
+  const ChunkSource *first = nullptr;
+  uint32_t firstIndex = 0;
+  for (uint32_t i = 0; i < chunks; ++i) {
+    if (!cta_.shared.holds(addresses[i], chunkBytes))
+      continue;
+    const ChunkSource &source = cta_.shared.source(addresses[i]);
+    if (!source.known)
+      continue;
+    if (!first) {
+      first = &source;
+      firstIndex = i;
+    }
+    const bool follows = source.row == first->row &&
+                         source.element == first->element + int32_t((i - firstIndex) * chunkElements);
+    if (source.swizzle != swizzle || !follows) [[unlikely]]
+      return undefine({nullptr, 0, to.origins + i * chunkElements * to.originStride, to.originStride},
+                      originOf(Origin::Kind::Layout, addresses[i], source.pc));
+  }
+}
+
+/// No two elements of an operand may be the same bytes. Depends on the descriptor's constants alone.
+void Product::checkOverlap(const MatrixDescriptor &from, bool isA) {
+  const bool transposed = isA ? detail_.aTransposed : detail_.bTransposed;
+  const uint32_t extent = isA ? uint32_t(productRows) : detail_.columns;
+  const MatrixDescriptor relative{0, from.leading, from.stride, from.baseLines, from.swizzle, 0};
+  if (!cta_.cluster.firstSight(warps_[0]->pc, isA, relative))
+    return;
+  std::vector<uint32_t> chunks;
+  for (uint32_t mn = 0; mn < extent; mn += transposed ? chunkElements : 1)
+    for (uint32_t k = 0; k < uint32_t(productDepth); k += transposed ? 1 : chunkElements)
+      chunks.push_back(relative.address(mn, k, transposed));
+  std::sort(chunks.begin(), chunks.end());
+  if (std::adjacent_find(chunks.begin(), chunks.end()) != chunks.end())
+    warps_[0]->report(FindingKind::Descriptor, warps_[0]->mask,
+                      fmt::format("the descriptor of operand {} (leading offset {}, stride offset {}, swizzle {}) names "
+                                  "the same bytes for several elements",
+                                  isA ? "A" : "B", from.leading, from.stride, from.swizzle),
+                      "check which of the two offsets is which for this major order");
 }
 
 /// A: rows × depth into a_, each warp's rows by its own clock. B: depth × columns into b_, by what all warps know.
 void Product::gatherShared(const MatrixDescriptor &from, bool isA, const Clock *const *clocks) {
+  checkOverlap(from, isA);
   const bool transposed = isA ? detail_.aTransposed : detail_.bTransposed;
   const uint32_t extent = isA ? uint32_t(productRows) : detail_.columns;
   // Strides of the operand's array along mn and along the depth.
   const uint32_t alongMn = isA ? productDepth : 1, alongDepth = isA ? 1 : detail_.columns;
   float *values = isA ? a_.data() : b_.data();
   uint32_t *origins = isA ? rowOrigins_.data() : columnOrigins_.data();
-  for (uint32_t mn = 0; mn < extent; mn += transposed ? chunkElements : 1) {
-    const Clock &clock = *clocks[isA ? mn / (productRows / warpsPerGroup) : 0];
-    for (uint32_t k = 0; k < uint32_t(productDepth); k += transposed ? 1 : chunkElements)
-      takeChunk(from.address(mn, k, transposed), values + mn * alongMn + k * alongDepth,
-                transposed ? alongMn : alongDepth, origins + mn, transposed ? 1 : 0, clock, isA);
+  // Lines of elements that lie side by side: rows along the depth, or of one depth along mn.
+  const uint32_t lines = transposed ? uint32_t(productDepth) : extent,
+                 chunks = (transposed ? extent : uint32_t(productDepth)) / chunkElements;
+  for (uint32_t line = 0; line < lines; ++line) {
+    uint32_t addresses[productColumns / chunkElements];
+    for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
+      const uint32_t mn = transposed ? chunk * chunkElements : line, k = transposed ? line : chunk * chunkElements;
+      addresses[chunk] = from.address(mn, k, transposed);
+      const Target to{values + mn * alongMn + k * alongDepth, transposed ? alongMn : alongDepth, origins + mn,
+                      transposed ? 1u : 0u};
+      takeChunk(addresses[chunk], to, *clocks[isA ? mn / (productRows / warpsPerGroup) : 0], isA);
+    }
+    checkLine(addresses, chunks, from.swizzle, {nullptr, 0, origins + (transposed ? 0 : line), transposed ? 1u : 0u});
   }
 }
 

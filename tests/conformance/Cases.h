@@ -1,0 +1,42 @@
+//===- Cases.h - The list of conformance cases -------------------------------------------------------===//
+//
+// All cases by family, one function a file. Whoever runs conformance runs this list: the emulator's test, and
+// the test that compares emulator and GPU.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "Case.h"
+
+namespace lathe::conformance {
+
+using Cases = std::vector<Case>;
+
+void addIntegerCases(Cases &cases);
+void addBitCases(Cases &cases);
+void addFloatCases(Cases &cases);
+void addSpecialCases(Cases &cases);
+void addPackedCases(Cases &cases);
+void addConvertCases(Cases &cases);
+void addCompareCases(Cases &cases);
+void addMoveCases(Cases &cases);
+void addShuffleCases(Cases &cases);
+void addMemoryCases(Cases &cases);
+void addAtomicCases(Cases &cases);
+void addMatrixCases(Cases &cases);
+void addCopyCases(Cases &cases);
+void addTensorLoadCases(Cases &cases);
+void addTensorStoreCases(Cases &cases);
+void addBulkCases(Cases &cases);
+void addClusterCases(Cases &cases);
+void addWgmmaCases(Cases &cases);
+void addBranchCases(Cases &cases);
+void addBarrierCases(Cases &cases);
+void addMbarrierCases(Cases &cases);
+
+/// Every case, made once.
+const Cases &allCases();
+/// Names of families, in order.
+std::vector<std::string> families();
+
+} // namespace lathe::conformance
