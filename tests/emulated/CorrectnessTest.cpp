@@ -19,10 +19,8 @@ struct Case {
   std::string name;
   ShapeCase shape;
   Config config;
+  friend void PrintTo(const Case &entry, std::ostream *stream) { *stream << entry.name; }
 };
-void PrintTo(const Case &entry, std::ostream *stream) {
-  *stream << entry.name;
-} // NOLINT: GoogleTest finds it here.
 
 class Emulated : public testing::TestWithParam<Case> {};
 } // namespace

@@ -15,7 +15,7 @@ static constexpr uint64_t turnInstructions = 4096; ///< That a warp runs before 
 
 //===- Making ----------------------------------------------------------------------------------------===//
 
-Cluster::Cluster(Grid &grid, uint32_t number) : grid_(grid), program_(grid.program()), random_(grid.seed() + number) {
+Cluster::Cluster(Grid &grid, uint32_t number) : grid_(grid), program_(grid.program()), number_(number), random_(grid.seed() + number) {
   const LaunchShape &shape = grid.launch().shape;
   const uint32_t size = grid.clusterSize(), across = shape.gridX / size;
   for (uint32_t rank = 0; rank < size; ++rank) {

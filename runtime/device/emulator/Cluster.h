@@ -81,7 +81,7 @@ struct Origin {
   uint32_t otherPc = UINT32_MAX; ///< Of a race or a missing fence: the other access.
   std::string address;           ///< In words.
   std::string agent;             ///< Who read.
-  uint64_t time = 0;             ///< Grid::now() of the read.
+  uint64_t time = 0;             ///< Cluster::now() of the read.
 };
 
 /// A finding as an instruction tells it; names and lines are added by who keeps it.
@@ -108,6 +108,8 @@ public:
   std::vector<std::unique_ptr<Cta>> &ctas() { return ctas_; }
   Counters counters;
 
+  /// Orders findings: by cluster, then by what happened first in it.
+  uint64_t now() { return uint64_t(number_) << 40 | ++time_; }
   /// Something happened that others can see; resets the watch for a livelock.
   void progress() { progressed_ = true; }
   bool takeProgress() { return std::exchange(progressed_, false); }
@@ -175,6 +177,8 @@ private:
 
   Grid &grid_;
   const Program &program_;
+  uint32_t number_;
+  uint64_t time_ = 0;
   std::vector<std::unique_ptr<Cta>> ctas_;
   Agent agents_ = 0;
   std::deque<PendingLoad> loads_;

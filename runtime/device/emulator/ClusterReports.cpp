@@ -60,7 +60,7 @@ std::string Cluster::nameAgent(const Warp &warp, int lane) const {
 }
 
 void Cluster::report(Report report) {
-  const uint64_t time = report.time ? report.time : grid_.now();
+  const uint64_t time = report.time ? report.time : now();
   if (!grid_.isNew(report.kind, report.pc, time))
     return;
   Finding finding;
@@ -86,7 +86,7 @@ uint32_t Cluster::findOrigin(Origin::Kind kind, uint32_t pc) const {
 }
 
 uint32_t Cluster::addOrigin(Origin origin) {
-  origin.time = grid_.now();
+  origin.time = now();
   origins_.push_back(std::move(origin));
   return uint32_t(origins_.size());
 }

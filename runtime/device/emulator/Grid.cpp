@@ -191,17 +191,20 @@ LaunchRecord Grid::record() const {
 
 bool Grid::isNew(FindingKind kind, uint32_t pc, uint64_t time) {
   std::lock_guard lock(findingsMutex_);
-  if (counts_[{kind, pc}]++ == 0)
-    return true;
-  for (Kept &kept : kept_)
-    if (kept.finding.kind == kind && kept.pc == pc)
-      kept.time = std::min(kept.time, time);
-  return false;
+  auto [found, isFirst] = counts_.try_emplace({kind, pc}, Count{0, time});
+  ++found->second.count;
+  const bool earliest = isFirst || time < found->second.earliest;
+  found->second.earliest = std::min(found->second.earliest, time);
+  return earliest;
 }
 
 void Grid::add(Finding finding, uint32_t pc, uint64_t time) {
   std::lock_guard lock(findingsMutex_);
-  if (kept_.size() >= findingLimit)
+  auto same = std::find_if(kept_.begin(), kept_.end(),
+                           [&](const Kept &kept) { return kept.finding.kind == finding.kind && kept.pc == pc; });
+  if (same != kept_.end())
+    *same = {time, pc, std::move(finding)};
+  else if (kept_.size() >= findingLimit)
     ++findings_.dropped;
   else
     kept_.push_back({time, pc, std::move(finding)});
@@ -210,7 +213,7 @@ void Grid::add(Finding finding, uint32_t pc, uint64_t time) {
 void Grid::gatherFindings() {
   std::sort(kept_.begin(), kept_.end(), [](const Kept &a, const Kept &b) { return a.time < b.time; });
   for (Kept &kept : kept_) {
-    kept.finding.count = std::max<uint64_t>(counts_[{kept.finding.kind, kept.pc}], 1);
+    kept.finding.count = std::max<uint64_t>(counts_[{kept.finding.kind, kept.pc}].count, 1);
     findings_.findings.push_back(std::move(kept.finding));
   }
 }

@@ -51,11 +51,11 @@ public:
   /// Ends the run: what follows would mean nothing.
   void stop() { stopped_.store(true, std::memory_order_relaxed); }
 
-  /// Counts a finding that happened at `time`; true at its first time at this place.
+  /// Counts a finding; true where it is the earliest at this place so far. Times order findings: by cluster, then as
+  /// they happened in it, so that host threads do not change what is told.
   bool isNew(FindingKind kind, uint32_t pc, uint64_t time);
+  /// Keeps a finding that isNew() said yes to.
   void add(Finding finding, uint32_t pc, uint64_t time);
-  /// Counts up: orders findings by when they happened, not by when they were told.
-  uint64_t now() { return ++time_; }
   CodePlace placeOf(uint32_t pc) const;
 
 private:
@@ -89,9 +89,11 @@ private:
     Finding finding;
   };
   std::vector<Kept> kept_;
-  std::atomic<uint64_t> time_ = 0;
   FindingList findings_;
-  std::map<std::pair<FindingKind, uint32_t>, uint64_t> counts_;
+  struct Count {
+    uint64_t count = 0, earliest = 0;
+  };
+  std::map<std::pair<FindingKind, uint32_t>, Count> counts_;
   Counters counters_;
   double hostMilliseconds_ = 0;
 };
