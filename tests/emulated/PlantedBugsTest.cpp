@@ -217,183 +217,177 @@ static void changeExpected(PtxEditor &e, int n, const std::string &bytes) {
 
 static std::vector<Planted> arrivals() {
   return {
-    {"expected_bytes_halved", FindingKind::TransactionCount, "kv.full", "tile.load",
-     [](PtxEditor &e) { changeExpected(e, 1, "36864"); }},
-        {"expected_bytes_doubled", FindingKind::TransactionCount, "q.full", "tile.wait",
-         [](PtxEditor &e) { changeExpected(e, 0, "147456"); }},
-        {"a_box_is_not_loaded", FindingKind::TransactionCount, "kv.full", "tile.wait",
-         [](PtxEditor &e) { e.remove(e.find(R"(cp.async.bulk.tensor.*\[%rd\d+\+81920\])", 0)); }},
-        {"one_warp_does_not_release", FindingKind::Deadlock, "", "tile.wait",
-         [](PtxEditor &e) {
-           const size_t arrive = e.find(R"(mbarrier.arrive.shared.*\+222240\])", 0);
-           e.insertBefore(arrive,
-                          "{ .reg .pred some; .reg .b32 id; mov.u32 id, %tid.x; setp.ge.u32 some, id, 32;");
-           e.replace(arrive, "\tmbarrier", "\t@some mbarrier");
-           e.insertAfter(arrive, "}");
-         }},
-        {"released_twice", FindingKind::Deadlock, "", "tile.wait",
-         [](PtxEditor &e) {
-           const size_t arrive = e.find(R"(mbarrier.arrive.shared.*\+222240\])", 0);
-           e.insertAfter(arrive, e.line(arrive));
-         }},
-        {"released_before_it_is_read", FindingKind::DataRace, "kv stage", "",
-         [](PtxEditor &e) {
-           const size_t event = e.find("bar.sync \t2, 256", 0);
-           // Both stages, in the middle of the unit: the other tile is still to be multiplied.
-           e.insertAfter(
-               event,
-               "{ .reg .pred lane0; .reg .b32 id; .reg .b64 none; mov.u32 id, %laneid; "
-               "setp.eq.u32 lane0, id, 0; @lane0 mbarrier.arrive.shared.b64 none, "
-               "[lathe_shared+222240]; @lane0 mbarrier.arrive.shared.b64 none, [lathe_shared+222248]; }");
-           e.removeAll(R"(mbarrier.arrive.shared.*\+222240\])");
-         }},
-        {"too_many_arrivals", FindingKind::BarrierMisuse, "q.empty", "tile.release",
-         [](PtxEditor &e) {
-           const size_t arrive = e.find(R"(mbarrier.arrive.shared.*lathe_shared\+222216\])", 0);
-           e.replace(arrive, R"(222216\];)", "222216], 9;");
-         }},
-        {
-            "box_written_past_its_stage",
-            FindingKind::DataRace,
-            "kv stage",
-            "",
-            [](PtxEditor &e) {
-              // The last box of the unit's first tile lands in the first box of the next stage.
-              e.replace(e.find(R"(\[%rd\d+\+139264\], \[%rd1,)", 0), R"(\+139264\])", "+147456]");
-            },
-            {"barrier_used_before_it_is_made", FindingKind::BarrierMisuse, "kv.full", "",
-             [](PtxEditor &e) { e.remove(e.find(R"(mbarrier.init.*222224\])", 0)); }},
-            {"barrier_made_twice", FindingKind::BarrierMisuse, "q.full", "tile.pipe",
-             [](PtxEditor &e) {
-               const size_t init = e.find(R"(mbarrier.init.*222208\])", 0);
-               e.insertAfter(init, e.line(init));
-             }},
-            {"statistics_overlap_the_ring", FindingKind::DataRace, "kv stage", "tile.put_rows",
-             [](PtxEditor &e) {
-               e.replaceAll(R"(\+221184\])", "+73728]");
-               e.replaceAll(R"(\+221216\])", "+73760]");
-             }},
-            {"statistics_overlap_the_barriers", FindingKind::BarrierMisuse, "kv.full", "tile.put_rows",
-             [](PtxEditor &e) { e.replaceAll(R"(\+221216\])", "+222224]"); }},
-        };
-  }
+      {"expected_bytes_halved", FindingKind::TransactionCount, "kv.full", "tile.load",
+       [](PtxEditor &e) { changeExpected(e, 1, "36864"); }},
+      {"expected_bytes_doubled", FindingKind::TransactionCount, "q.full", "tile.wait",
+       [](PtxEditor &e) { changeExpected(e, 0, "147456"); }},
+      {"a_box_is_not_loaded", FindingKind::TransactionCount, "kv.full", "tile.wait",
+       [](PtxEditor &e) { e.remove(e.find(R"(cp.async.bulk.tensor.*\[%rd\d+\+81920\])", 0)); }},
+      {"one_warp_does_not_release", FindingKind::Deadlock, "", "tile.wait",
+       [](PtxEditor &e) {
+         const size_t arrive = e.find(R"(mbarrier.arrive.shared.*\+222240\])", 0);
+         e.insertBefore(arrive,
+                        "{ .reg .pred some; .reg .b32 id; mov.u32 id, %tid.x; setp.ge.u32 some, id, 32;");
+         e.replace(arrive, "\tmbarrier", "\t@some mbarrier");
+         e.insertAfter(arrive, "}");
+       }},
+      {"released_twice", FindingKind::Deadlock, "", "tile.wait",
+       [](PtxEditor &e) {
+         const size_t arrive = e.find(R"(mbarrier.arrive.shared.*\+222240\])", 0);
+         e.insertAfter(arrive, e.line(arrive));
+       }},
+      {"released_before_it_is_read", FindingKind::DataRace, "kv stage", "",
+       [](PtxEditor &e) {
+         const size_t event = e.find("bar.sync \t2, 256", 0);
+         // Both stages, in the middle of the unit: the other tile is still to be multiplied.
+         e.insertAfter(
+             event,
+             "{ .reg .pred lane0; .reg .b32 id; .reg .b64 none; mov.u32 id, %laneid; "
+             "setp.eq.u32 lane0, id, 0; @lane0 mbarrier.arrive.shared.b64 none, "
+             "[lathe_shared+222240]; @lane0 mbarrier.arrive.shared.b64 none, [lathe_shared+222248]; }");
+         e.removeAll(R"(mbarrier.arrive.shared.*\+222240\])");
+       }},
+      {"too_many_arrivals", FindingKind::BarrierMisuse, "q.empty", "tile.release",
+       [](PtxEditor &e) {
+         const size_t arrive = e.find(R"(mbarrier.arrive.shared.*lathe_shared\+222216\])", 0);
+         e.replace(arrive, R"(222216\];)", "222216], 9;");
+       }},
+      {"box_written_past_its_stage", FindingKind::DataRace, "kv stage", "",
+       [](PtxEditor &e) {
+         // The last box of the unit's first tile lands in the first box of the next stage.
+         e.replace(e.find(R"(\[%rd\d+\+139264\], \[%rd1,)", 0), R"(\+139264\])", "+147456]");
+       }},
+      {"barrier_used_before_it_is_made", FindingKind::BarrierMisuse, "kv.full", "",
+       [](PtxEditor &e) { e.remove(e.find(R"(mbarrier.init.*222224\])", 0)); }},
+      {"barrier_made_twice", FindingKind::BarrierMisuse, "q.full", "tile.pipe",
+       [](PtxEditor &e) {
+         const size_t init = e.find(R"(mbarrier.init.*222208\])", 0);
+         e.insertAfter(init, e.line(init));
+       }},
+      {"statistics_overlap_the_ring", FindingKind::DataRace, "kv stage", "tile.put_rows",
+       [](PtxEditor &e) {
+         e.replaceAll(R"(\+221184\])", "+73728]");
+         e.replaceAll(R"(\+221216\])", "+73760]");
+       }},
+      {"statistics_overlap_the_barriers", FindingKind::BarrierMisuse, "kv.full", "tile.put_rows",
+       [](PtxEditor &e) { e.replaceAll(R"(\+221216\])", "+222224]"); }},
+  };
+}
 
-  //===- Descriptors, tensor maps, addresses -----------------------------------------------------------===//
+//===- Descriptors, tensor maps, addresses -----------------------------------------------------------===//
 
-  /// The constant of a WGMMA descriptor, with its fields changed.
-  static void changeDescriptor(PtxEditor & e, int n, const std::function<uint64_t(uint64_t)> &change) {
-    const size_t make = e.find(R"(or.b64 .*, \d{12,};)", n);
-    const uint64_t bits = std::stoull(e.group(make, R"(, (\d{12,});)"));
-    e.replace(make, R"(, \d{12,};)", fmt::format(", {};", int64_t(change(bits))));
-  }
-  static uint64_t exchangeOffsets(uint64_t bits) {
-    const uint64_t leading = bits >> 16 & 0x3fff, stride = bits >> 32 & 0x3fff;
-    return (bits & ~(0x3fffull << 16 | 0x3fffull << 32)) | stride << 16 | leading << 32;
-  }
+/// The constant of a WGMMA descriptor, with its fields changed.
+static void changeDescriptor(PtxEditor &e, int n, const std::function<uint64_t(uint64_t)> &change) {
+  const size_t make = e.find(R"(or.b64 .*, \d{12,};)", n);
+  const uint64_t bits = std::stoull(e.group(make, R"(, (\d{12,});)"));
+  e.replace(make, R"(, \d{12,};)", fmt::format(", {};", int64_t(change(bits))));
+}
+static uint64_t exchangeOffsets(uint64_t bits) {
+  const uint64_t leading = bits >> 16 & 0x3fff, stride = bits >> 32 & 0x3fff;
+  return (bits & ~(0x3fffull << 16 | 0x3fffull << 32)) | stride << 16 | leading << 32;
+}
 
-  static std::vector<Planted> addresses() {
-    return {
-        {"swizzle_of_the_keys_changed", FindingKind::Descriptor, "kv stage", "tile.mma_nt",
-         [](PtxEditor &e) {
-           changeDescriptor(e, 1, [](uint64_t bits) { return (bits & ~(3ull << 62)) | 2ull << 62; });
-         }},
-        {"swizzle_of_the_values_dropped", FindingKind::Descriptor, "", "tile.mma_nn",
-         [](PtxEditor &e) { changeDescriptor(e, 2, [](uint64_t bits) { return bits & ~(3ull << 62); }); }},
-        {"offsets_of_the_keys_exchanged", FindingKind::Descriptor, "", "tile.mma_nt",
-         [](PtxEditor &e) { changeDescriptor(e, 1, exchangeOffsets); }},
-        {"offsets_of_the_values_exchanged", FindingKind::Descriptor, "kv stage", "tile.mma_nn",
-         [](PtxEditor &e) { changeDescriptor(e, 2, exchangeOffsets); }},
-        {"descriptor_past_shared_memory", FindingKind::OutOfBounds, "", "tile.mma_nn",
-         [](PtxEditor &e) { changeDescriptor(e, 2, [](uint64_t bits) { return bits | 0x3000ull << 16; }); }},
-        {"load_with_another_map", FindingKind::TensorMap, "", "tile.load",
-         [](PtxEditor &e) { e.replace(e.find("cvta.param.u64", 0), "%rd48", "%rd36"); }},
-        {"store_past_the_output", FindingKind::OutOfBounds, "partial_out", "tile.store",
-         [](PtxEditor &e) {
-           e.replace(e.find("st.global.v2.b32", 5), R"(\[(%rd\d+)\+?(\d*)\])", "[$1+1000000]");
-         }},
-        {"store_misaligned", FindingKind::Misaligned, "partial_out", "tile.store",
-         [](PtxEditor &e) {
-           e.replace(e.find("st.global.v2.b32", 5), R"(\[(%rd\d+)\+?(\d*)\])", "[$1+36]");
-         }},
-        {"length_read_past_its_end", FindingKind::OutOfBounds, "lengths", "",
-         [](PtxEditor &e) {
-           const size_t load = e.find("ld.global.v4.b32", 0);
-           const std::string sequence = e.group(load, R"(\{(%r\d+),)");
-           e.insertAfter(load, "add.s32 " + sequence + ", " + sequence + ", 5;");
-         }},
-        {"shared_store_past_the_end", FindingKind::OutOfBounds, "", "tile.put_rows",
-         [](PtxEditor &e) { e.replaceAll(R"(\+221184\])", "+232000]"); }},
-    };
-  }
+static std::vector<Planted> addresses() {
+  return {
+      {"swizzle_of_the_keys_changed", FindingKind::Descriptor, "kv stage", "tile.mma_nt",
+       [](PtxEditor &e) {
+         changeDescriptor(e, 1, [](uint64_t bits) { return (bits & ~(3ull << 62)) | 2ull << 62; });
+       }},
+      {"swizzle_of_the_values_dropped", FindingKind::Descriptor, "", "tile.mma_nn",
+       [](PtxEditor &e) { changeDescriptor(e, 2, [](uint64_t bits) { return bits & ~(3ull << 62); }); }},
+      {"offsets_of_the_keys_exchanged", FindingKind::Descriptor, "", "tile.mma_nt",
+       [](PtxEditor &e) { changeDescriptor(e, 1, exchangeOffsets); }},
+      {"offsets_of_the_values_exchanged", FindingKind::Descriptor, "kv stage", "tile.mma_nn",
+       [](PtxEditor &e) { changeDescriptor(e, 2, exchangeOffsets); }},
+      {"descriptor_past_shared_memory", FindingKind::OutOfBounds, "", "tile.mma_nn",
+       [](PtxEditor &e) { changeDescriptor(e, 2, [](uint64_t bits) { return bits | 0x3000ull << 16; }); }},
+      {"load_with_another_map", FindingKind::TensorMap, "", "tile.load",
+       [](PtxEditor &e) { e.replace(e.find("cvta.param.u64", 0), "%rd48", "%rd36"); }},
+      {"store_past_the_output", FindingKind::OutOfBounds, "partial_out", "tile.store",
+       [](PtxEditor &e) {
+         e.replace(e.find("st.global.v2.b32", 5), R"(\[(%rd\d+)\+?(\d*)\])", "[$1+1000000]");
+       }},
+      {"store_misaligned", FindingKind::Misaligned, "partial_out", "tile.store",
+       [](PtxEditor &e) { e.replace(e.find("st.global.v2.b32", 5), R"(\[(%rd\d+)\+?(\d*)\])", "[$1+36]"); }},
+      {"length_read_past_its_end", FindingKind::OutOfBounds, "lengths", "",
+       [](PtxEditor &e) {
+         const size_t load = e.find("ld.global.v4.b32", 0);
+         const std::string sequence = e.group(load, R"(\{(%r\d+),)");
+         e.insertAfter(load, "add.s32 " + sequence + ", " + sequence + ", 5;");
+       }},
+      {"shared_store_past_the_end", FindingKind::OutOfBounds, "", "tile.put_rows",
+       [](PtxEditor &e) { e.replaceAll(R"(\+221184\])", "+232000]"); }},
+  };
+}
 
-  //===- Values, registers, sizes ----------------------------------------------------------------------===//
+//===- Values, registers, sizes ----------------------------------------------------------------------===//
 
-  static std::vector<Planted> values() {
-    return {
-        {"statistics_never_written", FindingKind::UnwrittenRead, "row_statistics", "tile.get_rows",
-         [](PtxEditor &e) { e.remove(e.find(R"(st.shared.b32.*\+221184\])", 0)); }},
-        {"work_list_never_written", FindingKind::UnwrittenRead, "worker_begin", "llvm.load",
-         [](PtxEditor &e) { e.remove(e.find("st.global.b32", -1)); }, Base::Plain, "plan"},
-        {"partial_logarithm_never_written", FindingKind::UnwrittenRead, "partial_lse", "llvm.load",
-         [](PtxEditor &e) { e.remove(e.findOf("st.global.b32", R"(tile.store_rows .* to %arg17 )")); }},
-        {"factor_never_computed", FindingKind::UndefinedValue, "", "",
-         [](PtxEditor &e) { e.remove(e.find(R"(mul.f32 .*0f3FB8AA3B)", 0)); }},
-        {"budget_below_the_accumulators", FindingKind::RegisterBudget, "", "tile.roles",
-         [](PtxEditor &e) { e.replace(e.find("setmaxnreg.inc", 0), "inc(.*)232", "dec$01120"); }},
-        {"budget_raised_by_a_decrease", FindingKind::RegisterBudget, "", "tile.roles",
-         [](PtxEditor &e) { e.replace(e.find("setmaxnreg.inc", 0), "inc", "dec"); }},
-        {"registers_never_given_back", FindingKind::Deadlock, "", "tile.roles",
-         [](PtxEditor &e) { e.remove(e.find("setmaxnreg.dec", 0)); }},
-        {"more_shared_memory_than_there_is", FindingKind::SharedLimit, "", "", [](PtxEditor &) {},
-         Base::Plain, "attend", [](Manifest &m) { m.attend.sharedBytes = 240000; }},
-        {"less_shared_memory_than_is_used", FindingKind::OutOfBounds, "", "", [](PtxEditor &) {}, Base::Plain,
-         "attend", [](Manifest &m) { m.attend.sharedBytes = 200000; }},
-        {"endless_loop", FindingKind::Livelock, "", "",
-         [](PtxEditor &e) { e.insertBefore(e.find("ld.param", 0), "FOREVER: bra FOREVER;"); }, Base::Plain,
-         "combine"},
-        {"lanes_part_before_a_shuffle", FindingKind::Divergence, "", "nvvm.shfl.sync",
-         [](PtxEditor &e) {
-           const size_t shuffle = e.find("shfl.sync.bfly", 0);
-           e.insertBefore(shuffle,
-                          "{ .reg .pred half; .reg .b32 id; mov.u32 id, %laneid; setp.lt.u32 half, id, 16; "
-                          "@half bra AROUND;");
-           e.insertAfter(shuffle, "AROUND: }");
-         },
-         Base::Plain, "combine"},
-    };
-  }
+static std::vector<Planted> values() {
+  return {
+      {"statistics_never_written", FindingKind::UnwrittenRead, "row_statistics", "tile.get_rows",
+       [](PtxEditor &e) { e.remove(e.find(R"(st.shared.b32.*\+221184\])", 0)); }},
+      {"work_list_never_written", FindingKind::UnwrittenRead, "worker_begin", "llvm.load",
+       [](PtxEditor &e) { e.remove(e.find("st.global.b32", -1)); }, Base::Plain, "plan"},
+      {"partial_logarithm_never_written", FindingKind::UnwrittenRead, "partial_lse", "llvm.load",
+       [](PtxEditor &e) { e.remove(e.findOf("st.global.b32", R"(tile.store_rows .* to %arg17 )")); }},
+      {"factor_never_computed", FindingKind::UndefinedValue, "", "",
+       [](PtxEditor &e) { e.remove(e.find(R"(mul.f32 .*0f3FB8AA3B)", 0)); }},
+      {"budget_below_the_accumulators", FindingKind::RegisterBudget, "", "tile.roles",
+       [](PtxEditor &e) { e.replace(e.find("setmaxnreg.inc", 0), "inc(.*)232", "dec$01120"); }},
+      {"budget_raised_by_a_decrease", FindingKind::RegisterBudget, "", "tile.roles",
+       [](PtxEditor &e) { e.replace(e.find("setmaxnreg.inc", 0), "inc", "dec"); }},
+      {"registers_never_given_back", FindingKind::Deadlock, "", "tile.roles",
+       [](PtxEditor &e) { e.remove(e.find("setmaxnreg.dec", 0)); }},
+      {"more_shared_memory_than_there_is", FindingKind::SharedLimit, "", "", [](PtxEditor &) {}, Base::Plain,
+       "attend", [](Manifest &m) { m.attend.sharedBytes = 240000; }},
+      {"less_shared_memory_than_is_used", FindingKind::OutOfBounds, "", "", [](PtxEditor &) {}, Base::Plain,
+       "attend", [](Manifest &m) { m.attend.sharedBytes = 200000; }},
+      {"endless_loop", FindingKind::Livelock, "", "",
+       [](PtxEditor &e) { e.insertBefore(e.find("ld.param", 0), "FOREVER: bra FOREVER;"); }, Base::Plain,
+       "combine"},
+      {"lanes_part_before_a_shuffle", FindingKind::Divergence, "", "nvvm.shfl.sync",
+       [](PtxEditor &e) {
+         const size_t shuffle = e.find("shfl.sync.bfly", 0);
+         e.insertBefore(shuffle,
+                        "{ .reg .pred half; .reg .b32 id; mov.u32 id, %laneid; setp.lt.u32 half, id, 16; "
+                        "@half bra AROUND;");
+         e.insertAfter(shuffle, "AROUND: }");
+       },
+       Base::Plain, "combine"},
+  };
+}
 
-  //===- Clusters --------------------------------------------------------------------------------------===//
+//===- Clusters --------------------------------------------------------------------------------------===//
 
-  static std::vector<Planted> clusters() {
-    return {
-        {"cluster_ends_without_its_barrier", FindingKind::ExitInFlight, "of CTA", "tile.release",
-         [](PtxEditor &e) {
-           e.remove(e.find("barrier.cluster.arrive", -1));
-           e.remove(e.find("barrier.cluster.wait", -1));
-         },
-         Base::Cluster},
-        {"releases_reach_the_first_cta_only", FindingKind::DataRace, "kv stage", "tile.load",
-         [](PtxEditor &e) {
-           e.replaceAll(R"(mapa.shared::cluster.u32 remote, (%r\d+), %r\d+)",
-                        "mapa.shared::cluster.u32 remote, $1, 0");
-         },
-         Base::Cluster},
-        {"multicast_to_a_cta_that_is_not_there", FindingKind::OutOfBounds, "", "tile.load",
-         [](PtxEditor &e) { e.replaceAll(R"(mov.b16 (.*), 3;)", "mov.b16 $1, 7;"); }, Base::Cluster},
-        {"multicast_to_one_cta_only", FindingKind::TransactionCount, "kv.full", "tile.wait",
-         [](PtxEditor &e) { e.replaceAll(R"(mov.b16 (.*), 3;)", "mov.b16 $1, 1;"); }, Base::Cluster},
-        {"descriptor_with_the_rank_in_it", FindingKind::Descriptor, "", "tile.mma_nn",
-         [](PtxEditor &e) { e.replaceAll("bfe.u64 (.*), 4, 14;", "bfe.u64 $1, 4, 28;"); }, Base::Cluster},
-    };
-  }
+static std::vector<Planted> clusters() {
+  return {
+      {"cluster_ends_without_its_barrier", FindingKind::ExitInFlight, "of CTA", "tile.release",
+       [](PtxEditor &e) {
+         e.remove(e.find("barrier.cluster.arrive", -1));
+         e.remove(e.find("barrier.cluster.wait", -1));
+       },
+       Base::Cluster},
+      {"releases_reach_the_first_cta_only", FindingKind::DataRace, "kv stage", "tile.load",
+       [](PtxEditor &e) {
+         e.replaceAll(R"(mapa.shared::cluster.u32 remote, (%r\d+), %r\d+)",
+                      "mapa.shared::cluster.u32 remote, $1, 0");
+       },
+       Base::Cluster},
+      {"multicast_to_a_cta_that_is_not_there", FindingKind::OutOfBounds, "", "tile.load",
+       [](PtxEditor &e) { e.replaceAll(R"(mov.b16 (.*), 3;)", "mov.b16 $1, 7;"); }, Base::Cluster},
+      {"multicast_to_one_cta_only", FindingKind::TransactionCount, "kv.full", "tile.wait",
+       [](PtxEditor &e) { e.replaceAll(R"(mov.b16 (.*), 3;)", "mov.b16 $1, 1;"); }, Base::Cluster},
+      {"descriptor_with_the_rank_in_it", FindingKind::Descriptor, "", "tile.mma_nn",
+       [](PtxEditor &e) { e.replaceAll("bfe.u64 (.*), 4, 14;", "bfe.u64 $1, 4, 28;"); }, Base::Cluster},
+  };
+}
 
-  static std::string plantedName(const testing::TestParamInfo<Planted> &info) { return info.param.name; }
+static std::string plantedName(const testing::TestParamInfo<Planted> &info) { return info.param.name; }
 
-  INSTANTIATE_TEST_SUITE_P(Fences, PlantedBugs, testing::ValuesIn(fences()), plantedName);
-  INSTANTIATE_TEST_SUITE_P(Waits, PlantedBugs, testing::ValuesIn(waits()), plantedName);
-  INSTANTIATE_TEST_SUITE_P(Barriers, PlantedBugs, testing::ValuesIn(barriers()), plantedName);
-  INSTANTIATE_TEST_SUITE_P(Arrivals, PlantedBugs, testing::ValuesIn(arrivals()), plantedName);
-  INSTANTIATE_TEST_SUITE_P(Addresses, PlantedBugs, testing::ValuesIn(addresses()), plantedName);
-  INSTANTIATE_TEST_SUITE_P(Values, PlantedBugs, testing::ValuesIn(values()), plantedName);
-  INSTANTIATE_TEST_SUITE_P(Clusters, PlantedBugs, testing::ValuesIn(clusters()), plantedName);
+INSTANTIATE_TEST_SUITE_P(Fences, PlantedBugs, testing::ValuesIn(fences()), plantedName);
+INSTANTIATE_TEST_SUITE_P(Waits, PlantedBugs, testing::ValuesIn(waits()), plantedName);
+INSTANTIATE_TEST_SUITE_P(Barriers, PlantedBugs, testing::ValuesIn(barriers()), plantedName);
+INSTANTIATE_TEST_SUITE_P(Arrivals, PlantedBugs, testing::ValuesIn(arrivals()), plantedName);
+INSTANTIATE_TEST_SUITE_P(Addresses, PlantedBugs, testing::ValuesIn(addresses()), plantedName);
+INSTANTIATE_TEST_SUITE_P(Values, PlantedBugs, testing::ValuesIn(values()), plantedName);
+INSTANTIATE_TEST_SUITE_P(Clusters, PlantedBugs, testing::ValuesIn(clusters()), plantedName);
