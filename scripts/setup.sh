@@ -10,6 +10,8 @@ cuda="${CUDA_HOME:-/usr/local/cuda}"
 packages=(
   # The compiler that builds Lathe, and the one that is built into it.
   clang-22 lld-22 clang-format-22 clang-tidy-22 llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools
+  # libFuzzer and the sanitizers, for the emulator's fuzzers.
+  libclang-rt-22-dev
   # What LLVM's CMake files ask for.
   libzstd-dev zlib1g-dev libedit-dev libcurl4-openssl-dev libxml2-dev
   # Build tools.

@@ -16,7 +16,7 @@ using namespace lathe::tile;
 namespace lathe::codegen {
 
 static constexpr float lowest = -1e30f; // Below any score; finite, so that differences of maxima are numbers.
-static constexpr int boxColumns = 64; // bf16 elements of a 128-byte swizzle row.
+static constexpr int boxColumns = 64;   // bf16 elements of a 128-byte swizzle row.
 static constexpr int maximaEvent = 1;
 static constexpr int probabilityEvent = 2;
 
@@ -206,8 +206,8 @@ private:
 
   int columns() const { return valueColumns(problem, build.config); }
   int columnBoxes() const { return (columns() + boxColumns - 1) / boxColumns; }
-  /// Whether the last consumer's columns would reach past the values; it then begins earlier, and computes some
-  /// that another one writes.
+  /// Whether the last consumer's columns would reach past the values; it then begins earlier, and computes
+  /// some that another one writes.
   bool overlaps() const { return consumers * columnBoxes() > build.memory.valueBoxes; }
   /// First box that a consumer multiplies.
   Value firstBox() {

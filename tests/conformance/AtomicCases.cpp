@@ -1,5 +1,6 @@
-// atom and red: PTX ISA, "Parallel Synchronization and Communication Instructions". Every thread on a place of its own,
-// where old values and results are known; and all threads on a few places, by operations whose order does not matter.
+// atom and red: PTX ISA, "Parallel Synchronization and Communication Instructions". Every thread on a place
+// of its own, where old values and results are known; and all threads on a few places, by operations whose
+// order does not matter.
 #include "Cases.h"
 #include "Kernel.h"
 #include "Numbers.h"
@@ -12,7 +13,7 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 128;
+static constexpr size_t threads = 128;
 
 namespace {
 /// A type of operands; pairs of 16 bits have `parts` 2.
@@ -26,22 +27,24 @@ struct Kind {
 struct Form {
   std::string operation; ///< "add"
   Kind kind;
-  std::string space;     ///< ".global", ".shared", "" (generic, to global) or "generic_shared".
+  std::string space;          ///< ".global", ".shared", "" (generic, to global) or "generic_shared".
   std::string modifiers = {}; ///< Order and scope.
-  bool returns = true;   ///< atom, else red.
+  bool returns = true;        ///< atom, else red.
   unsigned vector = 1;
   bool isShared() const { return space.find("shared") != std::string::npos; }
   unsigned bytes() const { return kind.bytes * vector; } ///< Of a thread.
 };
 } // namespace
 
-static constexpr Kind u32{"u32", 4, Element::Bits32}, s32{"s32", 4, Element::Bits32, 1, true}, b32{"b32", 4, Element::Bits32},
-    u64{"u64", 8, Element::Bits64}, s64{"s64", 8, Element::Bits64, 1, true}, b64{"b64", 8, Element::Bits64},
-    b16{"b16", 2, Element::Bits16}, single{"f32", 4, Element::F32}, doubled{"f64", 8, Element::F64},
-    half{"f16", 2, Element::F16}, brain{"bf16", 2, Element::BF16}, halves{"f16x2", 4, Element::F16, 2},
-    brains{"bf16x2", 4, Element::BF16, 2};
+static constexpr Kind u32{"u32", 4, Element::Bits32}, s32{"s32", 4, Element::Bits32, 1, true},
+    b32{"b32", 4, Element::Bits32}, u64{"u64", 8, Element::Bits64}, s64{"s64", 8, Element::Bits64, 1, true},
+    b64{"b64", 8, Element::Bits64}, b16{"b16", 2, Element::Bits16}, single{"f32", 4, Element::F32},
+    doubled{"f64", 8, Element::F64}, half{"f16", 2, Element::F16}, brain{"bf16", 2, Element::BF16},
+    halves{"f16x2", 4, Element::F16, 2}, brains{"bf16x2", 4, Element::BF16, 2};
 
-static bool isFloat(const Kind &kind) { return kind.name[0] == 'f' || std::string_view(kind.name).starts_with("bf"); }
+static bool isFloat(const Kind &kind) {
+  return kind.name[0] == 'f' || std::string_view(kind.name).starts_with("bf");
+}
 
 static Format formatOf(const Kind &kind) {
   return kind.element == Element::F16    ? f16
@@ -81,7 +84,10 @@ static uint64_t integerResult(const Form &form, uint64_t old, uint64_t value, ui
     return old == 0 || old > value ? value : old - 1;
   if (operation == "cas")
     return old == value ? third : old;
-  return operation == "and" ? old & value : operation == "or" ? old | value : operation == "xor" ? old ^ value : value;
+  return operation == "and"   ? old & value
+         : operation == "or"  ? old | value
+         : operation == "xor" ? old ^ value
+                              : value;
 }
 
 /// Of one register's bits.
@@ -112,10 +118,11 @@ static uint64_t randomFloat(const Form &form, Random &random) {
 
 static uint64_t randomOperand(const Form &form, Random &random) {
   if (!isFloat(form.kind)) {
+    const uint64_t width = 8 * uint64_t(form.kind.bytes);
     if (random() % 2)
-      return random() >> (64 - 8 * form.kind.bytes) >> random() % (8 * form.kind.bytes);
+      return random() >> (64 - width) >> random() % width;
     const std::vector<int64_t> values = integerEdges<int64_t>();
-    return uint64_t(values[random() % values.size()]) & (~uint64_t(0) >> (64 - 8 * form.kind.bytes));
+    return uint64_t(values[random() % values.size()]) & (~uint64_t(0) >> (64 - width));
   }
   const uint64_t low = randomFloat(form, random);
   return form.kind.parts == 1 ? low : low | randomFloat(form, random) << 16;
@@ -140,27 +147,30 @@ static std::string instruction(const Form &form, const std::string &address) {
   const bool hasNoftz = form.kind.element == Element::F16 || form.kind.element == Element::BF16;
   const bool swaps = form.operation == "cas";
   return fmt::format("{}{}{}.{}{}{}.{} {}[{}], {}{};", form.returns ? "atom" : "red", form.modifiers,
-                     form.space == "generic_shared" ? "" : form.space, form.operation, hasNoftz ? ".noftz" : "",
-                     form.vector > 1 ? fmt::format(".v{}", form.vector) : "", form.kind.name,
-                     form.returns ? elements("o", form.vector) + ", " : "", address, elements("v", form.vector),
-                     swaps ? ", %w0" : "");
+                     form.space == "generic_shared" ? "" : form.space, form.operation,
+                     hasNoftz ? ".noftz" : "", form.vector > 1 ? fmt::format(".v{}", form.vector) : "",
+                     form.kind.name, form.returns ? elements("o", form.vector) + ", " : "", address,
+                     elements("v", form.vector), swaps ? ", %w0" : "");
 }
 
-/// %place: where the thread's element lies in the memory that is changed; its value there comes from the output and goes
-/// back to it. Old values follow the output's `count` elements.
+/// %place: where the thread's element lies in the memory that is changed; its value there comes from the
+/// output and goes back to it. Old values follow the output's `count` elements.
 static std::string body(const Form &form, unsigned count) {
   const std::string type = fmt::format("b{}", 8 * form.kind.bytes);
-  std::string text = fmt::format("  .reg .b64 %p, %q, %wide;\n  .reg .b32 %i, %narrow;\n  .reg .{} %v<8>, %w<8>, %o<8>;\n", type);
+  std::string text = fmt::format(
+      "  .reg .b64 %p, %q, %wide;\n  .reg .b32 %i, %narrow;\n  .reg .{} %v<8>, %w<8>, %o<8>;\n", type);
   text += fmt::format("  rem.u32 %i, %t, {};\n  mad.wide.u32 %q, %t, {}, %in;\n", count, form.bytes());
   for (unsigned k = 0; k < form.vector; ++k)
     text += fmt::format("  ld.global.{} %v{}, [%q+{}];\n", type, k, k * form.kind.bytes);
-  text += fmt::format("  ld.global.{} %w0, [%q+{}];\n  mad.wide.u32 %p, %i, {}, %out;\n", type, threads * form.bytes(),
-                      form.bytes());
+  text += fmt::format("  ld.global.{} %w0, [%q+{}];\n  mad.wide.u32 %p, %i, {}, %out;\n", type,
+                      threads * form.bytes(), form.bytes());
   std::string address = "%p";
   if (form.isShared()) {
-    text += fmt::format("  mad.lo.s32 %narrow, %i, {0}, %smem;\n  ld.global.{1} %o0, [%p];\n  st.volatile.shared.{1} [%narrow], "
-                        "%o0;\n  cvt.u64.u32 %wide, %narrow;\n  cvta.shared.u64 %wide, %wide;\n  bar.sync 0;\n",
-                        form.bytes(), type);
+    text +=
+        fmt::format("  mad.lo.s32 %narrow, %i, {0}, %smem;\n  ld.global.{1} %o0, [%p];\n  "
+                    "st.volatile.shared.{1} [%narrow], "
+                    "%o0;\n  cvt.u64.u32 %wide, %narrow;\n  cvta.shared.u64 %wide, %wide;\n  bar.sync 0;\n",
+                    form.bytes(), type);
     address = form.space == "generic_shared" ? "%wide" : "%narrow";
   }
   text += "  " + instruction(form, address) + "\n";
@@ -168,17 +178,21 @@ static std::string body(const Form &form, unsigned count) {
     text += fmt::format("  bar.sync 0;\n  ld.shared.{0} %w0, [%narrow];\n  st.global.{0} [%p], %w0;\n", type);
   if (form.returns && count == threads)
     for (unsigned k = 0; k < form.vector; ++k)
-      text += fmt::format("  mad.wide.u32 %q, %t, {0}, %out;\n  st.global.{1} [%q+{2}], %o{3};\n", form.bytes(), type,
-                          threads * form.bytes() + k * form.kind.bytes, k);
+      text += fmt::format("  mad.wide.u32 %q, %t, {0}, %out;\n  st.global.{1} [%q+{2}], %o{3};\n",
+                          form.bytes(), type, threads * form.bytes() + size_t(k) * form.kind.bytes, k);
   return text;
 }
 
 static Case makeAtomic(const Form &form, unsigned count, const std::string &suffix) {
   std::string name = instruction(form, form.isShared() ? "shared" : "global");
-  name = name.substr(0, name.find(' ')) + (form.space.empty() || form.space[0] != '.' ? (form.isShared() ? ".to_shared" : ".to_global") : "") + suffix;
+  name = name.substr(0, name.find(' ')) +
+         (form.space.empty() || form.space[0] != '.' ? (form.isShared() ? ".to_shared" : ".to_global") : "") +
+         suffix;
   Case entry = makeCase("atomic", name, {.threads = threads}, 1, threads * 32, body(form, count));
   entry.element = form.kind.element;
-  entry.input = [form](Random &random) { return randomOperands(form, random, size_t(2) * threads * form.vector); };
+  entry.input = [form](Random &random) {
+    return randomOperands(form, random, size_t(2) * threads * form.vector);
+  };
   entry.outputBytes = size_t(count) * form.bytes() * (count == threads && form.returns ? 2 : 1);
   return entry;
 }
@@ -212,7 +226,8 @@ static void addTogether(Cases &cases, const Form &form) {
     Bytes bytes(count * form.kind.bytes);
     for (size_t i = 0; i < count; ++i) {
       const uint64_t number = operand && bounded ? 9 : random() % 8;
-      uint64_t bits = isFloat(form.kind) ? encode(formatOf(form.kind), exactly(__int128(number % 2))) : number;
+      uint64_t bits =
+          isFloat(form.kind) ? encode(formatOf(form.kind), exactly(__int128(number % 2))) : number;
       bits |= form.kind.parts == 2 ? bits << 16 : 0;
       std::memcpy(bytes.data() + i * form.kind.bytes, &bits, form.kind.bytes);
     }
@@ -237,12 +252,18 @@ static void addScalars(Cases &cases) {
     Kind kind;
     std::vector<const char *> operations;
   };
-  const Operations table[] = {{u32, {"add", "min", "max", "inc", "dec"}}, {s32, {"add", "min", "max"}},
-                              {b32, {"and", "or", "xor", "exch", "cas"}}, {u64, {"add", "min", "max"}},
-                              {s64, {"min", "max"}},                      {b64, {"and", "or", "xor", "exch", "cas"}},
-                              {b16, {"cas"}},                             {single, {"add"}},
-                              {doubled, {"add"}},                         {half, {"add"}},
-                              {brain, {"add"}},                           {halves, {"add"}},
+  const Operations table[] = {{u32, {"add", "min", "max", "inc", "dec"}},
+                              {s32, {"add", "min", "max"}},
+                              {b32, {"and", "or", "xor", "exch", "cas"}},
+                              {u64, {"add", "min", "max"}},
+                              {s64, {"min", "max"}},
+                              {b64, {"and", "or", "xor", "exch", "cas"}},
+                              {b16, {"cas"}},
+                              {single, {"add"}},
+                              {doubled, {"add"}},
+                              {half, {"add"}},
+                              {brain, {"add"}},
+                              {halves, {"add"}},
                               {brains, {"add"}}};
   for (const char *space : {".global", ".shared", "", "generic_shared"})
     for (const Operations &row : table)
@@ -276,8 +297,8 @@ static void addVectors(Cases &cases) {
 void conformance::addAtomicCases(Cases &cases) {
   addScalars(cases);
   addVectors(cases);
-  for (const char *modifiers : {".relaxed.gpu", ".acquire.gpu", ".release.gpu", ".acq_rel.gpu", ".acq_rel.sys", ".relaxed.cta",
-                                ".acq_rel.cluster"}) {
+  for (const char *modifiers : {".relaxed.gpu", ".acquire.gpu", ".release.gpu", ".acq_rel.gpu",
+                                ".acq_rel.sys", ".relaxed.cta", ".acq_rel.cluster"}) {
     addAlone(cases, {"add", u32, ".global", modifiers});
     addAlone(cases, {"exch", b64, ".shared", modifiers});
   }

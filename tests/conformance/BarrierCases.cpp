@@ -1,5 +1,5 @@
-// Barriers of CTAs and warps, fences, register budgets: PTX ISA, "Parallel Synchronization and Communication Instructions".
-// What one part of the threads writes before a barrier, another part reads behind it.
+// Barriers of CTAs and warps, fences, register budgets: PTX ISA, "Parallel Synchronization and Communication
+// Instructions". What one part of the threads writes before a barrier, another part reads behind it.
 #include "Cases.h"
 #include "Kernel.h"
 
@@ -20,22 +20,24 @@ static constexpr const char *prologue = R"(  .reg .b32 %a, %b, %v, %w, %n;
 
 /// expected(words of the input, thread).
 template <class F>
-static void add(Cases &cases, const std::string &name, const KernelOptions &options, const std::string &text, F expected) {
-  const unsigned threads = options.threads;
+static void add(Cases &cases, const std::string &name, const KernelOptions &options, const std::string &text,
+                F expected) {
+  const size_t threads = options.threads;
   Case entry = makeCase("barrier", name, options, 1, 8192, prologue + text);
   entry.outputBytes = threads * 4;
   entry.input = [threads](Random &random) { return randomBytes(random, threads * 4); };
   entry.expect = [threads, expected](const Bytes &input, Expected &out) {
     for (size_t t = 0; t < threads; ++t)
-      setElement<uint32_t>(out.bytes, t, expected([&](size_t i) { return elementAt<uint32_t>(input, i); }, t));
+      setElement<uint32_t>(out.bytes, t,
+                           expected([&](size_t i) { return elementAt<uint32_t>(input, i); }, t));
   };
   cases.push_back(std::move(entry));
 }
 
 /// Everyone writes, everyone reads another warp's word.
 static void addWhole(Cases &cases) {
-  for (const char *barrier : {"bar.sync 0", "barrier.sync 0", "barrier.cta.sync.aligned 3", "bar.cta.sync 15, 256",
-                              "barrier.sync.aligned 0, 256", "bar.sync %n"}) {
+  for (const char *barrier : {"bar.sync 0", "barrier.sync 0", "barrier.cta.sync.aligned 3",
+                              "bar.cta.sync 15, 256", "barrier.sync.aligned 0, 256", "bar.sync %n"}) {
     const std::string text = fill(R"(  mov.b32 %n, 7;
   st.shared.b32 [%a], %v;
   $barrier;
@@ -93,6 +95,28 @@ end:
 )",
              {{"$root", root}}),
         [](auto word, size_t t) { return t < 96 ? uint32_t(t) : word(t - 32) ^ word(t - 96); });
+}
+
+/// Who arrives goes on: the second warp waits for what the first one does behind its arrival.
+static void addArrivalThatGoesOn(Cases &cases) {
+  add(cases, "arrive_goes_on", {.threads = 64}, R"(  setp.eq.s32 %c, %warp, 1;
+  @%c bra second;
+  st.shared.b32 [%a], %v;
+  bar.arrive 2, 64;
+  st.shared.b32 [%a+256], %t;
+  bar.sync 3, 64;
+  st.global.b32 [%p], %v;
+  bra end;
+second:
+  bar.sync 3, 64;
+  ld.shared.b32 %w, [%a+128];
+  bar.sync 2, 64;
+  ld.shared.b32 %v, [%a+-128];
+  add.s32 %v, %v, %w;
+  st.global.b32 [%p], %v;
+end:
+)",
+      [](auto word, size_t t) { return t < 32 ? word(t) : word(t - 32) + uint32_t(t - 32); });
 }
 
 /// A barrier of all threads does not wait for warps that have ended.
@@ -177,6 +201,7 @@ void conformance::addBarrierCases(Cases &cases) {
   addWhole(cases);
   addSubsets(cases);
   addArrivals(cases);
+  addArrivalThatGoesOn(cases);
   addAfterExit(cases);
   addWarps(cases);
   addRegisterBudgets(cases);

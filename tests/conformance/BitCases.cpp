@@ -1,5 +1,5 @@
-// Logic, shifts and bit fields: PTX ISA, "Logic and Shift Instructions" and the bit instructions of "Integer Arithmetic
-// Instructions". Results are built bit by bit, as the ISA's pseudo-code does.
+// Logic, shifts and bit fields: PTX ISA, "Logic and Shift Instructions" and the bit instructions of "Integer
+// Arithmetic Instructions". Results are built bit by bit, as the ISA's pseudo-code does.
 #include "Lanewise.h"
 
 using namespace lathe;
@@ -14,8 +14,10 @@ static unsigned bitAt(T value, unsigned i) {
 }
 
 template <class Signature, class F>
-static void addOperation(Cases &cases, const std::string &opcode, F result, const std::string &operands = "") {
-  static constexpr const char *lists[] = {"%d", "%d, %a", "%d, %a, %b", "%d, %a, %b, %c", "%d, %a, %b, %c, %e"};
+static void addOperation(Cases &cases, const std::string &opcode, F result,
+                         const std::string &operands = "") {
+  static constexpr const char *lists[] = {"%d", "%d, %a", "%d, %a, %b", "%d, %a, %b, %c",
+                                          "%d, %a, %b, %c, %e"};
   const std::string list = operands.empty() ? lists[Lanewise<Signature>::sources] : operands;
   cases.push_back(Lanewise<Signature>::make("bits", opcode, opcode + " " + list + ";", result));
 }
@@ -54,7 +56,8 @@ static void addFieldExtract(Cases &cases, const std::string &type) {
   addOperation<T(T, uint32_t, uint32_t)>(cases, "bfe." + type, [](T a, uint32_t position, uint32_t length) {
     const unsigned last = width<T> - 1;
     position &= 0xff, length &= 0xff;
-    const unsigned sign = std::is_signed_v<T> && length > 0 ? bitAt(a, std::min(position + length - 1, last)) : 0;
+    const unsigned sign =
+        std::is_signed_v<T> && length > 0 ? bitAt(a, std::min(position + length - 1, last)) : 0;
     uint64_t result = 0;
     for (unsigned i = 0; i <= last; ++i)
       result |= uint64_t(i < length && position + i <= last ? bitAt(a, position + i) : sign) << i;
@@ -64,13 +67,14 @@ static void addFieldExtract(Cases &cases, const std::string &type) {
 
 template <class T>
 static void addFieldInsert(Cases &cases, const std::string &type) {
-  addOperation<T(T, T, uint32_t, uint32_t)>(cases, "bfi." + type, [](T a, T b, uint32_t position, uint32_t length) {
-    position &= 0xff, length &= 0xff;
-    uint64_t result = b;
-    for (unsigned i = 0; i < length && position + i < width<T>; ++i)
-      result = (result & ~(uint64_t(1) << (position + i))) | uint64_t(bitAt(a, i)) << (position + i);
-    return T(result);
-  });
+  addOperation<T(T, T, uint32_t, uint32_t)>(
+      cases, "bfi." + type, [](T a, T b, uint32_t position, uint32_t length) {
+        position &= 0xff, length &= 0xff;
+        uint64_t result = b;
+        for (unsigned i = 0; i < length && position + i < width<T>; ++i)
+          result = (result & ~(uint64_t(1) << (position + i))) | uint64_t(bitAt(a, i)) << (position + i);
+        return T(result);
+      });
 }
 
 template <class T>
@@ -140,7 +144,8 @@ static void addFunnels(Cases &cases) {
 
 /// Tables of a few named functions of three bits, and odd ones.
 static void addLookups(Cases &cases) {
-  for (unsigned table : {0x00u, 0x80u, 0xfeu, 0x96u, 0xe8u, 0xcau, 0x1du, 0x2eu, 0xf0u, 0xaau, 0xccu, 0xffu}) {
+  for (unsigned table :
+       {0x00u, 0x80u, 0xfeu, 0x96u, 0xe8u, 0xcau, 0x1du, 0x2eu, 0xf0u, 0xaau, 0xccu, 0xffu}) {
     addOperation<uint32_t(uint32_t, uint32_t, uint32_t)>(
         cases, "lop3.b32",
         [table](uint32_t a, uint32_t b, uint32_t c) {

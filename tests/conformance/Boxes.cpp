@@ -31,16 +31,16 @@ Tensor conformance::randomTensor(Random &random, Dtype dtype, int rank, int swiz
   spec.swizzleBytes = swizzleBytes;
   const uint32_t widths[] = {16, 48, 64, 96};
   spec.box[0] = (swizzleBytes ? uint32_t(swizzleBytes) : widths[random() % 4]) / element;
-  spec.extent[0] = spec.box[0] + random() % (2 * spec.box[0]);
-  uint64_t stride = spec.extent[0] * element;
+  spec.extent[0] = spec.box[0] + random() % (2 * uint64_t(spec.box[0]));
+  // Each stride is a multiple of the one before it, as the driver's documentation wants it.
+  uint64_t stride = (spec.extent[0] * element + 15) / 16 * 16 + 16 * (random() % 3);
   for (int i = 1; i < rank; ++i) {
     spec.box[size_t(i)] = uint32_t(1 + random() % (rank > 3 ? 3 : 5));
     spec.extent[size_t(i)] = 1 + random() % 6;
-    stride = (stride + 15) / 16 * 16 + 16 * (random() % 3);
     spec.strideBytes[size_t(i - 1)] = stride;
-    stride *= spec.extent[size_t(i)];
+    stride *= spec.extent[size_t(i)] + random() % 2;
   }
-  tensor.bytes = (stride + 15) / 16 * 16;
+  tensor.bytes = stride;
   return tensor;
 }
 
@@ -106,15 +106,16 @@ static constexpr const char *loop = R"(  {{
   }}
 )";
 
-std::string conformance::copyToGlobal(const std::string &pointer, size_t offset, size_t bytes, unsigned threads,
-                                      const std::string &label) {
+std::string conformance::copyToGlobal(const std::string &pointer, size_t offset, size_t bytes,
+                                      unsigned threads, const std::string &label) {
   return fmt::format(loop, label, pointer, offset, bytes / chunk, threads,
                      fmt::format("ld.shared.v4.b32 {{c0, c1, c2, c3}}, [s+{}];", offset),
                      "st.global.v4.b32 [g], {c0, c1, c2, c3};");
 }
 
-std::string conformance::copyToShared(const std::string &pointer, size_t offset, size_t bytes, unsigned threads,
-                                      const std::string &label) {
-  return fmt::format(loop, label, pointer, offset, bytes / chunk, threads, "ld.global.v4.b32 {c0, c1, c2, c3}, [g];",
+std::string conformance::copyToShared(const std::string &pointer, size_t offset, size_t bytes,
+                                      unsigned threads, const std::string &label) {
+  return fmt::format(loop, label, pointer, offset, bytes / chunk, threads,
+                     "ld.global.v4.b32 {c0, c1, c2, c3}, [g];",
                      fmt::format("st.shared.v4.b32 [s+{}], {{c0, c1, c2, c3}};", offset));
 }

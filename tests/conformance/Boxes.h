@@ -1,8 +1,8 @@
 //===- Boxes.h - What TMA does with a box ------------------------------------------------------------===//
 //
-// The way of every element of a box between a tensor and shared memory, stated element by element from the PTX
-// ISA ("Tensors", "Swizzling modes"), and the parts that kernels with tensor maps share. Called by the cases of
-// TMA loads, stores, reductions and clusters.
+// The way of every element of a box between a tensor and shared memory, stated element by element from the
+// PTX ISA ("Tensors", "Swizzling modes"), and the parts that kernels with tensor maps share. Called by the
+// cases of TMA loads, stores, reductions and clusters.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -18,8 +18,9 @@ namespace lathe::conformance {
 
 using Coordinates = std::array<int32_t, 5>;
 
-/// Byte of shared memory, counted from a multiple of 1024, that holds byte `linear` under a swizzle of 32, 64 or 128 bytes
-/// (0: none): of rows as wide as the swizzle, the 16-byte chunks of the r-th of eight change places by a pattern.
+/// Byte of shared memory, counted from a multiple of 1024, that holds byte `linear` under a swizzle of 32, 64
+/// or 128 bytes (0: none): of rows as wide as the swizzle, the 16-byte chunks of the r-th of eight change
+/// places by a pattern.
 size_t swizzledByte(size_t linear, int swizzleBytes);
 
 /// A tensor of rank 1 to 5 with random extents, and a box for it.
@@ -41,7 +42,9 @@ void overElements(const runtime::TensorMapSpec &spec, const Coordinates &at,
 std::string loadCoordinates(int rank, const std::string &pointer, size_t offset);
 
 /// All threads copy `bytes` between shared memory at %smem + `offset` and `pointer`, 16 at a time.
-std::string copyToGlobal(const std::string &pointer, size_t offset, size_t bytes, unsigned threads, const std::string &label);
-std::string copyToShared(const std::string &pointer, size_t offset, size_t bytes, unsigned threads, const std::string &label);
+std::string copyToGlobal(const std::string &pointer, size_t offset, size_t bytes, unsigned threads,
+                         const std::string &label);
+std::string copyToShared(const std::string &pointer, size_t offset, size_t bytes, unsigned threads,
+                         const std::string &label);
 
 } // namespace lathe::conformance

@@ -1,5 +1,5 @@
-// cp.async.bulk and cp.reduce.async.bulk without tensor maps, both ways: PTX ISA, "Data Movement and Conversion
-// Instructions: cp.async.bulk". Sizes and addresses are multiples of 16.
+// cp.async.bulk and cp.reduce.async.bulk without tensor maps, both ways: PTX ISA, "Data Movement and
+// Conversion Instructions: cp.async.bulk". Sizes and addresses are multiples of 16.
 #include "Boxes.h"
 #include "Cases.h"
 #include "Kernel.h"
@@ -13,7 +13,7 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 128;
+static constexpr size_t threads = 128;
 
 /// Several pieces of a buffer, by one mbarrier; each piece by a thread of its own.
 static void addLoads(Cases &cases, const std::string &destination) {
@@ -35,14 +35,17 @@ static void addLoads(Cases &cases, const std::string &destination) {
                                  barrier, total);
   size_t from = 16, to = 0, thread = 0;
   for (size_t size : sizes) {
-    text += fmt::format("  setp.eq.s32 %c, %t, {4};\n  add.s64 %p, %in, {1};\n  add.s32 %dst, %smem, {2};\n  mov.b32 %n, {3};\n"
-                        "  @%c cp.async.bulk.{0}.global.mbarrier::complete_tx::bytes [%dst], [%p], %n, [%bar];\n",
-                        destination, from, to, size, 7 * thread++);
+    text +=
+        fmt::format("  setp.eq.s32 %c, %t, {4};\n  add.s64 %p, %in, {1};\n  add.s32 %dst, %smem, {2};\n  "
+                    "mov.b32 %n, {3};\n"
+                    "  @%c cp.async.bulk.{0}.global.mbarrier::complete_tx::bytes [%dst], [%p], %n, [%bar];\n",
+                    destination, from, to, size, 7 * thread++);
     from += size + gap, to += size;
   }
   text += "wait:\n  mbarrier.try_wait.parity.shared::cta.b64 %c, [%bar], 0;\n  @!%c bra wait;\n";
   text += copyToGlobal("%out", 0, total, threads, "copy");
-  Case entry = makeCase("bulk", "load." + destination.substr(8), {.threads = threads}, 1, unsigned(barrier + 64), text);
+  Case entry = makeCase("bulk", "load." + destination.substr(8), {.threads = threads}, 1,
+                        unsigned(barrier + 64), text);
   entry.element = Element::Bits8;
   entry.outputBytes = total;
   entry.input = [from](Random &random) { return randomBytes(random, from); };
@@ -85,6 +88,42 @@ static void addStores(Cases &cases) {
     std::copy_n(input.begin(), 2048, out.bytes.begin());
     std::copy_n(input.begin() + 2064, 2016, out.bytes.begin() + 2064);
   };
+  cases.push_back(std::move(entry));
+}
+
+/// Names of shared memory for addresses; and prefetches, which change nothing.
+static void addNames(Cases &cases) {
+  const std::string text = R"(  .reg .b32 %r;
+  .reg .pred %c;
+  .reg .b64 %p;
+  setp.ne.s32 %c, %t, 0;
+  @%c bra join;
+  cp.async.bulk.prefetch.L2.global [%in], 64;
+  cp.async.bulk.prefetch.tensor.1d.L2.global.tile [%map0, {%t}];
+  mbarrier.init.shared::cta.b64 [smem], 1;
+  fence.mbarrier_init.release.cluster;
+  mbarrier.arrive.expect_tx.shared::cta.b64 _, [smem], 64;
+  cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [smem+16], [%in], 64, [smem];
+join:
+  bar.sync 0;
+wait:
+  mbarrier.try_wait.parity.shared::cta.b64 %c, [smem], 0;
+  @!%c bra wait;
+  atom.shared.add.u32 %r, [smem+72], 0;
+  fence.proxy.async.shared::cta;
+  bar.sync 0;
+  setp.ne.s32 %c, %t, 0;
+  @%c ret;
+  cp.async.bulk.global.shared::cta.bulk_group [%out], [smem+16], 64;
+  cp.async.bulk.commit_group;
+  cp.async.bulk.wait_group 0;
+)";
+  Case entry = makeCase("bulk", "names_and_prefetches", {.threads = threads, .maps = 1}, 1, 1024, text);
+  entry.element = Element::Bits8;
+  entry.outputBytes = 64;
+  entry.maps = {{false, {.dtype = Dtype::I32, .rank = 1, .extent = {16}, .box = {16}, .swizzleBytes = 0}}};
+  entry.input = [](Random &random) { return randomBytes(random, 64); };
+  entry.expect = [](const Bytes &input, Expected &out) { out.bytes = input; };
   cases.push_back(std::move(entry));
 }
 
@@ -137,14 +176,16 @@ static Bytes randomElements(const std::string &operation, const Kind &kind, Rand
 static void addReduction(Cases &cases, const std::string &operation, const Kind &kind) {
   static constexpr size_t bytes = 1024;
   const bool noftz = operation == "add" && (kind.element == Element::F16 || kind.element == Element::BF16);
-  const std::string opcode =
-      fmt::format("cp.reduce.async.bulk.global.shared::cta.bulk_group.{}{}.{}", operation, noftz ? ".noftz" : "", kind.name);
-  const std::string text = copyToShared("%in", 0, bytes, threads, "copy") +
-                           fmt::format("  .reg .pred %c;\n  .reg .b64 %p;\n  fence.proxy.async.shared::cta;\n  bar.sync 0;\n"
-                                       "  setp.ne.s32 %c, %t, 0;\n  @%c ret;\n  add.s64 %p, %out, 16;\n  {} [%p], [%smem], {};\n"
-                                       "  cp.async.bulk.commit_group;\n  cp.async.bulk.wait_group 0;\n",
-                                       opcode, bytes);
-  Case entry = makeCase("bulk", fmt::format("reduce.{}.{}", operation, kind.name), {.threads = threads}, 1, 2048, text);
+  const std::string opcode = fmt::format("cp.reduce.async.bulk.global.shared::cta.bulk_group.{}{}.{}",
+                                         operation, noftz ? ".noftz" : "", kind.name);
+  const std::string text =
+      copyToShared("%in", 0, bytes, threads, "copy") +
+      fmt::format("  .reg .pred %c;\n  .reg .b64 %p;\n  fence.proxy.async.shared::cta;\n  bar.sync 0;\n"
+                  "  setp.ne.s32 %c, %t, 0;\n  @%c ret;\n  add.s64 %p, %out, 16;\n  {} [%p], [%smem], {};\n"
+                  "  cp.async.bulk.commit_group;\n  cp.async.bulk.wait_group 0;\n",
+                  opcode, bytes);
+  Case entry = makeCase("bulk", fmt::format("reduce.{}.{}", operation, kind.name), {.threads = threads}, 1,
+                        2048, text);
   entry.element = kind.element;
   entry.outputBytes = bytes + 32;
   entry.input = [=](Random &random) { return randomElements(operation, kind, random, bytes); };
@@ -166,8 +207,12 @@ void conformance::addBulkCases(Cases &cases) {
   addLoads(cases, "shared::cluster");
   addLoads(cases, "shared::cta");
   addStores(cases);
-  for (const Kind &kind : {Kind{"u32", Element::Bits32}, {"s32", Element::Bits32, true}, {"u64", Element::Bits64},
-                           {"f16", Element::F16}, {"bf16", Element::BF16}})
+  addNames(cases);
+  for (const Kind &kind : {Kind{"u32", Element::Bits32},
+                           {"s32", Element::Bits32, true},
+                           {"u64", Element::Bits64},
+                           {"f16", Element::F16},
+                           {"bf16", Element::BF16}})
     for (const char *operation : {"add", "min", "max"})
       addReduction(cases, operation, kind);
   for (const char *operation : {"min", "max"})

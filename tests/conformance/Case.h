@@ -20,8 +20,8 @@ namespace lathe::conformance {
 using Bytes = std::vector<std::byte>;
 using Random = std::mt19937_64;
 
-/// What the output consists of, for the comparison and its messages. Any NaN of a float type equals any other: the ISA
-/// does not say which one an instruction gives.
+/// What the output consists of, for the comparison and its messages. Any NaN of a float type equals any
+/// other: the ISA does not say which one an instruction gives.
 enum class Element : uint8_t { Bits8, Bits16, Bits32, Bits64, F16, BF16, F32, F64 };
 int byteSize(Element element);
 
@@ -34,7 +34,7 @@ struct Map {
 /// What must come out.
 struct Expected {
   Bytes bytes;
-  std::vector<double> bounds; ///< Of the absolute error of each element; empty: the bits must agree.
+  std::vector<double> bounds; ///< Of the absolute error of each element; 0, or empty: the bits must agree.
 };
 
 /// Bytes that a case is run on.

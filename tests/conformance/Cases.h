@@ -38,5 +38,7 @@ void addMbarrierCases(Cases &cases);
 const Cases &allCases();
 /// Names of families, in order.
 std::vector<std::string> families();
+/// All kernels of a family in one module, under names of their own: what an assembler is asked about.
+std::string moduleOf(const std::string &family);
 
 } // namespace lathe::conformance

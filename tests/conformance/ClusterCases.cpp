@@ -1,5 +1,5 @@
-// Clusters of two and four CTAs: PTX ISA, "Cluster of Cooperative Thread Arrays", mapa, shared::cluster, barrier.cluster,
-// remote mbarriers, multicast. Two clusters run, which must not know of each other.
+// Clusters of two and four CTAs: PTX ISA, "Cluster of Cooperative Thread Arrays", mapa, shared::cluster,
+// barrier.cluster, remote mbarriers, multicast. Two clusters run, which must not know of each other.
 #include "Boxes.h"
 #include "Cases.h"
 #include "Kernel.h"
@@ -9,10 +9,10 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 64, clusters = 2;
+static constexpr size_t threads = 64, clusters = 2;
 
-/// %rank, %next (rank of the next CTA), %v: the thread's word of the input, %p: its place in the output, %a: its word of
-/// shared memory.
+/// %rank, %next (rank of the next CTA), %v: the thread's word of the input, %p: its place in the output, %a:
+/// its word of shared memory.
 static constexpr const char *prologue = R"(  .reg .b32 %rank, %next, %v, %w, %a, %r, %bar, %n;
   .reg .b64 %p, %q, %s;
   .reg .b16 %mask;
@@ -31,11 +31,13 @@ static constexpr const char *meet = R"(  barrier.cluster.arrive.release.aligned;
   barrier.cluster.wait.acquire.aligned;
 )";
 
-/// expected(word of a thread of the own cluster by rank and thread, rank, thread): the thread's word of the output.
+/// expected(word of a thread of the own cluster by rank and thread, rank, thread): the thread's word of the
+/// output.
 template <class F>
 static void add(Cases &cases, const std::string &name, unsigned size, const std::string &text, F expected) {
-  Case entry = makeCase("cluster", fmt::format("{}.of_{}", name, size), {.threads = threads, .cluster = size}, clusters * size,
-                        4096, fill(prologue + text, {{"$size", std::to_string(size)}, {"$meet", meet}}));
+  Case entry = makeCase("cluster", fmt::format("{}.of_{}", name, size), {.threads = threads, .cluster = size},
+                        clusters * size, 4096,
+                        fill(prologue + text, {{"$size", std::to_string(size)}, {"$meet", meet}}));
   const size_t total = size_t(clusters) * size * threads;
   entry.outputBytes = total * 4;
   entry.input = [total](Random &random) { return randomBytes(random, total * 4); };
@@ -59,10 +61,12 @@ static void addRegisters(Cases &cases, unsigned size) {
       {"cluster_nctaid.x", [](size_t, size_t n) { return uint32_t(n); }},
       {"clusterid.x", [](size_t cta, size_t n) { return uint32_t(cta / n); }}};
   for (const auto &[name, value] : registers) {
-    Case entry = makeCase("cluster", fmt::format("{}.of_{}", name, size), {.threads = threads, .cluster = size}, clusters * size,
-                          0, fmt::format("  .reg .b32 %v;\n  .reg .b64 %p;\n  mov.u32 %v, %{};\n  mad.wide.u32 %p, %g, 4, %out;\n"
-                                         "  st.global.b32 [%p], %v;\n",
-                                         name));
+    Case entry = makeCase(
+        "cluster", fmt::format("{}.of_{}", name, size), {.threads = threads, .cluster = size},
+        clusters * size, 0,
+        fmt::format("  .reg .b32 %v;\n  .reg .b64 %p;\n  mov.u32 %v, %{};\n  mad.wide.u32 %p, %g, 4, %out;\n"
+                    "  st.global.b32 [%p], %v;\n",
+                    name));
     entry.outputBytes = size_t(clusters) * size * threads * 4;
     entry.expect = [value = value, size](const Bytes &, Expected &out) {
       for (size_t i = 0; i < out.bytes.size() / 4; ++i)
@@ -182,8 +186,8 @@ $meet)",
 
 //===- Multicast -------------------------------------------------------------------------------------===//
 
-/// Every CTA brings a slice to all CTAs of `mask` ($own: the own one only where it has an odd rank …); each waits for the
-/// slices that it gets. By a tensor map of rows of 64 words, or plain.
+/// Every CTA brings a slice to all CTAs of `mask` ($own: the own one only where it has an odd rank …); each
+/// waits for the slices that it gets. By a tensor map of rows of 64 words, or plain.
 static void addMulticast(Cases &cases, unsigned size, bool tensor, uint16_t mask) {
   static constexpr size_t rowBytes = 256, rows = 8, sliceBytes = rowBytes * rows;
   const size_t total = sliceBytes * size;
@@ -205,18 +209,24 @@ $meet  mov.b16 %mask, {1};
   mov.b32 %n, 0;
 )",
                                  total, mask, total, sliceBytes);
-  text += tensor ? "  @%first cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+  text += tensor ? "  @%first "
+                   "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes."
+                   "multicast::cluster "
                    "[%dst], [%map0, {%n, %y}], [%bar], %mask;\n"
-                 : fmt::format("  @%first cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
-                               "[%dst], [%q], {}, [%bar], %mask;\n",
-                               sliceBytes);
-  text += "  @!%c bra end;\nwait:\n  mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 %c, [%bar], 0;\n"
-          "  @!%c bra wait;\n  mov.u32 %n, %ctaid.x;\n";
+                 : fmt::format(
+                       "  @%first "
+                       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+                       "[%dst], [%q], {}, [%bar], %mask;\n",
+                       sliceBytes);
+  text +=
+      "  @!%c bra end;\nwait:\n  mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 %c, [%bar], 0;\n"
+      "  @!%c bra wait;\n  mov.u32 %n, %ctaid.x;\n";
   text += fmt::format("  mad.wide.u32 %q, %n, {}, %out;\n", total);
   text += copyToGlobal("%q", 0, total, threads, "copy") + "end:\n$meet";
-  Case entry = makeCase("cluster", fmt::format("multicast.{}.to_{:x}.of_{}", tensor ? "tensor" : "plain", mask, size),
-                        {.threads = threads, .cluster = size, .maps = tensor ? 1u : 0u}, clusters * size, unsigned(total + 64),
-                        fill(prologue + text, {{"$size", std::to_string(size)}, {"$meet", meet}}));
+  Case entry = makeCase(
+      "cluster", fmt::format("multicast.{}.to_{:x}.of_{}", tensor ? "tensor" : "plain", mask, size),
+      {.threads = threads, .cluster = size, .maps = tensor ? 1u : 0u}, clusters * size, unsigned(total + 64),
+      fill(prologue + text, {{"$size", std::to_string(size)}, {"$meet", meet}}));
   entry.element = Element::Bits8;
   entry.outputBytes = total * size * clusters;
   if (tensor) {

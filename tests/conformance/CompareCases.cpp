@@ -1,5 +1,5 @@
-// setp and selp: PTX ISA, "Comparison and Selection Instructions". Ordered relations are false where either operand is a
-// NaN, the unordered ones (…u) true.
+// setp and selp: PTX ISA, "Comparison and Selection Instructions". Ordered relations are false where either
+// operand is a NaN, the unordered ones (…u) true.
 #include "Lanewise.h"
 
 using namespace lathe;
@@ -87,18 +87,22 @@ static void addFloats(Cases &cases, const std::string &type, bool flush = false)
 
 //===- With another predicate ------------------------------------------------------------------------===//
 
-/// setp.lt.and p|q, a, b, c: p is (a < b) and c, q is (a >= b) and c; c is the lowest bit of the third source.
+/// setp.lt.and p|q, a, b, c: p is (a < b) and c, q is (a >= b) and c; c is the lowest bit of the third
+/// source.
 static void addCombined(Cases &cases) {
   for (const char *operation : {"and", "or", "xor"})
     for (bool negated : {false, true}) {
       const std::string name = fmt::format("setp.lt.{}.s32{}", operation, negated ? ".negated" : "");
-      const std::string text = fmt::format("{{ .reg .pred p, q, c; .reg .b32 x, y; and.b32 x, %c, 1; setp.ne.b32 c, x, 0; "
-                                           "setp.lt.{}.s32 p|q, %a, %b, {}c; selp.b32 x, 1, 0, p; selp.b32 y, 2, 0, q; "
-                                           "or.b32 %d, x, y; }}",
-                                           operation, negated ? "!" : "");
+      const std::string text =
+          fmt::format("{{ .reg .pred p, q, c; .reg .b32 x, y; and.b32 x, %c, 1; setp.ne.b32 c, x, 0; "
+                      "setp.lt.{}.s32 p|q, %a, %b, {}c; selp.b32 x, 1, 0, p; selp.b32 y, 2, 0, q; "
+                      "or.b32 %d, x, y; }}",
+                      operation, negated ? "!" : "");
       auto result = [negated, kind = operation[0]](int32_t a, int32_t b, uint32_t c) {
         const uint32_t other = (c & 1) ^ (negated ? 1 : 0);
-        auto with = [&](uint32_t mine) { return kind == 'a' ? mine & other : kind == 'o' ? mine | other : mine ^ other; };
+        auto with = [&](uint32_t mine) {
+          return kind == 'a' ? mine & other : kind == 'o' ? mine | other : mine ^ other;
+        };
         return with(a < b) | with(a >= b) << 1;
       };
       cases.push_back(Lanewise<uint32_t(int32_t, int32_t, uint32_t)>::make("compare", name, text, result));

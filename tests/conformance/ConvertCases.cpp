@@ -1,6 +1,8 @@
-// cvt: PTX ISA, "Data Movement and Conversion Instructions: cvt". Floats to integers saturate, and a NaN gives 0, or from
-// f64 or to 64 bits the highest bit alone.
+// cvt: PTX ISA, "Data Movement and Conversion Instructions: cvt". Floats to integers saturate, and a NaN
+// gives 0, or from f64 or to 64 bits the highest bit alone.
 #include "Lanewise.h"
+
+#include <cmath>
 
 using namespace lathe;
 using namespace lathe::conformance;
@@ -12,8 +14,8 @@ struct Mode {
 };
 } // namespace
 
-static constexpr Mode whole[] = {{"rni", Rounding::Nearest}, {"rzi", Rounding::Zero}, {"rmi", Rounding::Down},
-                                 {"rpi", Rounding::Up}};
+static constexpr Mode whole[] = {
+    {"rni", Rounding::Nearest}, {"rzi", Rounding::Zero}, {"rmi", Rounding::Down}, {"rpi", Rounding::Up}};
 
 template <class T>
 static std::string typeName() {
@@ -28,9 +30,11 @@ static std::string typeName() {
 static float flushedFloat(float value) {
   return std::bit_cast<float>(uint32_t(flushed(f32, std::bit_cast<uint32_t>(value))));
 }
+static double flushedFloat(double value) { return value; } // There is no .ftz.
 
 template <class D, class S, class F>
-static void addConversion(Cases &cases, const std::string &modifiers, F result, const std::string &suffix = "") {
+static void addConversion(Cases &cases, const std::string &modifiers, F result,
+                          const std::string &suffix = "") {
   const std::string name = fmt::format("cvt{}.{}.{}", modifiers, typeName<D>(), typeName<S>());
   cases.push_back(Lanewise<D(S)>::make("convert", name + suffix, name + " %d, %a;", result));
 }
@@ -39,10 +43,11 @@ static void addConversion(Cases &cases, const std::string &modifiers, F result, 
 
 template <class D, class S>
 static D toInteger(S value, Rounding rounding) {
-  if (value != value)
+  if (std::isnan(value))
     return sizeof(S) == 8 || sizeof(D) == 8 ? D(uint64_t(1) << (8 * sizeof(D) - 1)) : D(0);
   using Limits = std::numeric_limits<D>;
-  return D(std::clamp(conformance::toInteger(decode(value), rounding), __int128(Limits::min()), __int128(Limits::max())));
+  return D(std::clamp(conformance::toInteger(decode(value), rounding), __int128(Limits::min()),
+                      __int128(Limits::max())));
 }
 
 template <class D, class S>
@@ -51,7 +56,8 @@ static void addToInteger(Cases &cases) {
     const std::string modifier = fmt::format(".{}", mode.name);
     addConversion<D, S>(cases, modifier, [mode](S a) { return toInteger<D>(a, mode.rounding); });
     if constexpr (sizeof(S) == 4 && sizeof(D) >= 4)
-      addConversion<D, S>(cases, modifier + ".ftz", [mode](S a) { return toInteger<D>(flushedFloat(a), mode.rounding); });
+      addConversion<D, S>(cases, modifier + ".ftz",
+                          [mode](S a) { return toInteger<D>(flushedFloat(a), mode.rounding); });
   }
 }
 
@@ -75,8 +81,7 @@ static void addRoundToWhole(Cases &cases) {
       if (flush && sizeof(T) == 8)
         continue;
       addConversion<T, T>(cases, fmt::format(".{}{}", mode.name, flush ? ".ftz" : ""), [mode, flush](T a) {
-        if constexpr (sizeof(T) == 4)
-          a = flush ? flushedFloat(a) : a;
+        a = flush ? flushedFloat(a) : a;
         if (!(std::fabs(a) < T(0x1p60)))
           return a;
         return std::copysign(T(conformance::toInteger(decode(a), mode.rounding)), a);
@@ -108,15 +113,44 @@ static void addFromInteger(Cases &cases) {
 /// A result narrower than its register is extended by its sign, or by zeros.
 static void addExtensions(Cases &cases) {
   auto add = [&](auto signature, const char *text, auto result) {
-    cases.push_back(decltype(signature)::make("convert", std::string(text) + ".extended", std::string(text) + " %d, %a;",
-                                              result));
+    cases.push_back(decltype(signature)::make("convert", std::string(text) + ".extended",
+                                              std::string(text) + " %d, %a;", result));
   };
   add(Lanewise<int16_t(int32_t)>(), "cvt.s8.s32", [](int32_t a) { return int16_t(int8_t(a)); });
   add(Lanewise<uint16_t(int32_t)>(), "cvt.u8.s32", [](int32_t a) { return uint16_t(uint8_t(a)); });
-  add(Lanewise<int16_t(float)>(), "cvt.rzi.s8.f32", [](float a) { return int16_t(toInteger<int8_t>(a, Rounding::Zero)); });
+  add(Lanewise<int16_t(float)>(), "cvt.rzi.s8.f32",
+      [](float a) { return int16_t(toInteger<int8_t>(a, Rounding::Zero)); });
 }
 
 //===- Floats ----------------------------------------------------------------------------------------===//
+
+/// Makes most numbers ties of a narrower format or their neighbours, and some the ends of its range: by their
+/// lowest bits.
+template <class T>
+static T nearTie(T value, Format narrow) {
+  using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+  if (!std::isfinite(value) || value == 0)
+    return value;
+  const auto bits = std::bit_cast<Bits>(value);
+  const Bits half = Bits(1) << (formatOf<T>().fractionBits - narrow.fractionBits - 1),
+             kept = bits & ~(2 * half - 1);
+  if ((bits >> 2 & 15) == 0) {
+    const double largest = toDouble(narrow, narrow.infinity() - 1), least = toDouble(narrow, 1);
+    // The first number that rounds to infinity lies half a unit beyond the largest.
+    const double beyond = largest + (largest - toDouble(narrow, narrow.infinity() - 2)) / 2;
+    const double ends[] = {beyond,
+                           std::nextafter(T(beyond), T(0)),
+                           least / 2,
+                           std::nextafter(T(least / 2), T(1)),
+                           least * 1.5,
+                           least * 2.5,
+                           toDouble(narrow, uint64_t(1) << narrow.fractionBits) - least / 2,
+                           largest * 2};
+    return T(bits & 1 ? -ends[bits >> 6 & 7] : ends[bits >> 6 & 7]);
+  }
+  const Bits changed[] = {kept | half, (kept | half) + 1, (kept | half) - 1, bits};
+  return std::bit_cast<T>(changed[bits & 3]);
+}
 
 /// f32 to 16 bits, alone and two at a time; .relu makes negative results zero.
 template <class Half, class Pair>
@@ -129,14 +163,19 @@ static void addNarrowing(Cases &cases) {
       };
       const std::string modifiers = fmt::format("{}{}", name, relu ? ".relu" : "");
       // What .relu makes of -0 the ISA does not say.
-      const Limit<float> limit = [relu](float a) { return relu && a == 0 ? 0.0f : a; };
+      const Limit<float> limit = [relu](float a) {
+        const float near = nearTie(a, formatOf<Half>());
+        return relu && near == 0 ? 0.0f : near;
+      };
       const std::string one = fmt::format("cvt{}.{}.f32", modifiers, typeName<Half>());
       cases.push_back(Lanewise<Half(float)>::make("convert", one, one + " %d, %a;", narrow, {limit}));
       const std::string two = fmt::format("cvt{}.{}x2.f32", modifiers, typeName<Half>());
-      cases.push_back(Lanewise<Pair(float, float)>::make(
-          "convert", two, two + " %d, %a, %b;",
-          [narrow](float high, float low) { return Pair{uint32_t(narrow(high).bits) << 16 | narrow(low).bits}; },
-          {limit, limit}));
+      cases.push_back(Lanewise<Pair(float, float)>::make("convert", two, two + " %d, %a, %b;",
+                                                         [narrow](float high, float low) {
+                                                           return Pair{uint32_t(narrow(high).bits) << 16 |
+                                                                       narrow(low).bits};
+                                                         },
+                                                         {limit, limit}));
     }
 }
 
@@ -146,14 +185,20 @@ static void addFloatToFloat(Cases &cases) {
   addConversion<double, float>(cases, "", [](float a) { return encodeDouble(decode(a)); });
   addConversion<double, float>(cases, ".ftz", [](float a) { return encodeDouble(decode(flushedFloat(a))); });
   addConversion<float, double>(cases, ".rn", [](double a) { return encodeFloat(decode(a)); });
-  addConversion<float, double>(cases, ".rn.ftz", [](double a) { return flushedFloat(encodeFloat(decode(a))); });
-  addConversion<float, float>(cases, ".ftz", flushedFloat);
-  addConversion<F16, float>(cases, ".rn.ftz", [](float a) { return F16{uint16_t(encode(f16, decode(flushedFloat(a))))}; });
+  cases.push_back(Lanewise<float(double)>::make("convert", "cvt.rn.f32.f64.ties", "cvt.rn.f32.f64 %d, %a;",
+                                                [](double a) { return encodeFloat(decode(a)); },
+                                                {[](double a) { return nearTie(a, f32); }}));
+  addConversion<float, double>(cases, ".rn.ftz",
+                               [](double a) { return flushedFloat(encodeFloat(decode(a))); });
+  addConversion<float, float>(cases, ".ftz", [](float a) { return flushedFloat(a); });
+  addConversion<F16, float>(cases, ".rn.ftz",
+                            [](float a) { return F16{uint16_t(encode(f16, decode(flushedFloat(a))))}; });
   addNarrowing<F16, F16x2>(cases);
   addNarrowing<Bf16, Bf16x2>(cases);
   auto relu = [](const char *text, auto signature, auto zero) {
-    auto entry = decltype(signature)::make("convert", std::string(text) + ".zero", std::string(text) + " %d, %a;",
-                                           [zero](float) { return zero; }, {[](float) { return -0.0f; }});
+    auto entry =
+        decltype(signature)::make("convert", std::string(text) + ".zero", std::string(text) + " %d, %a;",
+                                  [zero](float) { return zero; }, {[](float) { return -0.0f; }});
     entry.question = ".relu keeps -0 as it is, for -0 is not less than 0";
     return entry;
   };

@@ -1,5 +1,5 @@
-// cp.async: PTX ISA, "Data Movement and Conversion Instructions: Asynchronous copy". All sizes, zeros behind the bytes that
-// are read, completion by groups and by mbarriers.
+// cp.async: PTX ISA, "Data Movement and Conversion Instructions: Asynchronous copy". All sizes, zeros behind
+// the bytes that are read, completion by groups and by mbarriers.
 #include "Cases.h"
 #include "Kernel.h"
 
@@ -10,11 +10,12 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 128;
+static constexpr size_t threads = 128;
 
 /// Reads back what a neighbour copied: `bytes` of each thread's slot of 16, into the output.
 static std::string readBack(unsigned bytes) {
-  std::string text = "  xor.b32 %r0, %t, 37;\n  mad.lo.s32 %r1, %r0, 16, %smem;\n  mad.wide.u32 %p, %t, 16, %out;\n";
+  std::string text =
+      "  xor.b32 %r0, %t, 37;\n  mad.lo.s32 %r1, %r0, 16, %smem;\n  mad.wide.u32 %p, %t, 16, %out;\n";
   for (unsigned at = 0; at < bytes; at += 4)
     text += fmt::format("  ld.shared.b32 %r2, [%r1+{0}];\n  st.global.b32 [%p+{0}], %r2;\n", at);
   return text;
@@ -39,7 +40,8 @@ static Bytes makeInput(Random &random, unsigned bytes) {
 }
 
 static Case makeCopy(const std::string &name, unsigned bytes, bool zeroFills, const std::string &text) {
-  Case entry = makeCase("copy", name, {.threads = threads}, 1, threads * 16 + 64, prologue + text + readBack(bytes));
+  Case entry =
+      makeCase("copy", name, {.threads = threads}, 1, threads * 16 + 64, prologue + text + readBack(bytes));
   entry.element = Element::Bits8;
   entry.outputBytes = threads * 16;
   entry.input = [bytes](Random &random) { return makeInput(random, bytes); };
@@ -59,26 +61,32 @@ static void addGroups(Cases &cases) {
       if (bytes != 16 && cache[1] == 'g')
         continue;
       for (bool zeroFills : {false, true}) {
-        const std::string copy = fmt::format("  cp.async.{}.shared.global [%to], [%from], {}{};\n", cache, bytes,
-                                             zeroFills ? ", %size" : "");
+        const std::string copy = fmt::format("  cp.async.{}.shared.global [%to], [%from], {}{};\n", cache,
+                                             bytes, zeroFills ? ", %size" : "");
         const std::string name = fmt::format("{}.{}{}", cache, bytes, zeroFills ? ".zero_fill" : "");
-        cases.push_back(makeCopy(name + ".wait_all", bytes, zeroFills, copy + "  cp.async.wait_all;\n  bar.sync 0;\n"));
-        cases.push_back(makeCopy(name + ".wait_group", bytes, zeroFills,
-                                 copy + "  cp.async.commit_group;\n  cp.async.wait_group 0;\n  bar.sync 0;\n"));
+        cases.push_back(
+            makeCopy(name + ".wait_all", bytes, zeroFills, copy + "  cp.async.wait_all;\n  bar.sync 0;\n"));
+        cases.push_back(
+            makeCopy(name + ".wait_group", bytes, zeroFills,
+                     copy + "  cp.async.commit_group;\n  cp.async.wait_group 0;\n  bar.sync 0;\n"));
       }
     }
-  cases.push_back(makeCopy("cg.16.hint", 16, false,
-                           "  cp.async.cg.shared.global.L2::128B [%to], [%from], 16;\n  cp.async.wait_all;\n  bar.sync 0;\n"));
+  cases.push_back(makeCopy(
+      "cg.16.hint", 16, false,
+      "  cp.async.cg.shared.global.L2::128B [%to], [%from], 16;\n  cp.async.wait_all;\n  bar.sync 0;\n"));
 }
 
 /// Four groups of 4 bytes each; the first two are waited for and read while the others may still run.
 static void addOrder(Cases &cases) {
   std::string text;
   for (unsigned k = 0; k < 4; ++k)
-    text += fmt::format("  cp.async.ca.shared.global [%to+{0}], [%from+{0}], 4;\n  cp.async.commit_group;\n", 4 * k);
-  text += "  cp.async.wait_group 2;\n  bar.sync 0;\n  xor.b32 %r0, %t, 37;\n  mad.lo.s32 %r1, %r0, 16, %smem;\n"
-          "  mad.wide.u32 %p, %t, 16, %out;\n  ld.shared.v2.b32 {%r3, %r4}, [%r1];\n  st.global.v2.b32 [%p], {%r3, %r4};\n"
-          "  cp.async.wait_group 0;\n  bar.sync 0;\n";
+    text += fmt::format("  cp.async.ca.shared.global [%to+{0}], [%from+{0}], 4;\n  cp.async.commit_group;\n",
+                        4 * k);
+  text +=
+      "  cp.async.wait_group 2;\n  bar.sync 0;\n  xor.b32 %r0, %t, 37;\n  mad.lo.s32 %r1, %r0, 16, %smem;\n"
+      "  mad.wide.u32 %p, %t, 16, %out;\n  ld.shared.v2.b32 {%r3, %r4}, [%r1];\n  st.global.v2.b32 [%p], "
+      "{%r3, %r4};\n"
+      "  cp.async.wait_group 0;\n  bar.sync 0;\n";
   cases.push_back(makeCopy("groups_in_order", 16, false, text));
 }
 

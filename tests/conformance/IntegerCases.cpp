@@ -32,7 +32,7 @@ static void addUnary(Cases &cases, const char *opcode, const char *type, F resul
 
 template <class T, class F>
 static void addBinary(Cases &cases, const char *opcode, const char *type, F result,
-                      std::tuple<Limit<T>, Limit<T>> limits = {}) {
+                      const std::tuple<Limit<T>, Limit<T>> &limits = {}) {
   const std::string name = typed(opcode, type);
   cases.push_back(Lanewise<T(T, T)>::make("integer", name, name + " %d, %a, %b;", result, limits));
 }
@@ -88,11 +88,11 @@ static void addQuotients(Cases &cases, const char *type) {
 
 template <class T>
 static void addOverflowingQuotients(Cases &cases, const char *type) {
-  const std::tuple<Limit<T>, Limit<T>> limits{[](T) { return std::numeric_limits<T>::min(); }, [](T) { return T(-1); }};
+  const std::tuple<Limit<T>, Limit<T>> limits{[](T) { return std::numeric_limits<T>::min(); },
+                                              [](T) { return T(-1); }};
   for (const char *opcode : {"div.T", "rem.T"}) {
     const bool quotient = opcode[0] == 'd';
-    addBinary<T>(
-        cases, opcode, type, [quotient](T a, T) { return quotient ? a : T(0); }, limits);
+    addBinary<T>(cases, opcode, type, [quotient](T a, T) { return quotient ? a : T(0); }, limits);
     cases.back().name += ".overflow";
     cases.back().question = "the smallest number divided by -1 gives itself, and the remainder is 0";
   }
@@ -133,6 +133,7 @@ void conformance::addIntegerCases(Cases &cases) {
   cases.push_back(Lanewise<uint64_t(uint64_t)>::make("integer", "xor.b64.immediate",
                                                      "xor.b64 %d, %a, 0xfedcba9876543210;",
                                                      [](uint64_t a) { return a ^ 0xfedcba9876543210u; }));
-  cases.push_back(Lanewise<uint16_t(uint16_t)>::make("integer", "mul.lo.s16.immediate", "mul.lo.s16 %d, %a, -3;",
+  cases.push_back(Lanewise<uint16_t(uint16_t)>::make("integer", "mul.lo.s16.immediate",
+                                                     "mul.lo.s16 %d, %a, -3;",
                                                      [](uint16_t a) { return uint16_t(Int(a) * -3); }));
 }

@@ -20,7 +20,8 @@ static constexpr const char *prologue = R"(  .reg .b64 %in, %out;
 std::string conformance::module(const KernelOptions &options, const std::string &body) {
   std::string text = ".version 8.7\n.target sm_90a\n.address_size 64\n\n";
   text += options.declarations + ".extern .shared .align 1024 .b8 smem[];\n\n.visible .entry test(\n";
-  text += "  .param .u64 .ptr .global .align 1 test_param_0,\n  .param .u64 .ptr .global .align 1 test_param_1";
+  text +=
+      "  .param .u64 .ptr .global .align 1 test_param_0,\n  .param .u64 .ptr .global .align 1 test_param_1";
   for (unsigned i = 0; i < options.maps; ++i)
     text += fmt::format(",\n  .param .align 64 .b8 test_param_{}[128]", i + 2);
   text += fmt::format("\n)\n.reqntid {}\n{}", options.threads, options.directives);
@@ -28,8 +29,9 @@ std::string conformance::module(const KernelOptions &options, const std::string 
     text += fmt::format(".explicitcluster\n.reqnctapercluster {}, 1, 1\n", options.cluster);
   text += "{\n" + fmt::format(prologue, options.threads);
   for (unsigned i = 0; i < options.maps; ++i)
-    text += fmt::format("  .reg .b64 %map{0};\n  mov.b64 %map{0}, test_param_{1};\n  cvta.param.u64 %map{0}, %map{0};\n",
-                        i, i + 2);
+    text += fmt::format(
+        "  .reg .b64 %map{0};\n  mov.b64 %map{0}, test_param_{1};\n  cvta.param.u64 %map{0}, %map{0};\n", i,
+        i + 2);
   return text + body + "  ret;\n}\n";
 }
 

@@ -64,10 +64,12 @@ struct Lanewise<D(S...)> {
     std::string ptx = fmt::format("  .reg .{} %d;\n  .reg .b64 %p;\n", registerType<D>());
     const std::array<std::string, sources> kinds{registerType<S>()...}, accesses{accessType<S>()...};
     for (size_t k = 0; k < sources; ++k)
-      ptx += fmt::format("  .reg .{0} {1};\n  mad.wide.u32 %p, %g, {2}, %in;\n  ld.global.{3} {1}, [%p+{4}];\n", kinds[k],
-                         names[k], sizes[k], accesses[k], begin(k));
-    return ptx + "  " + text + fmt::format("\n  mad.wide.u32 %p, %g, {}, %out;\n  st.global.{} [%p], %d;\n", sizeof(D),
-                                          accessType<D>());
+      ptx +=
+          fmt::format("  .reg .{0} {1};\n  mad.wide.u32 %p, %g, {2}, %in;\n  ld.global.{3} {1}, [%p+{4}];\n",
+                      kinds[k], names[k], sizes[k], accesses[k], begin(k));
+    return ptx + "  " + text +
+           fmt::format("\n  mad.wide.u32 %p, %g, {}, %out;\n  st.global.{} [%p], %d;\n", sizeof(D),
+                       accessType<D>());
   }
 
   template <class T, size_t source>
@@ -110,13 +112,15 @@ struct Lanewise<D(S...)> {
   template <class F>
   static Case make(std::string family, std::string name, const std::string &text, F result,
                    std::tuple<Limit<S>...> limits = {}) {
-    Case entry = makeCase(std::move(family), std::move(name), {.threads = threads}, count / threads, 0, body(text));
+    Case entry =
+        makeCase(std::move(family), std::move(name), {.threads = threads}, count / threads, 0, body(text));
     entry.element = elementOf<D>();
     entry.outputBytes = count * sizeof(D);
     entry.input = [limits](Random &random) {
       Bytes bytes(begin(sources));
-      [&]<size_t... K>(std::index_sequence<K...>) { (fill<S, K>(bytes, random, limits), ...); }
-      (std::index_sequence_for<S...>());
+      [&]<size_t... K>(std::index_sequence<K...>) {
+        (fill<S, K>(bytes, random, limits), ...);
+      }(std::index_sequence_for<S...>());
       return bytes;
     };
     entry.expect = [result](const Bytes &input, Expected &out) { expect(result, input, out); };

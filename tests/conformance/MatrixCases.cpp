@@ -1,5 +1,6 @@
-// ldmatrix and stmatrix: PTX ISA, "Warp-level matrix load (store) instruction". Lane 8m + r names row r of matrix m; lane
-// l holds elements (l / 4, 2 (l mod 4)) and its right neighbour, transposed the other way round. Rows lie in any order.
+// ldmatrix and stmatrix: PTX ISA, "Warp-level matrix load (store) instruction". Lane 8m + r names row r of
+// matrix m; lane l holds elements (l / 4, 2 (l mod 4)) and its right neighbour, transposed the other way
+// round. Rows lie in any order.
 #include "Cases.h"
 #include "Kernel.h"
 
@@ -11,11 +12,12 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 64;
+static constexpr size_t threads = 64;
 static constexpr size_t rowBytes = 16, rows = 32, warpBytes = rows * rowBytes;
 static constexpr size_t warps = threads / 32;
 
-/// The input: for each thread the slot of its row, then for each warp 32 slots (ldmatrix) or registers (stmatrix).
+/// The input: for each thread the slot of its row, then for each warp 32 slots (ldmatrix) or registers
+/// (stmatrix).
 static Bytes makeInput(Random &random) {
   Bytes bytes = randomBytes(random, threads * 4 + warps * warpBytes);
   for (size_t warp = 0; warp < warps; ++warp) {
@@ -27,13 +29,16 @@ static Bytes makeInput(Random &random) {
   return bytes;
 }
 
-/// Slot of the row of a matrix that holds element `k` (0, 1) of a lane's register, and the element's place in it.
-static std::pair<size_t, size_t> place(const Bytes &input, size_t warp, size_t lane, size_t matrix, size_t k, bool trans) {
+/// Slot of the row of a matrix that holds element `k` (0, 1) of a lane's register, and the element's place in
+/// it.
+static std::pair<size_t, size_t> place(const Bytes &input, size_t warp, size_t lane, size_t matrix, size_t k,
+                                       bool trans) {
   const size_t row = trans ? lane % 4 * 2 + k : lane / 4, column = trans ? lane / 4 : lane % 4 * 2 + k;
   return {elementAt<uint32_t>(input, warp * 32 + matrix * 8 + row), column};
 }
 
-/// %own: the thread's 16 bytes of global data; %slot: its 16 bytes of shared memory; %row: where its row lies.
+/// %own: the thread's 16 bytes of global data; %slot: its 16 bytes of shared memory; %row: where its row
+/// lies.
 static constexpr const char *prologue = R"(  .reg .b32 %c<4>, %v<4>, %slot, %row, %base;
   .reg .b64 %own, %p;
   mad.wide.u32 %p, %t, 4, %in;
@@ -45,8 +50,10 @@ static constexpr const char *prologue = R"(  .reg .b32 %c<4>, %v<4>, %slot, %row
 )";
 
 static void addLoad(Cases &cases, unsigned count, bool trans) {
-  const std::string opcode = fmt::format("ldmatrix.sync.aligned.m8n8.x{}{}.shared.b16", count, trans ? ".trans" : "");
-  const std::string body = std::string(prologue) + fmt::format(R"(  ld.global.v4.b32 {{%c0, %c1, %c2, %c3}}, [%own+256];
+  const std::string opcode =
+      fmt::format("ldmatrix.sync.aligned.m8n8.x{}{}.shared.b16", count, trans ? ".trans" : "");
+  const std::string body =
+      std::string(prologue) + fmt::format(R"(  ld.global.v4.b32 {{%c0, %c1, %c2, %c3}}, [%own+256];
   st.shared.v4.b32 [%slot], {{%c0, %c1, %c2, %c3}};
   bar.sync 0;
   mov.b32 %v1, 1;
@@ -56,7 +63,7 @@ static void addLoad(Cases &cases, unsigned count, bool trans) {
   mad.wide.u32 %p, %t, 16, %out;
   st.global.v4.b32 [%p], {{%v0, %v1, %v2, %v3}};
 )",
-                                                               opcode, registers("v", count));
+                                          opcode, registers("v", count));
   Case entry = makeCase("matrix", opcode, {.threads = threads}, 1, warps * warpBytes, body);
   entry.element = Element::Bits16;
   entry.outputBytes = threads * 16;
@@ -76,7 +83,8 @@ static void addLoad(Cases &cases, unsigned count, bool trans) {
 
 /// Rows that no lane names stay as they are.
 static void addStore(Cases &cases, unsigned count, bool trans) {
-  const std::string opcode = fmt::format("stmatrix.sync.aligned.m8n8.x{}{}.shared.b16", count, trans ? ".trans" : "");
+  const std::string opcode =
+      fmt::format("stmatrix.sync.aligned.m8n8.x{}{}.shared.b16", count, trans ? ".trans" : "");
   const std::string body = std::string(prologue) + fmt::format(R"(  mad.wide.u32 %p, %t, 16, %out;
   ld.global.v4.b32 {{%c0, %c1, %c2, %c3}}, [%p];
   st.shared.v4.b32 [%slot], {{%c0, %c1, %c2, %c3}};

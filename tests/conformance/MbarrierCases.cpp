@@ -1,5 +1,6 @@
-// mbarrier: PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier". Sequences of one thread, in which
-// each test says whether the phase has ended, and threads that pass values through shared memory, phase by phase.
+// mbarrier: PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier". Sequences of one
+// thread, in which each test says whether the phase has ended, and threads that pass values through shared
+// memory, phase by phase.
 #include "Cases.h"
 #include "Kernel.h"
 
@@ -8,7 +9,7 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 128;
+static constexpr size_t threads = 128;
 
 namespace {
 /// An instruction, and for a test what it must say.
@@ -27,7 +28,8 @@ static Step pending(const std::string &parity) {
 
 /// Thread 0 takes all steps; a bit of the result for each test. No phase is found ended twice by one thread.
 static void addSequence(Cases &cases, const std::string &name, const std::vector<Step> &steps) {
-  std::string text = "  .reg .b32 %b, %r, %x;\n  .reg .b64 %s<4>;\n  .reg .pred %c;\n  mov.b32 %b, %smem;\n  mov.b32 %r, 0;\n"
+  std::string text = "  .reg .b32 %b, %r, %x;\n  .reg .b64 %s<4>;\n  .reg .pred %c;\n  mov.b32 %b, %smem;\n  "
+                     "mov.b32 %r, 0;\n"
                      "  setp.ne.s32 %c, %t, 0;\n  @%c ret;\n";
   uint32_t answers = 0;
   unsigned bit = 0;
@@ -48,42 +50,97 @@ static void addSequence(Cases &cases, const std::string &name, const std::vector
 static void addSequences(Cases &cases) {
   const Step one{"mbarrier.arrive.shared.b64 _, [%b];"};
   auto init = [](unsigned count) { return Step{fmt::format("mbarrier.init.shared.b64 [%b], {};", count)}; };
-  addSequence(cases, "parity", {init(2), done("1"), pending("0"), one, pending("0"), one, done("0"), pending("1"), one, one,
-                                done("1"), pending("0")});
-  addSequence(cases, "count", {init(5), {"mbarrier.arrive.shared.b64 %s0, [%b], 4;"}, pending("0"), one, done("0"),
-                               {"mbarrier.arrive.release.cta.shared::cta.b64 %s0, [%b], 5;"}, done("1")});
-  addSequence(cases, "largest_count",
-              {init((1 << 20) - 1), {"mbarrier.arrive.shared.b64 _, [%b], 1048574;"}, pending("0"), one, done("0")});
+  addSequence(cases, "parity",
+              {init(2), done("1"), pending("0"), one, pending("0"), one, done("0"), pending("1"), one, one,
+               done("1"), pending("0")});
+  addSequence(cases, "count",
+              {init(5),
+               {"mbarrier.arrive.shared.b64 %s0, [%b], 4;"},
+               pending("0"),
+               one,
+               done("0"),
+               {"mbarrier.arrive.release.cta.shared::cta.b64 %s0, [%b], 5;"},
+               done("1")});
+  addSequence(
+      cases, "largest_count",
+      {init((1 << 20) - 1), {"mbarrier.arrive.shared.b64 _, [%b], 1048574;"}, pending("0"), one, done("0")});
   addSequence(cases, "token",
-              {init(1), {"mbarrier.arrive.shared.b64 %s0, [%b];"}, {"mbarrier.test_wait.shared.b64 %c, [%b], %s0;", 1},
-               {"mbarrier.arrive.shared.b64 %s1, [%b];"}, {"mbarrier.test_wait.shared.b64 %c, [%b], %s1;", 1}});
+              {init(1),
+               {"mbarrier.arrive.shared.b64 %s0, [%b];"},
+               {"mbarrier.test_wait.shared.b64 %c, [%b], %s0;", 1},
+               {"mbarrier.arrive.shared.b64 %s1, [%b];"},
+               {"mbarrier.test_wait.shared.b64 %c, [%b], %s1;", 1}});
   addSequence(cases, "no_complete",
-              {init(3), {"mbarrier.arrive.noComplete.shared.b64 %s0, [%b], 2;"},
-               {"mbarrier.test_wait.shared.b64 %c, [%b], %s0;", 0}, one, {"mbarrier.test_wait.shared.b64 %c, [%b], %s0;", 1}});
-  addSequence(cases, "drop", {init(3), {"mbarrier.arrive_drop.shared.b64 _, [%b];"}, pending("0"), one, one, done("0"), one,
-                              pending("1"), one, done("1")});
-  addSequence(cases, "drop_count", {init(5), {"mbarrier.arrive_drop.shared.b64 _, [%b], 3;"}, pending("0"), one, one,
-                                    done("0"), one, pending("1"), one, done("1")});
+              {init(3),
+               {"mbarrier.arrive.noComplete.shared.b64 %s0, [%b], 2;"},
+               {"mbarrier.test_wait.shared.b64 %c, [%b], %s0;", 0},
+               one,
+               {"mbarrier.test_wait.shared.b64 %c, [%b], %s0;", 1}});
+  addSequence(cases, "drop",
+              {init(3),
+               {"mbarrier.arrive_drop.shared.b64 _, [%b];"},
+               pending("0"),
+               one,
+               one,
+               done("0"),
+               one,
+               pending("1"),
+               one,
+               done("1")});
+  addSequence(cases, "drop_count",
+              {init(5),
+               {"mbarrier.arrive_drop.shared.b64 _, [%b], 3;"},
+               pending("0"),
+               one,
+               one,
+               done("0"),
+               one,
+               pending("1"),
+               one,
+               done("1")});
+}
+
+static void addByteSequences(Cases &cases) {
+  const Step one{"mbarrier.arrive.shared.b64 _, [%b];"};
+  auto init = [](unsigned count) { return Step{fmt::format("mbarrier.init.shared.b64 [%b], {};", count)}; };
   const Step expect{"mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%b], 48;"};
   auto complete = [](unsigned bytes) {
     return Step{fmt::format("mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [%b], {};", bytes)};
   };
-  addSequence(cases, "bytes", {init(1), expect, complete(16), one, pending("0"), complete(32), done("0"), one, done("1")});
+  addSequence(cases, "bytes",
+              {init(1), expect, complete(16), one, pending("0"), complete(32), done("0"), one, done("1")});
   addSequence(cases, "bytes_with_arrival",
-              {init(1), {"mbarrier.arrive.expect_tx.shared.b64 _, [%b], 64;"}, pending("0"), complete(64), done("0")});
+              {init(1),
+               {"mbarrier.arrive.expect_tx.shared.b64 _, [%b], 64;"},
+               pending("0"),
+               complete(64),
+               done("0")});
   addSequence(cases, "drop_with_bytes",
-              {init(2), {"mbarrier.arrive_drop.expect_tx.shared::cta.b64 %s0, [%b], 8;"}, one, pending("0"), complete(8),
-               done("0"), one, done("1")});
+              {init(2),
+               {"mbarrier.arrive_drop.expect_tx.shared::cta.b64 %s0, [%b], 8;"},
+               one,
+               pending("0"),
+               complete(8),
+               done("0"),
+               one,
+               done("1")});
   addSequence(cases, "invalidated",
-              {init(2), one, {"mbarrier.inval.shared.b64 [%b];"}, {"st.shared.b64 [%b], %in;"}, init(1), pending("0"), one,
+              {init(2),
+               one,
+               {"mbarrier.inval.shared.b64 [%b];"},
+               {"st.shared.b64 [%b], %in;"},
+               init(1),
+               pending("0"),
+               one,
                done("0")});
 }
 
 //===- Between threads -------------------------------------------------------------------------------===//
 
-/// Thread 0 publishes a value a round, all others read it and give the place free: two barriers, eight rounds.
+/// Thread 0 publishes a value a round, all others read it and give the place free: two barriers, eight
+/// rounds.
 static void addRing(Cases &cases, bool tokens) {
-  static constexpr unsigned rounds = 8;
+  static constexpr size_t rounds = 8;
   const std::string wait = tokens ? "mbarrier.try_wait.shared.b64 %c, [%full], %s;"
                                   : "mbarrier.try_wait.parity.shared.b64 %c, [%full], %parity;";
   const std::string body = fill(R"(  .reg .b32 %full, %empty, %i, %v, %parity, %a, %other;
@@ -124,7 +181,8 @@ next:
   @%last bra round;
 )",
                                 {{"$wait", wait}});
-  Case entry = makeCase("mbarrier", tokens ? "ring_by_token" : "ring_by_parity", {.threads = threads}, 1, 128, body);
+  Case entry =
+      makeCase("mbarrier", tokens ? "ring_by_token" : "ring_by_parity", {.threads = threads}, 1, 128, body);
   entry.outputBytes = rounds * threads * 4;
   entry.input = [](Random &random) { return randomBytes(random, rounds * 4); };
   entry.expect = [](const Bytes &input, Expected &out) {
@@ -161,7 +219,7 @@ second:
   mad.wide.u32 %p, %t, 4, %out;
   st.global.b32 [%p], %v;
 )");
-  entry.outputBytes = 64 * 4;
+  entry.outputBytes = 256;
   entry.expect = [](const Bytes &, Expected &out) {
     for (uint32_t t = 0; t < 64; ++t)
       setElement(out.bytes, t, t + 64);
@@ -171,6 +229,7 @@ second:
 
 void conformance::addMbarrierCases(Cases &cases) {
   addSequences(cases);
+  addByteSequences(cases);
   addRing(cases, false);
   addRing(cases, true);
   addDroppers(cases);

@@ -1,5 +1,6 @@
-// ld, st and prefetch: PTX ISA, "Data Movement and Conversion Instructions". All widths and vectors in all spaces,
-// registers wider than what they are loaded from, orders and hints, and every way to write an address.
+// ld, st and prefetch: PTX ISA, "Data Movement and Conversion Instructions". All widths and vectors in all
+// spaces, registers wider than what they are loaded from, orders and hints, and every way to write an
+// address.
 #include "Cases.h"
 #include "Kernel.h"
 
@@ -8,7 +9,7 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 64;
+static constexpr size_t threads = 64;
 static constexpr size_t slotBytes = 32; ///< Of a thread, in input, shared memory and output.
 
 namespace {
@@ -18,15 +19,20 @@ struct Space {
 };
 } // namespace
 
-static constexpr Space spaces[] = {{"global", ".global"},        {"shared", ".shared"},
+static constexpr Space spaces[] = {{"global", ".global"},          {"shared", ".shared"},
                                    {"shared_cta", ".shared::cta"}, {"shared_cluster", ".shared::cluster"},
-                                   {"generic_global", ""},       {"generic_shared", ""}};
+                                   {"generic_global", ""},         {"generic_shared", ""}};
 
-static bool isShared(const Space &space) { return std::string_view(space.name).find("shared") != std::string_view::npos; }
+static bool isShared(const Space &space) {
+  return std::string_view(space.name).find("shared") != std::string_view::npos;
+}
 
-static unsigned bytesOf(std::string_view type) { return unsigned(std::stoi(std::string(type.substr(1)))) / 8; }
+static unsigned bytesOf(std::string_view type) {
+  return unsigned(std::stoi(std::string(type.substr(1)))) / 8;
+}
 
-/// Copies each thread's slot between global and shared memory, 16 bytes at a time. %gp, %sp: the thread's slots.
+/// Copies each thread's slot between global and shared memory, 16 bytes at a time. %gp, %sp: the thread's
+/// slots.
 static constexpr const char *copyIn = R"(  ld.global.v4.b32 {%c0, %c1, %c2, %c3}, [%gp];
   st.shared.v4.b32 [%sp], {%c0, %c1, %c2, %c3};
   ld.global.v4.b32 {%c0, %c1, %c2, %c3}, [%gp+16];
@@ -40,7 +46,8 @@ static constexpr const char *copyOut = R"(  bar.sync 0;
   st.global.v4.b32 [%op+16], {%c0, %c1, %c2, %c3};
 )";
 
-/// Slots, and in %address the neighbour's slot in a space, which is written or read there. `register`: its width.
+/// Slots, and in %address the neighbour's slot in a space, which is written or read there. `register`: its
+/// width.
 static std::string prologue(const Space &space, bool ofOutput) {
   std::string text = R"(  .reg .b64 %gp, %op, %wide;
   .reg .b32 %sp, %c<4>, %other, %narrow;
@@ -57,7 +64,9 @@ static std::string prologue(const Space &space, bool ofOutput) {
   return text;
 }
 
-static const char *addressOf(const Space &space) { return isShared(space) && *space.qualifier ? "%narrow" : "%wide"; }
+static const char *addressOf(const Space &space) {
+  return isShared(space) && *space.qualifier ? "%narrow" : "%wide";
+}
 
 static std::string elements(const std::string &prefix, unsigned vector) {
   return vector == 1 ? "%" + prefix + "0" : registers(prefix, vector);
@@ -67,20 +76,22 @@ static std::string shapeOf(unsigned vector) { return vector == 1 ? "" : fmt::for
 
 //===- Loads -----------------------------------------------------------------------------------------===//
 
-/// Loads `vector` elements at `offset` of the neighbour's slot and stores each register, whole, in 8 bytes of the own.
-static void addLoad(Cases &cases, const Space &space, const std::string &type, unsigned registerBytes, unsigned vector,
-                    const std::string &modifiers = "", int offset = 0) {
+/// Loads `vector` elements at `offset` of the neighbour's slot and stores each register, whole, in 8 bytes of
+/// the own.
+static void addLoad(Cases &cases, const Space &space, const std::string &type, unsigned registerBytes,
+                    unsigned vector, const std::string &modifiers = "", int offset = 0) {
   const unsigned bytes = bytesOf(type);
   const std::string holder = fmt::format("b{}", 8 * registerBytes);
   std::string text = prologue(space, false) + fmt::format("  .reg .{} %v<8>;\n", holder);
   if (isShared(space))
     text += copyIn;
-  text += fmt::format("  ld{}{}{}{}.{} {}, [{}{:+}];\n", modifiers.starts_with('!') ? "" : modifiers, space.qualifier,
-                      modifiers.starts_with('!') ? modifiers.substr(1) : "", shapeOf(vector), type,
-                      elements("v", vector), addressOf(space), offset);
+  text += fmt::format("  ld{}{}{}{}.{} {}, [{}{:+}];\n", modifiers.starts_with('!') ? "" : modifiers,
+                      space.qualifier, modifiers.starts_with('!') ? modifiers.substr(1) : "", shapeOf(vector),
+                      type, elements("v", vector), addressOf(space), offset);
   for (unsigned k = 0; k < vector; ++k)
     text += fmt::format("  st.global.{} [%op+{}], %v{};\n", holder, 8 * k, k);
-  const std::string name = fmt::format("ld.{}{}{}.{}.in_{}.at_{}", space.name, modifiers, shapeOf(vector), type, holder, offset);
+  const std::string name =
+      fmt::format("ld.{}{}{}.{}.in_{}.at_{}", space.name, modifiers, shapeOf(vector), type, holder, offset);
   Case entry = makeCase("memory", name, {.threads = threads}, 1, threads * slotBytes, text);
   entry.outputBytes = threads * slotBytes;
   entry.input = [](Random &random) { return randomBytes(random, threads * slotBytes); };
@@ -100,9 +111,10 @@ static void addLoad(Cases &cases, const Space &space, const std::string &type, u
 
 //===- Stores ----------------------------------------------------------------------------------------===//
 
-/// Stores `vector` registers, each loaded whole from 8 bytes of the own slot, into the neighbour's slot of the output.
-static void addStore(Cases &cases, const Space &space, const std::string &type, unsigned registerBytes, unsigned vector,
-                     const std::string &modifiers = "", int offset = 0) {
+/// Stores `vector` registers, each loaded whole from 8 bytes of the own slot, into the neighbour's slot of
+/// the output.
+static void addStore(Cases &cases, const Space &space, const std::string &type, unsigned registerBytes,
+                     unsigned vector, const std::string &modifiers = "", int offset = 0) {
   const unsigned bytes = bytesOf(type);
   const std::string holder = fmt::format("b{}", 8 * registerBytes);
   std::string text = prologue(space, true) + fmt::format("  .reg .{} %v<8>;\n", holder);
@@ -110,12 +122,13 @@ static void addStore(Cases &cases, const Space &space, const std::string &type, 
     text += fill(copyIn, {{"%gp", "%op"}});
   for (unsigned k = 0; k < vector; ++k)
     text += fmt::format("  ld.global.{} %v{}, [%gp+{}];\n", holder, k, 8 * k);
-  text += fmt::format("  st{}{}{}{}.{} [{}{:+}], {};\n", modifiers.starts_with('!') ? "" : modifiers, space.qualifier,
-                      modifiers.starts_with('!') ? modifiers.substr(1) : "", shapeOf(vector), type, addressOf(space),
-                      offset, elements("v", vector));
+  text += fmt::format("  st{}{}{}{}.{} [{}{:+}], {};\n", modifiers.starts_with('!') ? "" : modifiers,
+                      space.qualifier, modifiers.starts_with('!') ? modifiers.substr(1) : "", shapeOf(vector),
+                      type, addressOf(space), offset, elements("v", vector));
   if (isShared(space))
     text += copyOut;
-  const std::string name = fmt::format("st.{}{}{}.{}.from_{}.at_{}", space.name, modifiers, shapeOf(vector), type, holder, offset);
+  const std::string name =
+      fmt::format("st.{}{}{}.{}.from_{}.at_{}", space.name, modifiers, shapeOf(vector), type, holder, offset);
   Case entry = makeCase("memory", name, {.threads = threads}, 1, threads * slotBytes, text);
   entry.element = Element::Bits8;
   entry.outputBytes = threads * slotBytes;
@@ -131,7 +144,8 @@ static void addStore(Cases &cases, const Space &space, const std::string &type, 
 }
 
 static void addWidths(Cases &cases, const Space &space) {
-  for (const char *type : {"b8", "u8", "s8", "b16", "u16", "s16", "b32", "u32", "s32", "f32", "b64", "u64", "s64", "f64"})
+  for (const char *type :
+       {"b8", "u8", "s8", "b16", "u16", "s16", "b32", "u32", "s32", "f32", "b64", "u64", "s64", "f64"})
     for (unsigned registerBytes : {2u, 4u, 8u}) {
       const unsigned bytes = bytesOf(type);
       // A float's register is of its own width.
@@ -141,7 +155,8 @@ static void addWidths(Cases &cases, const Space &space) {
       if (type[0] != 's')
         addStore(cases, space, type, registerBytes, 1, "", int(3 * bytes));
     }
-  for (auto [type, most] : {std::pair("b8", 4u), {"s8", 4u}, {"b16", 4u}, {"u16", 4u}, {"b32", 4u}, {"f32", 4u}, {"b64", 2u}})
+  for (auto [type, most] :
+       {std::pair("b8", 4u), {"s8", 4u}, {"b16", 4u}, {"u16", 4u}, {"b32", 4u}, {"f32", 4u}, {"b64", 2u}})
     for (unsigned vector = 2; vector <= most; vector *= 2) {
       addLoad(cases, space, type, std::max(2u, bytesOf(type)), vector, "", int(vector * bytesOf(type)));
       if (type[0] != 's')
@@ -151,12 +166,12 @@ static void addWidths(Cases &cases, const Space &space) {
 
 /// Orders, caches and hints do not change what one thread reads. "!": behind the space.
 static void addModifiers(Cases &cases) {
-  for (const char *modifiers : {"!.ca", "!.cg", "!.cs", "!.nc", "!.L1::no_allocate", "!.L1::evict_last", "!.L2::128B",
-                                "!.nc.L1::no_allocate.L2::256B", ".volatile", ".relaxed.gpu", ".acquire.gpu",
-                                ".acquire.sys", ".relaxed.cta", ".weak"})
+  for (const char *modifiers : {"!.ca", "!.cg", "!.cs", "!.nc", "!.L1::no_allocate", "!.L1::evict_last",
+                                "!.L2::128B", "!.nc.L1::no_allocate.L2::256B", ".volatile", ".relaxed.gpu",
+                                ".acquire.gpu", ".acquire.sys", ".relaxed.cta", ".weak"})
     addLoad(cases, spaces[0], "b32", 4, 1, modifiers);
-  for (const char *modifiers : {"!.wb", "!.cg", "!.cs", "!.wt", "!.L1::no_allocate", ".volatile", ".relaxed.gpu",
-                                ".release.gpu", ".release.sys", ".relaxed.cluster", ".weak"})
+  for (const char *modifiers : {"!.wb", "!.cg", "!.cs", "!.wt", "!.L1::no_allocate", ".volatile",
+                                ".relaxed.gpu", ".release.gpu", ".release.sys", ".relaxed.cluster", ".weak"})
     addStore(cases, spaces[0], "b32", 4, 1, modifiers);
   for (const char *modifiers : {".volatile", ".relaxed.cta", ".acquire.cta"})
     addLoad(cases, spaces[1], "b32", 4, 1, modifiers);

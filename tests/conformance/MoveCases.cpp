@@ -1,5 +1,5 @@
-// mov, cvta, predicates and special registers: PTX ISA, "Data Movement and Conversion Instructions" and "Special
-// Registers".
+// mov, cvta, predicates and special registers: PTX ISA, "Data Movement and Conversion Instructions" and
+// "Special Registers".
 #include "Lanewise.h"
 
 using namespace lathe;
@@ -15,29 +15,38 @@ static void addRegisters(Cases &cases) {
   addMove<uint32_t(uint32_t)>(cases, "mov.u32", "mov.u32 %d, %a;", [](uint32_t a) { return a; });
   addMove<float(float)>(cases, "mov.f32", "mov.f32 %d, %a;", [](float a) { return a; });
   addMove<uint64_t(uint64_t)>(cases, "mov.b64", "mov.b64 %d, %a;", [](uint64_t a) { return a; });
-  addMove<uint32_t(uint32_t)>(cases, "mov.b32.immediate", "mov.b32 %d, -5;", [](uint32_t) { return uint32_t(-5); });
-  addMove<double(uint32_t)>(cases, "mov.f64.immediate", "mov.f64 %d, 0dBFF8000000000000;", [](uint32_t) { return -1.5; });
+  addMove<uint32_t(uint32_t)>(cases, "mov.b32.immediate", "mov.b32 %d, -5;",
+                              [](uint32_t) { return uint32_t(-5); });
+  addMove<double(uint32_t)>(cases, "mov.f64.immediate", "mov.f64 %d, 0dBFF8000000000000;",
+                            [](uint32_t) { return -1.5; });
   addMove<float(uint32_t)>(cases, "mov.f32.immediate", "mov.f32 %d, 0f40490FDB;",
                            [](uint32_t) { return std::bit_cast<float>(0x40490fdbu); });
 }
 
 static void addVectors(Cases &cases) {
-  addMove<uint32_t(uint16_t, uint16_t)>(cases, "mov.b32.join", "mov.b32 %d, {%a, %b};",
-                                        [](uint16_t a, uint16_t b) { return uint32_t(a) | uint32_t(b) << 16; });
-  addMove<uint64_t(uint32_t, uint32_t)>(cases, "mov.b64.join", "mov.b64 %d, {%a, %b};",
-                                        [](uint32_t a, uint32_t b) { return uint64_t(a) | uint64_t(b) << 32; });
+  addMove<uint32_t(uint16_t, uint16_t)>(
+      cases, "mov.b32.join", "mov.b32 %d, {%a, %b};",
+      [](uint16_t a, uint16_t b) { return uint32_t(a) | uint32_t(b) << 16; });
+  addMove<uint64_t(uint32_t, uint32_t)>(
+      cases, "mov.b64.join", "mov.b64 %d, {%a, %b};",
+      [](uint32_t a, uint32_t b) { return uint64_t(a) | uint64_t(b) << 32; });
   addMove<uint64_t(uint16_t, uint16_t, uint16_t, uint16_t)>(
-      cases, "mov.b64.join.four", "mov.b64 %d, {%a, %b, %c, %e};", [](uint16_t a, uint16_t b, uint16_t c, uint16_t d) {
+      cases, "mov.b64.join.four", "mov.b64 %d, {%a, %b, %c, %e};",
+      [](uint16_t a, uint16_t b, uint16_t c, uint16_t d) {
         return uint64_t(a) | uint64_t(b) << 16 | uint64_t(c) << 32 | uint64_t(d) << 48;
       });
-  addMove<uint16_t(uint32_t)>(cases, "mov.b32.split", "{ .reg .b16 x, y; mov.b32 {x, y}, %a; sub.s16 %d, y, x; }",
+  addMove<uint16_t(uint32_t)>(cases, "mov.b32.split",
+                              "{ .reg .b16 x, y; mov.b32 {x, y}, %a; sub.s16 %d, y, x; }",
                               [](uint32_t a) { return uint16_t((a >> 16) - a); });
-  addMove<uint32_t(uint64_t)>(cases, "mov.b64.split", "{ .reg .b32 x, y; mov.b64 {x, y}, %a; sub.s32 %d, y, x; }",
+  addMove<uint32_t(uint64_t)>(cases, "mov.b64.split",
+                              "{ .reg .b32 x, y; mov.b64 {x, y}, %a; sub.s32 %d, y, x; }",
                               [](uint64_t a) { return uint32_t((a >> 32) - a); });
-  addMove<uint64_t(uint64_t)>(cases, "mov.b64.split.four",
-                              "{ .reg .b16 w, x, y, z; mov.b64 {w, x, y, z}, %a; mov.b64 %d, {z, y, x, w}; }",
-                              [](uint64_t a) { return a << 48 | (a << 16 & 0xffff00000000) | (a >> 16 & 0xffff0000) | a >> 48; });
-  addMove<uint16_t(uint64_t)>(cases, "mov.b64.sink", "{ .reg .b16 x; mov.b64 {_, _, x, _}, %a; mov.b16 %d, x; }",
+  addMove<uint64_t(uint64_t)>(
+      cases, "mov.b64.split.four",
+      "{ .reg .b16 w, x, y, z; mov.b64 {w, x, y, z}, %a; mov.b64 %d, {z, y, x, w}; }",
+      [](uint64_t a) { return a << 48 | (a << 16 & 0xffff00000000) | (a >> 16 & 0xffff0000) | a >> 48; });
+  addMove<uint16_t(uint64_t)>(cases, "mov.b64.sink",
+                              "{ .reg .b16 x; mov.b64 {_, _, x, _}, %a; mov.b16 %d, x; }",
                               [](uint64_t a) { return uint16_t(a >> 32); });
 }
 
@@ -60,7 +69,8 @@ static void addPredicates(Cases &cases) {
 
 //===- Addresses -------------------------------------------------------------------------------------===//
 
-/// Differences of addresses of shared variables, the own window there and back, and reads through generic addresses.
+/// Differences of addresses of shared variables, the own window there and back, and reads through generic
+/// addresses.
 static void addAddresses(Cases &cases) {
   const std::string body = R"(  .shared .align 16 .b8 first[64];
   .shared .align 16 .b8 second[64];
@@ -85,12 +95,12 @@ static void addAddresses(Cases &cases) {
   st.global.v2.b32 [%q+8], {%r3, %r4};
 )";
   Case entry = makeCase("move", "cvta", {.threads = 16}, 1, 0, body);
-  entry.outputBytes = 16 * 16;
+  entry.outputBytes = 256;
   entry.expect = [](const Bytes &, Expected &out) {
     for (uint32_t t = 0; t < 16; ++t) {
       const uint32_t values[] = {12, t, 0, t};
       for (size_t k = 0; k < 4; ++k)
-        setElement(out.bytes, 4 * t + k, values[k]);
+        setElement(out.bytes, 4 * size_t(t) + k, values[k]);
     }
   };
   cases.push_back(entry);
@@ -98,22 +108,56 @@ static void addAddresses(Cases &cases) {
 
 //===- Special registers -----------------------------------------------------------------------------===//
 
-static constexpr const char *special[] = {"%tid.x",    "%tid.y",    "%tid.z",    "%ntid.x",   "%ntid.y", "%ntid.z",
-                                          "%laneid",   "%ctaid.x",  "%ctaid.y",  "%ctaid.z",  "%nctaid.x",
-                                          "%nctaid.y", "%nctaid.z", "%lanemask_eq", "%lanemask_lt", "%lanemask_le",
-                                          "%lanemask_gt", "%lanemask_ge", "%dynamic_smem_size", "%warpid"};
+static constexpr const char *special[] = {"%tid.x",
+                                          "%tid.y",
+                                          "%tid.z",
+                                          "%ntid.x",
+                                          "%ntid.y",
+                                          "%ntid.z",
+                                          "%laneid",
+                                          "%ctaid.x",
+                                          "%ctaid.y",
+                                          "%ctaid.z",
+                                          "%nctaid.x",
+                                          "%nctaid.y",
+                                          "%nctaid.z",
+                                          "%lanemask_eq",
+                                          "%lanemask_lt",
+                                          "%lanemask_le",
+                                          "%lanemask_gt",
+                                          "%lanemask_ge",
+                                          "%dynamic_smem_size",
+                                          "%warpid"};
 
-static uint32_t specialValue(size_t which, uint32_t thread, const uint32_t *cta, const runtime::LaunchShape &shape) {
+static uint32_t specialValue(size_t which, uint32_t thread, const uint32_t *cta,
+                             const runtime::LaunchShape &shape) {
   const uint32_t lane = thread % 32;
   uint32_t masks[5] = {};
   for (uint32_t bit = 0; bit < 32; ++bit) {
-    const bool holds[] = {bit == lane, bit < lane, bit <= lane, bit > lane, bit >= lane};
+    const bool holds[] = {bit == lane, bit<lane, bit <= lane, bit> lane, bit >= lane};
     for (size_t k = 0; k < 5; ++k)
       masks[k] |= uint32_t(holds[k]) << bit;
   }
-  const uint32_t values[] = {thread,      0,           0,        shape.threads, 1,        1,        lane,
-                             cta[0],      cta[1],      cta[2],   shape.gridX,   shape.gridY, shape.gridZ, masks[0],
-                             masks[1],    masks[2],    masks[3], masks[4],      shape.sharedBytes, thread / 32};
+  const uint32_t values[] = {thread,
+                             0,
+                             0,
+                             shape.threads,
+                             1,
+                             1,
+                             lane,
+                             cta[0],
+                             cta[1],
+                             cta[2],
+                             shape.gridX,
+                             shape.gridY,
+                             shape.gridZ,
+                             masks[0],
+                             masks[1],
+                             masks[2],
+                             masks[3],
+                             masks[4],
+                             shape.sharedBytes,
+                             thread / 32};
   return values[which];
 }
 

@@ -10,7 +10,8 @@ using Wide = unsigned __int128;
 using Kind = Exact::Kind;
 
 static constexpr int wideBits = 128;
-static constexpr int sumBits = 120; ///< Of the larger number of a sum: what is shifted out of the other one is tiny.
+static constexpr int sumBits =
+    120; ///< Of the larger number of a sum: what is shifted out of the other one is tiny.
 
 static int topBit(Wide value) {
   const auto high = uint64_t(value >> 64);
@@ -70,7 +71,8 @@ uint64_t conformance::encode(Format format, const Exact &value, Rounding roundin
     return sign;
   const int least = 1 - format.bias(), exponent = std::max(value.exponent + topBit(value.magnitude), least);
   const auto kept = uint64_t(shiftRounded(value, exponent - format.fractionBits - value.exponent, rounding));
-  // A carry out of the fraction goes on to the exponent, and from the subnormal numbers to the first normal one.
+  // A carry out of the fraction goes on to the exponent, and from the subnormal numbers to the first normal
+  // one.
   const uint64_t bits = (uint64_t(exponent - least) << format.fractionBits) + kept;
   if (bits < format.infinity())
     return sign | bits;
@@ -118,7 +120,8 @@ static Exact normalised(Exact value) {
 }
 
 Exact conformance::add(const Exact &a, const Exact &b) {
-  if (a.isNan() || b.isNan() || (a.kind == Kind::Infinite && b.kind == Kind::Infinite && a.negative != b.negative))
+  if (a.isNan() || b.isNan() ||
+      (a.kind == Kind::Infinite && b.kind == Kind::Infinite && a.negative != b.negative))
     return nan();
   if (a.kind == Kind::Infinite || b.kind == Kind::Infinite)
     return a.kind == Kind::Infinite ? a : b;
@@ -127,7 +130,8 @@ Exact conformance::add(const Exact &a, const Exact &b) {
   if (a.isZero() || b.isZero())
     return a.isZero() ? b : a;
   Exact large = normalised(a), small = normalised(b);
-  if (large.exponent < small.exponent || (large.exponent == small.exponent && large.magnitude < small.magnitude))
+  if (large.exponent < small.exponent ||
+      (large.exponent == small.exponent && large.magnitude < small.magnitude))
     std::swap(large, small);
   const int shift = large.exponent - small.exponent;
   const Wide low = shift >= wideBits ? 0 : small.magnitude >> shift;
@@ -135,7 +139,8 @@ Exact conformance::add(const Exact &a, const Exact &b) {
   if (large.negative == small.negative)
     large.magnitude += low;
   else
-    large.magnitude -= low + (large.more ? 1 : 0); // large - (low + part) is large - low - 1 and the rest of one.
+    large.magnitude -=
+        low + (large.more ? 1 : 0); // large - (low + part) is large - low - 1 and the rest of one.
   if (large.magnitude == 0)
     large.negative = false;
   return large;

@@ -1,5 +1,5 @@
-// Arithmetic on 16-bit floats alone and in pairs: PTX ISA, "Half Precision Floating Point Instructions". Every half is
-// computed exactly and rounded once.
+// Arithmetic on 16-bit floats alone and in pairs: PTX ISA, "Half Precision Floating Point Instructions".
+// Every half is computed exactly and rounded once.
 #include "Lanewise.h"
 
 using namespace lathe;
@@ -61,7 +61,7 @@ void conformance::addPackedCases(Cases &cases) {
   addType<Bf16>(cases, "bf16");
   addType<F16x2>(cases, "f16x2");
   addType<Bf16x2>(cases, "bf16x2");
-  addTies<F16>(cases, "f16", {0x3c20}, {0x3c10});              // (1 + 2^-5)(1 + 2^-6)
-  addTies<Bf16>(cases, "bf16", {0x3f88}, {0x3f88});            // (1 + 2^-4)^2
+  addTies<F16>(cases, "f16", {0x3c20}, {0x3c10});   // (1 + 2^-5)(1 + 2^-6)
+  addTies<Bf16>(cases, "bf16", {0x3f88}, {0x3f88}); // (1 + 2^-4)^2
   addTies<Bf16x2>(cases, "bf16x2", {0x3f883f88}, {0xbf883f88});
 }

@@ -10,14 +10,15 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 256, ctas = 4, lanes = threads * ctas;
+static constexpr size_t threads = 256, ctas = 4, lanes = threads * ctas;
 
 /// Three words a thread: value, and what the instruction takes besides.
 struct Lane {
   uint32_t value, b, c;
 };
 
-/// Reads three words a thread into %a, %b, %c, executes where the lane is in `mask`, and stores two words, %d and %x.
+/// Reads three words a thread into %a, %b, %c, executes where the lane is in `mask`, and stores two words, %d
+/// and %x.
 static std::string body(const std::string &text, uint32_t mask) {
   return fill(R"(  .reg .b32 %a, %b, %c, %d, %x, %bit;
   .reg .b64 %p;
@@ -40,21 +41,27 @@ done:
               {{"$mask", fmt::format("{:#x}", mask)}, {"$text", text}});
 }
 
-/// result(lanes of the warp, lane): the two words of the lanes in `mask`, of which `executing` begin the text.
+/// result(lanes of the warp, lane): the two words of the lanes in `mask`, of which `executing` begin the
+/// text.
 template <class F>
-static void add(Cases &cases, const std::string &name, const std::string &text, uint32_t mask, uint32_t executing,
-                F result) {
+static void add(Cases &cases, const std::string &name, const std::string &text, uint32_t mask,
+                uint32_t executing, F result) {
   Case entry = makeCase("shuffle", name, {.threads = threads}, ctas, 0, body(text, executing));
   entry.outputBytes = lanes * 8;
   entry.input = [](Random &random) {
     Bytes bytes = randomBytes(random, lanes * sizeof(Lane));
     for (size_t i = 0; i < lanes; ++i) {
-      // Segments of all widths, and the clamps that compilers write, beside any bits. Signs in bursts, for the votes.
+      // Segments of all widths, and the clamps that compilers write, beside any bits. Signs in bursts, for
+      // the votes.
       const uint32_t width = 1u << (random() % 6), segment = (32 - width) << 8;
       if (random() % 4)
-        setValue<uint32_t>(bytes, i * sizeof(Lane) + 8, segment | (random() % 2 ? 31 : random() % 2 ? width - 1 : 0));
+        setValue<uint32_t>(bytes, i * sizeof(Lane) + 8,
+                           segment | (random() % 2   ? 31
+                                      : random() % 2 ? width - 1
+                                                     : 0));
       if (i / 32 % 4 < 2)
-        setValue<uint32_t>(bytes, i * sizeof(Lane) + 4, i / 32 % 4 ? 1 + random() % 31 : uint32_t(0) - random() % 31);
+        setValue<uint32_t>(bytes, i * sizeof(Lane) + 4,
+                           i / 32 % 4 ? 1 + random() % 31 : uint32_t(0) - random() % 31);
     }
     return bytes;
   };
@@ -81,7 +88,8 @@ static void add(Cases &cases, const std::string &name, const std::string &text, 
 
 /// The ISA's pseudo-code.
 static std::pair<uint32_t, uint32_t> shuffled(char mode, const Lane *warp, int lane) {
-  const int bval = int(warp[lane].b & 31), cval = int(warp[lane].c & 31), segmask = int(warp[lane].c >> 8 & 31);
+  const int bval = int(warp[lane].b & 31), cval = int(warp[lane].c & 31),
+            segmask = int(warp[lane].c >> 8 & 31);
   const int maxLane = (lane & segmask) | (cval & ~segmask), minLane = lane & segmask;
   int j = 0;
   bool inRange = false;
@@ -97,25 +105,32 @@ static std::pair<uint32_t, uint32_t> shuffled(char mode, const Lane *warp, int l
 }
 
 static void addShuffles(Cases &cases) {
-  for (const std::string mode : {"up", "down", "bfly", "idx"}) {
-    add(cases, "shfl." + mode, "shfl.sync." + mode + ".b32 %d|%q, %a, %b, %c, -1; selp.b32 %x, 1, 0, %q;", ~0u,
+  for (const std::string_view mode : {"up", "down", "bfly", "idx"}) {
+    add(cases, fmt::format("shfl.{}", mode),
+        fmt::format("shfl.sync.{}.b32 %d|%q, %a, %b, %c, -1; selp.b32 %x, 1, 0, %q;", mode), ~0u,
         [mode](const Lane *warp, unsigned lane) { return shuffled(mode[0], warp, int(lane)); });
-    add(cases, "shfl." + mode + ".no_predicate", "shfl.sync." + mode + ".b32 %d, %a, %b, %c, 0xffffffff; mov.b32 %x, 7;",
-        ~0u, [mode](const Lane *warp, unsigned lane) { return std::pair(shuffled(mode[0], warp, int(lane)).first, 7u); });
+    add(cases, fmt::format("shfl.{}.no_predicate", mode),
+        fmt::format("shfl.sync.{}.b32 %d, %a, %b, %c, 0xffffffff; mov.b32 %x, 7;", mode), ~0u,
+        [mode](const Lane *warp, unsigned lane) {
+          return std::pair(shuffled(mode[0], warp, int(lane)).first, 7u);
+        });
   }
   // Lanes of a half warp among themselves.
   for (uint32_t mask : {0x0000ffffu, 0xffff0000u, 0x00ff00ffu})
     for (unsigned distance : {1u, 4u, 7u})
       add(cases, fmt::format("shfl.bfly.{}.members_{:08x}", distance, mask),
-          fmt::format("shfl.sync.bfly.b32 %d|%q, %a, {}, 31, {:#x}; selp.b32 %x, 1, 0, %q;", distance, mask), mask,
+          fmt::format("shfl.sync.bfly.b32 %d|%q, %a, {}, 31, {:#x}; selp.b32 %x, 1, 0, %q;", distance, mask),
+          mask,
           [distance](const Lane *warp, unsigned lane) { return std::pair(warp[lane ^ distance].value, 1u); });
 }
 
 /// Lanes that have ended are not waited for.
 static void addAfterExit(Cases &cases) {
   add(cases, "shfl.down.after_exit",
-      "setp.ge.u32 %q, %lane, 20; @%q ret; shfl.sync.down.b32 %d|%q, %a, 1, 18, -1; selp.b32 %x, 1, 0, %q;", 0xfffff, ~0u,
-      [](const Lane *warp, unsigned lane) { return std::pair(warp[lane < 18 ? lane + 1 : lane].value, uint32_t(lane < 18)); });
+      "setp.ge.u32 %q, %lane, 20; @%q ret; shfl.sync.down.b32 %d|%q, %a, 1, 18, -1; selp.b32 %x, 1, 0, %q;",
+      0xfffff, ~0u, [](const Lane *warp, unsigned lane) {
+        return std::pair(warp[lane < 18 ? lane + 1 : lane].value, uint32_t(lane < 18));
+      });
 }
 
 //===- Votes -----------------------------------------------------------------------------------------===//
@@ -132,9 +147,9 @@ static void addVotes(Cases &cases) {
       const std::string suffix = fmt::format("{}.members_{:08x}", negated ? ".negated" : "", mask);
       const std::string operands = fmt::format("{}%r, {:#x};", negated ? "!" : "", mask);
       auto addVote = [&](const std::string &mode, auto holds) {
-        add(cases, "vote." + mode + suffix,
-            "vote.sync." + mode + ".pred %q, " + operands + " selp.b32 %d, 1, 0, %q; mov.b32 %x, 5;", mask,
-            [=](const Lane *warp, unsigned) { return std::pair(uint32_t(holds(votes(warp))), 5u); });
+        add(cases, fmt::format("vote.{}{}", mode, suffix),
+            fmt::format("vote.sync.{}.pred %q, {} selp.b32 %d, 1, 0, %q; mov.b32 %x, 5;", mode, operands),
+            mask, [=](const Lane *warp, unsigned) { return std::pair(uint32_t(holds(votes(warp))), 5u); });
       };
       addVote("all", [mask](uint32_t yes) { return yes == mask; });
       addVote("any", [](uint32_t yes) { return yes != 0; });
@@ -149,12 +164,14 @@ static void addElections(Cases &cases) {
   for (uint32_t mask : {0xffffffffu, 0xffff0000u, 0x00000100u, 0x5a5a5a5au}) {
     const std::string all = fmt::format("{:#x}", mask);
     add(cases, fmt::format("elect.members_{:08x}", mask),
-        fill("elect.sync %d|%q, $mask; vote.sync.ballot.b32 %x, %q, $mask; shl.b32 %a, 1, %d; setp.eq.b32 %r, %x, %a; "
+        fill("elect.sync %d|%q, $mask; vote.sync.ballot.b32 %x, %q, $mask; shl.b32 %a, 1, %d; setp.eq.b32 "
+             "%r, %x, %a; "
              "and.b32 %b, %a, $mask; setp.eq.and.b32 %r, %a, %b, %r; selp.b32 %d, 1, 0, %r; mov.b32 %x, 3;",
              {{"$mask", all}}),
         mask, [](const Lane *, unsigned) { return std::pair(1u, 3u); });
     add(cases, fmt::format("elect.lowest.members_{:08x}", mask),
-        fmt::format("elect.sync %d|%q, {}; selp.b32 %x, 1, 0, %q;", all), mask, [mask](const Lane *, unsigned lane) {
+        fmt::format("elect.sync %d|%q, {}; selp.b32 %x, 1, 0, %q;", all), mask,
+        [mask](const Lane *, unsigned lane) {
           const auto lowest = uint32_t(std::countr_zero(mask));
           return std::pair(lowest, uint32_t(lane == lowest));
         });

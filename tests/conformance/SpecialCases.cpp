@@ -1,6 +1,6 @@
-// Approximations: ex2, lg2, rcp, rsqrt, sqrt, sin, cos, tanh and divisions, PTX ISA, "Floating Point Instructions". The
-// value is computed in binary64 and the bound is the error that the ISA states; at the ends of the range, where it gives
-// a table, the value must be the table's.
+// Approximations: ex2, lg2, rcp, rsqrt, sqrt, sin, cos, tanh and divisions, PTX ISA, "Floating Point
+// Instructions". The value is computed in binary64 and the bound is the error that the ISA states; at the
+// ends of the range, where it gives a table, the value must be the table's.
 #include "Lanewise.h"
 
 #include <cmath>
@@ -16,7 +16,7 @@ static float flushedFloat(float value) {
 /// The unit in the last place of a float at `value`.
 static double unit(double value) {
   const double magnitude = std::fabs(value);
-  return magnitude < 0x1p-126 ? 0x1p-149 : std::ldexp(1.0, std::ilogb(std::min(magnitude, 0x1p127)) - 23);
+  return !(magnitude >= 0x1p-126) ? 0x1p-149 : std::ldexp(1.0, std::ilogb(std::min(magnitude, 0x1p127)) - 23);
 }
 
 /// `units` beyond the rounding of the value itself.
@@ -33,7 +33,8 @@ static Near withinRelative(double value, double relative) {
 
 /// Cases of `root.approx{.ftz}.f32`. A flushed result may stand on either side of the smallest normal number.
 template <class F>
-static void addUnary(Cases &cases, const std::string &root, F near, Limit<float> limit = {}, bool canFlush = true) {
+static void addUnary(Cases &cases, const std::string &root, F near, const Limit<float> &limit = {},
+                     bool canFlush = true) {
   for (bool flush : {false, true}) {
     if (flush && !canFlush)
       continue;
@@ -71,8 +72,11 @@ static void addAngles(Cases &cases, const std::string &root, double (*function)(
   for (auto [turns, error] : {std::pair(1.0, std::exp2(-20.5)), std::pair(50.0, std::exp2(-14.7))}) {
     const double limit = turns * 2 * std::numbers::pi;
     addUnary(
-        cases, root, [function, error](float a) { return Near{function(double(a)), std::isinf(a) || a == 0 ? 0 : error}; },
-        [limit](float a) { return std::isfinite(a) && std::fabs(a) > limit ? float(std::remainder(a, limit)) : a; });
+        cases, root,
+        [function, error](float a) { return Near{function(double(a)), std::isinf(a) || a == 0 ? 0 : error}; },
+        [limit](float a) {
+          return std::isfinite(a) && std::fabs(a) > limit ? float(std::remainder(a, limit)) : a;
+        });
     for (size_t i = cases.size() - 2; i < cases.size(); ++i)
       cases[i].name += turns > 1 ? ".far" : ".near";
   }
@@ -84,7 +88,7 @@ static void addAngles(Cases &cases, const std::string &root, double (*function)(
 static Near divideApproximately(float a, float b) {
   if (std::isfinite(b) && std::fabs(b) > 0x1p126f) {
     const double sign = std::signbit(a) != std::signbit(b) ? -1 : 1;
-    if (std::isinf(a) || a != a)
+    if (std::isinf(a) || std::isnan(a))
       return {NAN, 0};
     return {std::copysign(0.0, sign), 0};
   }
@@ -96,7 +100,8 @@ static void addDivisions(Cases &cases) {
     return [near](float a, float b) {
       Near answer = near(flushedFloat(a), flushedFloat(b));
       if (std::fabs(answer.value) < 0x1p-126)
-        answer = {std::copysign(0.0, answer.value), std::fabs(answer.value) >= 0x1p-126 - 0x1p-147 ? 0x1p-125 : 0};
+        answer = {std::copysign(0.0, answer.value),
+                  std::fabs(answer.value) >= 0x1p-126 - 0x1p-147 ? 0x1p-125 : 0};
       return answer;
     };
   };
@@ -109,9 +114,9 @@ static void addDivisions(Cases &cases) {
     const float significand = std::frexp(a, &exponent);
     return std::isfinite(a) ? std::ldexp(significand, exponent % 60) : a;
   };
-  auto add = [&](const std::string &name, auto result, Limit<float> divisor) {
-    cases.push_back(
-        Lanewise<float(float, float)>::make("special", name, name + " %d, %a, %b;", result, {middle, divisor}));
+  auto add = [&](const std::string &name, auto result, const Limit<float> &divisor) {
+    cases.push_back(Lanewise<float(float, float)>::make("special", name, name + " %d, %a, %b;", result,
+                                                        {middle, divisor}));
   };
   add("div.full.f32", fully, normal);
   add("div.full.ftz.f32", flushAll(+fully), normal);
@@ -123,7 +128,8 @@ void conformance::addSpecialCases(Cases &cases) {
   addUnary(cases, "ex2", exp2Near);
   addUnary(cases, "lg2", log2Near);
   addUnary(cases, "rcp", [](float a) { return withinUnits(1 / double(a), 1); });
-  addUnary(cases, "rsqrt", [](float a) { return withinRelative(1 / std::sqrt(double(a)), std::exp2(-22.9)); });
+  addUnary(cases, "rsqrt",
+           [](float a) { return withinRelative(1 / std::sqrt(double(a)), std::exp2(-22.9)); });
   addUnary(cases, "sqrt", [](float a) { return withinRelative(std::sqrt(double(a)), 0x1p-23); });
   addUnary(cases, "tanh", [](float a) { return withinRelative(std::tanh(double(a)), 0x1p-11); }, {}, false);
   addAngles(cases, "sin", std::sin);

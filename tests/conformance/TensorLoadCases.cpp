@@ -1,5 +1,6 @@
-// cp.async.bulk.tensor from global to shared memory: PTX ISA, "Data Movement and Conversion Instructions". Tensors of one
-// to five dimensions, all swizzles and element types, boxes inside, across every side, and outside: there zeros come.
+// cp.async.bulk.tensor from global to shared memory: PTX ISA, "Data Movement and Conversion Instructions".
+// Tensors of one to five dimensions, all swizzles and element types, boxes inside, across every side, and
+// outside: there zeros come.
 #include "Boxes.h"
 #include "Cases.h"
 #include "Kernel.h"
@@ -9,7 +10,7 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 128;
+static constexpr size_t threads = 128;
 static constexpr size_t boxes = 6, coordinateBytes = 256; ///< At the input's start: eight words a box.
 
 /// Offset of a box in shared memory: multiples of 1024, and with `shift` 128 bytes more for each box.
@@ -33,10 +34,12 @@ static std::string body(const runtime::TensorMapSpec &spec, size_t barrier, bool
                                  barrier, boxes * bytes);
   for (size_t box = 0; box < boxes; ++box)
     text += loadCoordinates(spec.rank, "%in", 32 * box) +
-            fmt::format("  add.s32 %dst, %smem, {};\n  cp.async.bulk.tensor.{}d.shared::cluster.global.tile.mbarrier::complete_tx"
+            fmt::format("  add.s32 %dst, %smem, {};\n  "
+                        "cp.async.bulk.tensor.{}d.shared::cluster.global.tile.mbarrier::complete_tx"
                         "::bytes [%dst], [%map0, {}], [%bar];\n",
                         landing(box, bytes, shift), spec.rank, registers("x", unsigned(spec.rank)));
-  text += "join:\n  bar.sync 0;\nwait:\n  mbarrier.try_wait.parity.shared::cta.b64 %c, [%bar], 0;\n  @!%c bra wait;\n";
+  text += "join:\n  bar.sync 0;\nwait:\n  mbarrier.try_wait.parity.shared::cta.b64 %c, [%bar], 0;\n  @!%c "
+          "bra wait;\n";
   for (size_t box = 0; box < boxes; ++box) {
     text += fmt::format("  add.s64 %p, %out, {};\n", box * bytes);
     text += copyToGlobal("%p", landing(box, bytes, shift), bytes, threads, fmt::format("copy{}", box));
@@ -48,7 +51,8 @@ static void addLoad(Cases &cases, Dtype dtype, int rank, int swizzle, bool shift
   Random shape(uint64_t(rank) * 1000 + uint64_t(swizzle) + uint64_t(dtype) * 7);
   const Tensor tensor = randomTensor(shape, dtype, rank, swizzle);
   const size_t bytes = boxBytes(tensor.spec), barrier = landing(boxes, bytes, true) / 1024 * 1024;
-  const std::string name = fmt::format("load.{}d.{}.swizzle_{}{}", rank, lathe::name(dtype), swizzle, shift ? ".shifted" : "");
+  const std::string name =
+      fmt::format("load.{}d.{}.swizzle_{}{}", rank, lathe::name(dtype), swizzle, shift ? ".shifted" : "");
   Case entry = makeCase("tensor", name, {.threads = threads, .maps = 1}, 1, unsigned(barrier + 64),
                         body(tensor.spec, barrier, shift));
   entry.element = Element::Bits8;

@@ -1,5 +1,5 @@
-// cp.async.bulk.tensor and cp.reduce.async.bulk.tensor from shared to global memory: PTX ISA, "Data Movement and
-// Conversion Instructions". What of a box lies outside its tensor is not written.
+// cp.async.bulk.tensor and cp.reduce.async.bulk.tensor from shared to global memory: PTX ISA, "Data Movement
+// and Conversion Instructions". What of a box lies outside its tensor is not written.
 #include "Boxes.h"
 #include "Cases.h"
 #include "Kernel.h"
@@ -13,7 +13,7 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-static constexpr unsigned threads = 128;
+static constexpr size_t threads = 128;
 static constexpr size_t coordinateBytes = 64;
 
 namespace {
@@ -28,8 +28,8 @@ struct Form {
 
 static std::string body(const runtime::TensorMapSpec &spec, const std::string &operation) {
   const size_t bytes = boxBytes(spec);
-  std::string text = fmt::format("  .reg .b32 %x<5>;\n  .reg .b64 %p;\n  .reg .pred %c;\n  add.s64 %p, %in, {};\n",
-                                 coordinateBytes);
+  std::string text = fmt::format(
+      "  .reg .b32 %x<5>;\n  .reg .b64 %p;\n  .reg .pred %c;\n  add.s64 %p, %in, {};\n", coordinateBytes);
   text += copyToShared("%p", 0, bytes, threads, "copy");
   text += "  fence.proxy.async.shared::cta;\n  bar.sync 0;\n  setp.ne.s32 %c, %t, 0;\n  @%c ret;\n";
   text += loadCoordinates(spec.rank, "%in", 0);
@@ -39,15 +39,15 @@ static std::string body(const runtime::TensorMapSpec &spec, const std::string &o
   return text + "  cp.async.bulk.commit_group;\n  cp.async.bulk.wait_group 0;\n";
 }
 
-static Format formatOf(Dtype dtype) { return dtype == Dtype::F16 ? f16 : dtype == Dtype::BF16 ? bf16 : dtype == Dtype::F32 ? f32 : f64; }
+static Format formatOf(Dtype dtype) {
+  return dtype == Dtype::F16 ? f16 : dtype == Dtype::BF16 ? bf16 : dtype == Dtype::F32 ? f32 : f64;
+}
 
 /// Element after a reduction.
 static uint64_t reduced(const Form &form, uint64_t old, uint64_t value) {
   const bool adds = form.operation == "add", least = form.operation == "min";
   if (form.dtype == Dtype::I32)
-    return adds                                   ? old + value
-           : (int32_t(old) < int32_t(value)) == least ? old
-                                                  : value;
+    return adds ? old + value : (int32_t(old) < int32_t(value)) == least ? old : value;
   if (form.dtype == Dtype::I64)
     return (int64_t(old) < int64_t(value)) == least ? old : value;
   const Format format = formatOf(form.dtype);
@@ -97,8 +97,9 @@ static void addStore(Cases &cases, const Form &form) {
   Random shape(uint64_t(form.rank) * 1000 + uint64_t(form.swizzle) + uint64_t(form.dtype) * 7 + 1);
   const Tensor tensor = randomTensor(shape, form.dtype, form.rank, form.swizzle);
   const size_t bytes = boxBytes(tensor.spec);
-  const std::string name = fmt::format("{}.{}d.{}.swizzle_{}", form.operation.empty() ? "store" : "reduce." + form.operation,
-                                       form.rank, lathe::name(form.dtype), form.swizzle);
+  const std::string name =
+      fmt::format("{}.{}d.{}.swizzle_{}", form.operation.empty() ? "store" : "reduce." + form.operation,
+                  form.rank, lathe::name(form.dtype), form.swizzle);
   Case entry = makeCase("tensor", name, {.threads = threads, .maps = 1}, 1, unsigned(bytes + 1024),
                         body(tensor.spec, form.operation));
   entry.element = elementOf(form);
@@ -142,5 +143,6 @@ void conformance::addTensorStoreCases(Cases &cases) {
   for (const char *operation : {"min", "max"})
     addStore(cases, {Dtype::I64, 2, 128, operation});
   for (int swizzle : {0, 128})
-    addStore(cases, {Dtype::F32, 3, swizzle, "add", "sums of f32 flush subnormal numbers, as those without a tensor map do"});
+    addStore(cases, {Dtype::F32, 3, swizzle, "add",
+                     "sums of f32 flush subnormal numbers, as those without a tensor map do"});
 }

@@ -9,8 +9,8 @@ std::vector<uint64_t> conformance::edgeBits(Format format) {
   const std::vector<uint64_t> positive{
       0,
       one,
-      one + 1,         // The next above one.
-      one - 1,         // and below.
+      one + 1, // The next above one.
+      one - 1, // and below.
       half,
       half + unit / 2, // 0.75
       one + unit / 2,  // 1.5 and 2.5: ties between whole numbers.
@@ -22,7 +22,7 @@ std::vector<uint64_t> conformance::edgeBits(Format format) {
       least + 1,
       infinity - 1, // The largest number.
       infinity,
-      infinity | unit / 2,       // NaNs: quiet, signalling, all ones.
+      infinity | unit / 2, // NaNs: quiet, signalling, all ones.
       infinity | 1,
       format.nan(),
       one + uint64_t(format.fractionBits) * unit,     // Where ones,
@@ -48,7 +48,8 @@ uint64_t conformance::randomBits(Format format, Random &random) {
   }
   case 2: { // Few bits: sums and products are often ties.
     const uint64_t exponent = uint64_t(format.bias()) - 8 + random() % 17;
-    const uint64_t kept = format.fractionBits > 4 ? fraction & ~((uint64_t(1) << (format.fractionBits - 4)) - 1) : fraction;
+    const uint64_t kept =
+        format.fractionBits > 4 ? fraction & ~((uint64_t(1) << (format.fractionBits - 4)) - 1) : fraction;
     return sign | exponent << format.fractionBits | kept;
   }
   case 3: // Subnormal, or nearly.

@@ -62,8 +62,20 @@ template <class T>
 std::vector<T> integerEdges() {
   using U = std::make_unsigned_t<T>;
   constexpr unsigned width = sizeof(T) * 8;
-  std::vector<T> values{T(0), T(1), T(-1), T(2), T(3), T(-2), T(7), T(31), T(32), T(33), T(63), T(64),
-                        std::numeric_limits<T>::min(), std::numeric_limits<T>::max()};
+  std::vector<T> values{T(0),
+                        T(1),
+                        T(-1),
+                        T(2),
+                        T(3),
+                        T(-2),
+                        T(7),
+                        T(31),
+                        T(32),
+                        T(33),
+                        T(63),
+                        T(64),
+                        std::numeric_limits<T>::min(),
+                        std::numeric_limits<T>::max()};
   values.push_back(T(U(1) << (width - 1)));
   values.push_back(T(~(U(1) << (width - 1))));
   values.push_back(T(U(0x5555555555555555u)));

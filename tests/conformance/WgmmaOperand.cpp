@@ -5,13 +5,15 @@
 using namespace lathe;
 using namespace lathe::conformance;
 
-/// Where the block of an element begins. A block is eight rows, each of elements that lie together: along the depth, eight
-/// rows or columns of the matrix; along the extent, eight steps of the depth.
+/// Where the block of an element begins. A block is eight rows, each of elements that lie together: along the
+/// depth, eight rows or columns of the matrix; along the extent, eight steps of the depth.
 size_t WgmmaOperand::blockOffset(unsigned mn, unsigned k) const {
-  const unsigned alongMn = mnMajor ? mn / rowElements() : mn / 8, alongDepth = mnMajor ? k / 8 : k / rowElements();
+  const unsigned alongMn = mnMajor ? mn / rowElements() : mn / 8,
+                 alongDepth = mnMajor ? k / 8 : k / rowElements();
   const unsigned mnBlocks = blocksOf(extent, mnMajor ? rowElements() : 8),
                  depthBlocks = blocksOf(depth, mnMajor ? 8 : rowElements());
-  return (blocksAlongDepth ? alongMn * depthBlocks + alongDepth : alongDepth * mnBlocks + alongMn) * blockBytes();
+  return (blocksAlongDepth ? alongMn * depthBlocks + alongDepth : alongDepth * mnBlocks + alongMn) *
+         blockBytes();
 }
 
 size_t WgmmaOperand::offset(unsigned mn, unsigned k) const {
@@ -36,7 +38,8 @@ uint64_t WgmmaOperand::descriptor() const {
   if (!mnMajor) { // Stride: eight rows further; leading: without a swizzle eight elements of depth further.
     stride = nextMn;
     leading = swizzleBytes ? 16 : nextDepth;
-  } else if (swizzleBytes) { // Leading: the next elements that lie together; stride: eight steps of depth further.
+  } else if (swizzleBytes) { // Leading: the next elements that lie together; stride: eight steps of depth
+                             // further.
     leading = nextMn;
     stride = nextDepth;
   } else {
@@ -44,5 +47,6 @@ uint64_t WgmmaOperand::descriptor() const {
     stride = nextMn;
   }
   const uint64_t mode = swizzleBytes == 128 ? 1 : swizzleBytes == 64 ? 2 : swizzleBytes == 32 ? 3 : 0;
-  return uint64_t(leading / 16) << 16 | uint64_t(stride / 16) << 32 | uint64_t(patternLines) << 49 | mode << 62;
+  return uint64_t(leading / 16) << 16 | uint64_t(stride / 16) << 32 | uint64_t(patternLines) << 49 |
+         mode << 62;
 }

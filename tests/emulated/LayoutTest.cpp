@@ -1,7 +1,8 @@
-// The emulator's layouts against the compiler's, element by element, and both against small tables from the PTX ISA.
+// The emulator's layouts against the compiler's, element by element, and both against small tables from the
+// PTX ISA.
+#include "lathe/runtime/device/emulator/Layout.h"
 #include "lathe/codegen/Layout/Fragment.h"
 #include "lathe/codegen/Layout/Swizzle.h"
-#include "lathe/runtime/device/emulator/Layout.h"
 
 #include <gtest/gtest.h>
 
@@ -28,7 +29,8 @@ TEST(LayoutTable, SwizzlePatterns) {
     for (uint32_t r = 0; r < 8; ++r) {
       const auto width = uint32_t(row.swizzle);
       EXPECT_EQ(swizzled(r * width, width), r * width + 16 * row.first[r]) << row.swizzle << " row " << r;
-      EXPECT_EQ(swizzled(r * width + 16, width), r * width + 16 * row.second[r]) << row.swizzle << " row " << r;
+      EXPECT_EQ(swizzled(r * width + 16, width), r * width + 16 * row.second[r])
+          << row.swizzle << " row " << r;
     }
 }
 
@@ -90,10 +92,12 @@ TEST(LayoutProof, DescriptorsOverRowsReachTheirElements) {
     for (int64_t rows : {16, 64, 128}) {
       const layout::BoxedMatrix matrix{rows, swizzle};
       for (int64_t step = 0; step < rows / 16; ++step) {
-        const MatrixDescriptor descriptor = decoded(layout::sumsRows(matrix), 2048 + layout::rowStep(matrix, step));
+        const MatrixDescriptor descriptor =
+            decoded(layout::sumsRows(matrix), 2048 + layout::rowStep(matrix, step));
         for (uint32_t column = 0; column < 4 * matrix.boxColumns(); ++column)
           for (uint32_t k = 0; k < 16; ++k)
-            ASSERT_EQ(int64_t(descriptor.address(column, k, true)), 2048 + matrix.offset(step * 16 + k, column))
+            ASSERT_EQ(int64_t(descriptor.address(column, k, true)),
+                      2048 + matrix.offset(step * 16 + k, column))
                 << swizzle << " step " << step << " (" << k << ", " << column << ")";
       }
     }
@@ -134,7 +138,8 @@ TEST(LayoutProof, AccumulatorsAreTheCompilers) {
   std::set<std::pair<uint32_t, uint32_t>> seen;
   for (uint32_t thread = 0; thread < 128; ++thread)
     for (uint32_t i = 0; i < 128; ++i) {
-      const uint32_t row = accumulatorRow(thread / 32, thread % 32, i), column = accumulatorColumn(thread % 32, i);
+      const uint32_t row = accumulatorRow(thread / 32, thread % 32, i),
+                     column = accumulatorColumn(thread % 32, i);
       ASSERT_EQ((layout::Position{row, column}), layout::accumulator(thread, i)) << thread << ", " << i;
       seen.insert({row, column});
     }
@@ -145,7 +150,8 @@ TEST(LayoutProof, AccumulatorsAreTheCompilers) {
 TEST(LayoutProof, OperandsAreAccumulatorsInPairs) {
   for (uint32_t thread = 0; thread < 128; ++thread)
     for (uint32_t i = 0; i < 4; ++i) {
-      const layout::Position low = layout::accumulator(thread, 2 * i), high = layout::accumulator(thread, 2 * i + 1);
+      const layout::Position low = layout::accumulator(thread, 2 * int64_t(i)),
+                             high = layout::accumulator(thread, 2 * int64_t(i) + 1);
       ASSERT_EQ(int64_t(operandRow(thread / 32, thread % 32, i)), low.row);
       ASSERT_EQ(int64_t(operandColumn(thread % 32, i)), low.column);
       ASSERT_EQ(high.row, low.row);
@@ -158,14 +164,16 @@ TEST(LayoutTable, Fragments) {
   struct Row {
     uint32_t thread, i, row, column;
   };
-  static constexpr Row accumulators[] = {{0, 0, 0, 0},  {0, 1, 0, 1},   {0, 2, 8, 0},    {0, 4, 0, 8},
-                                         {3, 0, 0, 6},  {4, 0, 1, 0},   {31, 3, 15, 7},  {32, 0, 16, 0},
+  static constexpr Row accumulators[] = {{0, 0, 0, 0},     {0, 1, 0, 1},      {0, 2, 8, 0},   {0, 4, 0, 8},
+                                         {3, 0, 0, 6},     {4, 0, 1, 0},      {31, 3, 15, 7}, {32, 0, 16, 0},
                                          {127, 7, 63, 15}, {97, 126, 56, 250}};
   for (const Row &row : accumulators) {
-    EXPECT_EQ(accumulatorRow(row.thread / 32, row.thread % 32, row.i), row.row) << row.thread << ", " << row.i;
+    EXPECT_EQ(accumulatorRow(row.thread / 32, row.thread % 32, row.i), row.row)
+        << row.thread << ", " << row.i;
     EXPECT_EQ(accumulatorColumn(row.thread % 32, row.i), row.column) << row.thread << ", " << row.i;
   }
-  static constexpr Row operands[] = {{0, 0, 0, 0}, {0, 1, 8, 0}, {0, 2, 0, 8}, {0, 3, 8, 8}, {5, 0, 1, 2}, {127, 3, 63, 14}};
+  static constexpr Row operands[] = {{0, 0, 0, 0}, {0, 1, 8, 0}, {0, 2, 0, 8},
+                                     {0, 3, 8, 8}, {5, 0, 1, 2}, {127, 3, 63, 14}};
   for (const Row &row : operands) {
     EXPECT_EQ(operandRow(row.thread / 32, row.thread % 32, row.i), row.row) << row.thread << ", " << row.i;
     EXPECT_EQ(operandColumn(row.thread % 32, row.i), row.column) << row.thread << ", " << row.i;

@@ -1,7 +1,7 @@
 // What the notes behind a kernel's PTX make of addresses, warps and lines, and that damaged notes do no harm.
+#include "lathe/runtime/device/emulator/Notes.h"
 #include "lathe/codegen/Layout/Swizzle.h"
 #include "lathe/runtime/device/emulator/Emulator.h"
-#include "lathe/runtime/device/emulator/Notes.h"
 
 #include <gtest/gtest.h>
 
@@ -31,7 +31,8 @@ TEST(Notes, EveryElementOfABufferHasItsName) {
   const codegen::layout::BoxedMatrix q{64, 128}, kv{32, 64};
   for (int64_t row = 0; row < 64; ++row)
     for (int64_t column = 0; column < 192; ++column)
-      ASSERT_EQ(notes.nameOf(uint32_t(q.offset(row, column))), fmt::format("q row {}, column {}", row, column));
+      ASSERT_EQ(notes.nameOf(uint32_t(q.offset(row, column))),
+                fmt::format("q row {}, column {}", row, column));
   for (int64_t stage = 0; stage < 3; ++stage)
     for (int64_t row = 0; row < 32; ++row)
       for (int64_t column = 0; column < 96; ++column)
@@ -75,18 +76,20 @@ TEST(Notes, LinesAndArguments) {
 //===- Damage ----------------------------------------------------------------------------------------===//
 
 TEST(Notes, LinesThatAreNotWellFormedAreLeftOut) {
-  for (const char *line : {
-           "// lathe:", "// lathe:buffer", "// lathe:buffer ", "// lathe:buffer {", "// lathe:buffer []", "// lathe:buffer 7",
-           "// lathe:buffer {\"kernel\":\"k\",\"name\":\"b\",\"rows\":0,\"columns\":8,\"swizzle\":128}",
-           "// lathe:buffer {\"kernel\":\"k\",\"name\":\"b\",\"rows\":8,\"columns\":8,\"swizzle\":48}",
-           "// lathe:buffer {\"kernel\":\"k\",\"name\":\"b\",\"rows\":-8,\"columns\":8,\"swizzle\":128}",
-           "// lathe:buffer {\"kernel\":\"k\",\"name\":\"b\",\"rows\":8,\"columns\":100000,\"swizzle\":128}",
-           "// lathe:buffer {\"kernel\":\"k\",\"name\":\"b\",\"rows\":8,\"columns\":8,\"stages\":99999999999,\"swizzle\":128}",
-           "// lathe:barrier {\"kernel\":\"k\",\"name\":7,\"offset\":\"0\",\"count\":null}",
-           "// lathe:array {\"kernel\":\"k\",\"name\":\"a\",\"offset\":1e99,\"bytes\":[4]}",
-           "// lathe:kernel {\"kernel\":\"k\",\"arguments\":{\"a\":1},\"roles\":[7,{\"name\":1}]}",
-           "// lathe:unknown {\"kernel\":\"k\"}", "mov.u32 %r1, 0; // lathe:op {\"line\":1,\"text\":\"not at the line's start\"}",
-           "// lathe:op {\"line\":\"1\",\"text\":1}", "// lathe:op {\"text\":\"\xff\xfe\"}"}) {
+  for (const char *line :
+       {"// lathe:", "// lathe:buffer", "// lathe:buffer ", "// lathe:buffer {", "// lathe:buffer []",
+        "// lathe:buffer 7",
+        "// lathe:buffer {\"kernel\":\"k\",\"name\":\"b\",\"rows\":0,\"columns\":8,\"swizzle\":128}",
+        "// lathe:buffer {\"kernel\":\"k\",\"name\":\"b\",\"rows\":8,\"columns\":8,\"swizzle\":48}",
+        "// lathe:buffer {\"kernel\":\"k\",\"name\":\"b\",\"rows\":-8,\"columns\":8,\"swizzle\":128}",
+        "// lathe:buffer {\"kernel\":\"k\",\"name\":\"b\",\"rows\":8,\"columns\":100000,\"swizzle\":128}",
+        "// lathe:buffer {\"kernel\":\"k\",\"rows\":8,\"columns\":8,\"stages\":99999999999,\"swizzle\":128}",
+        "// lathe:barrier {\"kernel\":\"k\",\"name\":7,\"offset\":\"0\",\"count\":null}",
+        "// lathe:array {\"kernel\":\"k\",\"name\":\"a\",\"offset\":1e99,\"bytes\":[4]}",
+        "// lathe:kernel {\"kernel\":\"k\",\"arguments\":{\"a\":1},\"roles\":[7,{\"name\":1}]}",
+        "// lathe:unknown {\"kernel\":\"k\"}",
+        "mov.u32 %r1, 0; // lathe:op {\"line\":1,\"text\":\"not at the line's start\"}",
+        "// lathe:op {\"line\":\"1\",\"text\":1}", "// lathe:op {\"text\":\"\xff\xfe\"}"}) {
     const Notes notes = readNotes(line);
     SCOPED_TRACE(line);
     EXPECT_EQ(notes.operationAt(1), "");

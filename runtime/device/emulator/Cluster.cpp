@@ -1,21 +1,26 @@
 #include "lathe/runtime/device/emulator/Cluster.h"
 
 #include "lathe/runtime/device/emulator/Grid.h"
+#include "lathe/support/Error.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <bit>
 
+using namespace lathe;
+using namespace lathe::runtime;
 using namespace lathe::runtime::emulator;
 
 static constexpr uint32_t warpsPerGroup = 4;
 static constexpr uint32_t registersOfSm = 65536;
+static constexpr Agent agentLimit = 4096;          ///< Each has its place in every clock.
 static constexpr uint64_t turnInstructions = 4096; ///< That a warp runs before the next one gets a turn.
 
 //===- Making ----------------------------------------------------------------------------------------===//
 
-Cluster::Cluster(Grid &grid, uint32_t number) : grid_(grid), program_(grid.program()), number_(number), random_(grid.seed() + number) {
+Cluster::Cluster(Grid &grid, uint32_t number)
+    : grid_(grid), program_(grid.program()), number_(number), random_(grid.seed() + number) {
   const LaunchShape &shape = grid.launch().shape;
   const uint32_t size = grid.clusterSize(), across = shape.gridX / size;
   for (uint32_t rank = 0; rank < size; ++rank) {
@@ -103,6 +108,16 @@ bool Cluster::run(uint64_t &budget) {
   return grid_.stopped();
 }
 
+Agent Cluster::newAgent() {
+  if (agents_ >= agentLimit)
+    throw DeviceError(
+        {fmt::format("emulating {}", program_.name),
+         fmt::format("a cluster must have at most {} warps, warpgroups and initialisations of mbarriers",
+                     agentLimit),
+         "more", "initialise mbarriers once"});
+  return agents_++;
+}
+
 //===- mbarriers -------------------------------------------------------------------------------------===//
 
 void Cluster::endPhaseIfDone(Cta &cta, Mbarrier &barrier) {
@@ -180,8 +195,8 @@ bool Cluster::arriveNamed(Warp &warp, uint32_t number, uint32_t threads, bool wa
     barrier.pc = warp.pc;
   } else if (barrier.all != all || (!all && barrier.expected != expected)) {
     warp.report(FindingKind::BarrierMisuse, warp.mask,
-                fmt::format("named barrier {} is for {} threads here and for {} where others wait", number, expected,
-                            barrier.expected),
+                fmt::format("named barrier {} is for {} threads here and for {} where others wait", number,
+                            expected, barrier.expected),
                 "give all its users the same number", "", barrier.pc);
   }
   barrier.clock.join(warp.clock);
@@ -282,9 +297,10 @@ void Cluster::completeLoads() {
     --barrier->loadsInFlight;
     if (barrier->phase != load.phase)
       report({FindingKind::TransactionCount, load.pc,
-              fmt::format("the load arrives in phase {} of its barrier, it was issued in phase {}: that phase ended "
-                          "with bytes still on their way",
-                          barrier->phase, load.phase),
+              fmt::format(
+                  "the load arrives in phase {} of its barrier, it was issued in phase {}: that phase ended "
+                  "with bytes still on their way",
+                  barrier->phase, load.phase),
               "announce with expect_tx the bytes of all loads of the phase",
               nameShared(cta, load.barrier, &load.issuer->cta), barrier->lastArrivePc,
               nameAgent(*load.issuer, int(load.lane))});

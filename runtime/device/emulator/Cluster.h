@@ -42,7 +42,8 @@ struct Warpgroup {
 };
 
 struct Cta {
-  Cta(Cluster &cluster, uint32_t rank, uint32_t sharedBytes) : cluster(cluster), rank(rank), shared(sharedBytes) {}
+  Cta(Cluster &cluster, uint32_t rank, uint32_t sharedBytes)
+      : cluster(cluster), rank(rank), shared(sharedBytes) {}
   Cluster &cluster;
   uint32_t rank; ///< In the cluster.
   uint32_t x = 0, y = 0, z = 0;
@@ -99,8 +100,8 @@ public:
   Cluster(Grid &grid, uint32_t number);
   ~Cluster();
 
-  /// Runs until all CTAs have exited (true) or about `budget` warp instructions are done (false), and leaves in it what is
-  /// left. Reports a deadlock and gives true when nothing can run any more.
+  /// Runs until all CTAs have exited (true) or about `budget` warp instructions are done (false), and leaves
+  /// in it what is left. Reports a deadlock and gives true when nothing can run any more.
   bool run(uint64_t &budget);
 
   Grid &grid() { return grid_; }
@@ -116,7 +117,8 @@ public:
 
   //===- Barriers -------------------------------------------------------------------------------------===//
 
-  Agent newAgent() { return agents_++; }
+  /// Throws DeviceError when there are more than clocks can well count.
+  Agent newAgent();
   /// Arrivals and bytes of an mbarrier; ends the phase and wakes who waits when nothing is left.
   void arrive(Cta &cta, Mbarrier &barrier, uint32_t arrivals, const Warp &by);
   void completeBytes(Cta &cta, Mbarrier &barrier, int64_t bytes, const Warp &by, uint32_t pc);
@@ -150,7 +152,8 @@ public:
 
   /// True the first time that an operand's descriptor constants are seen at an instruction.
   bool firstSight(uint32_t pc, bool isA, const MatrixDescriptor &constants) {
-    return seenDescriptors_.insert({pc, isA, constants.leading, constants.stride, constants.baseLines, constants.swizzle})
+    return seenDescriptors_
+        .insert({pc, isA, constants.leading, constants.stride, constants.baseLines, constants.swizzle})
         .second;
   }
 
@@ -186,7 +189,7 @@ private:
   std::set<std::array<uint32_t, 6>> seenDescriptors_;
   bool progressed_ = false;
 
-  std::mt19937_64 random_; ///< Orders warps and copies where the run has a seed.
+  std::mt19937_64 random_;                ///< Orders warps and copies where the run has a seed.
   Clock clusterArriving_, clusterPassed_; ///< Of the cluster's barrier.
 };
 

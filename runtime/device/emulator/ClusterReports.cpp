@@ -18,8 +18,9 @@ using namespace lathe::runtime::emulator;
 
 std::string Cluster::nameShared(const Cta &cta, uint32_t offset, const Cta *from) const {
   const uint32_t start = program_.dynamicOffset;
-  std::string text = offset >= start ? program_.kernelNotes->nameOf(offset - start)
-                                     : fmt::format("byte {} of static shared memory", offset - reservedSharedBytes);
+  std::string text = offset >= start
+                         ? program_.kernelNotes->nameOf(offset - start)
+                         : fmt::format("byte {} of static shared memory", offset - reservedSharedBytes);
   if (from && from != &cta)
     text += fmt::format(" of CTA {} of the cluster", cta.rank);
   return text;
@@ -48,7 +49,8 @@ std::string Cluster::nameGlobal(uint64_t address) const {
 
 std::string Cluster::nameAgent(const Warp &warp, int lane) const {
   const std::string role = program_.kernelNotes->roleOf(warp.index);
-  std::string text = role.empty() ? fmt::format("warp {}", warp.index) : fmt::format("{} (warp {})", role, warp.index);
+  std::string text =
+      role.empty() ? fmt::format("warp {}", warp.index) : fmt::format("{} (warp {})", role, warp.index);
   if (lane >= 0)
     text += fmt::format(", lane {}", lane);
   const LaunchShape &shape = grid_.launch().shape;
@@ -91,26 +93,28 @@ uint32_t Cluster::addOrigin(Origin origin) {
   return uint32_t(origins_.size());
 }
 
-/// A race or a missing fence is reported as such, at the read that had it: that is what must be repaired. Other
-/// values are reported where they are used.
+/// A race or a missing fence is reported as such, at the read that had it: that is what must be repaired.
+/// Other values are reported where they are used.
 void Cluster::reportUndefined(const Warp &warp, uint32_t lanes, uint32_t origin, const char *use) {
   const Origin *from = origin > 0 && origin <= origins_.size() ? &origins_[origin - 1] : nullptr;
   if (from && from->kind == Origin::Kind::Race)
     return report({FindingKind::DataRace, from->pc,
-                   "it reads what another access may still change, and the result is used", "order the two accesses",
-                   from->address, from->otherPc, from->agent, from->time});
+                   "it reads what another access may still change, and the result is used",
+                   "order the two accesses", from->address, from->otherPc, from->agent, from->time});
   if (from && from->kind == Origin::Kind::Unfenced)
-    return report({FindingKind::ProxyUnfenced, from->pc,
-                   "the async proxy reads what ordinary instructions wrote, without fence.proxy.async between, and the "
-                   "result is used",
-                   "execute fence.proxy.async after the writes, before the barrier", from->address, from->otherPc,
-                   from->agent, from->time});
+    return report(
+        {FindingKind::ProxyUnfenced, from->pc,
+         "the async proxy reads what ordinary instructions wrote, without fence.proxy.async between, and the "
+         "result is used",
+         "execute fence.proxy.async after the writes, before the barrier", from->address, from->otherPc,
+         from->agent, from->time});
   if (from && from->kind == Origin::Kind::Layout)
     return report({FindingKind::Descriptor, from->pc,
-                   "the descriptor does not follow the layout in which TMA brought the operand (swizzle, or the order of "
+                   "the descriptor does not follow the layout in which TMA brought the operand (swizzle, or "
+                   "the order of "
                    "rows and boxes), and the result is used",
-                   "compare swizzle, leading and stride offsets with the tensor map's box", from->address, from->otherPc,
-                   from->agent, from->time});
+                   "compare swizzle, leading and stride offsets with the tensor map's box", from->address,
+                   from->otherPc, from->agent, from->time});
   std::string what = fmt::format("a value that comes from no write {}", use);
   std::string address;
   if (from) {
@@ -127,7 +131,8 @@ void Cluster::reportUndefined(const Warp &warp, uint32_t lanes, uint32_t origin,
 //===- Deadlock --------------------------------------------------------------------------------------===//
 
 std::string Cluster::describeBarrier(const Cta &cta, const Mbarrier &barrier) const {
-  std::string text = fmt::format("phase {} of {}", barrier.phase, nameShared(cta, barrier.offset, ctas_[0].get()));
+  std::string text =
+      fmt::format("phase {} of {}", barrier.phase, nameShared(cta, barrier.offset, ctas_[0].get()));
   if (barrier.pending > 0)
     text += fmt::format(", {} of {} arrivals missing", barrier.pending, barrier.expected);
   if (barrier.owedBytes != 0)
@@ -159,8 +164,8 @@ std::string Cluster::describeWait(const Warp &warp, const Group &group) const {
   return "lanes of its own warp";
 }
 
-/// Who waits for what, the same waits together. Bytes that are owed though nothing is on its way are a finding of
-/// their own, for they are the cause.
+/// Who waits for what, the same waits together. Bytes that are owed though nothing is on its way are a
+/// finding of their own, for they are the cause.
 void Cluster::reportDeadlock() {
   std::map<std::string, std::vector<std::string>> waits;
   uint32_t pc = 0;
@@ -172,8 +177,8 @@ void Cluster::reportDeadlock() {
           first = warp.get();
           pc = group.pc;
         }
-        waits[fmt::format("{} (PTX line {})", describeWait(*warp, group), grid_.placeOf(group.pc).line)].push_back(
-            nameAgent(*warp, -1));
+        waits[fmt::format("{} (PTX line {})", describeWait(*warp, group), grid_.placeOf(group.pc).line)]
+            .push_back(nameAgent(*warp, -1));
         if (group.wait.kind != Wait::Kind::Mbarrier)
           continue;
         Cta &owner = *ctas_[group.wait.rank];
@@ -182,16 +187,18 @@ void Cluster::reportDeadlock() {
           report({FindingKind::TransactionCount, group.pc,
                   fmt::format("{} bytes were announced in phase {}, {} arrived and nothing is on its way",
                               barrier->announcedBytes, barrier->phase, barrier->arrivedBytes),
-                  "announce with expect_tx what the loads of the phase bring", nameShared(owner, barrier->offset),
-                  barrier->lastArrivePc, nameAgent(*warp, -1)});
+                  "announce with expect_tx what the loads of the phase bring",
+                  nameShared(owner, barrier->offset), barrier->lastArrivePc, nameAgent(*warp, -1)});
       }
   std::string what = "everyone waits:";
   for (const auto &[wait, agents] : waits) {
     const size_t shown = std::min<size_t>(agents.size(), 4);
-    what += fmt::format("\n          {}{} for {}", fmt::join(agents.begin(), agents.begin() + long(shown), "; "),
-                        agents.size() > shown ? fmt::format(" and {} more", agents.size() - shown) : "", wait);
+    what +=
+        fmt::format("\n          {}{} for {}", fmt::join(agents.begin(), agents.begin() + long(shown), "; "),
+                    agents.size() > shown ? fmt::format(" and {} more", agents.size() - shown) : "", wait);
   }
-  report({FindingKind::Deadlock, pc, std::move(what), "", "", UINT32_MAX, first ? nameAgent(*first, -1) : ""});
+  report(
+      {FindingKind::Deadlock, pc, std::move(what), "", "", UINT32_MAX, first ? nameAgent(*first, -1) : ""});
 }
 
 //===- The end of a CTA ------------------------------------------------------------------------------===//
@@ -203,12 +210,14 @@ void Cluster::checkExit(Cta &cta) {
     known.join(warp->clock);
   for (const auto &[agent, use] : cta.remoteUses)
     if (known.seen(agent) < use.step)
-      report({FindingKind::ExitInFlight, use.pc,
-              fmt::format("CTA {} of the cluster may have ended when another CTA uses its shared memory: nothing orders "
-                          "the two",
-                          cta.rank),
-              "end the kernel with a barrier of the cluster", nameShared(cta, use.offset, ctas_[0].get()), UINT32_MAX,
-              use.agent});
+      report(
+          {FindingKind::ExitInFlight, use.pc,
+           fmt::format(
+               "CTA {} of the cluster may have ended when another CTA uses its shared memory: nothing orders "
+               "the two",
+               cta.rank),
+           "end the kernel with a barrier of the cluster", nameShared(cta, use.offset, ctas_[0].get()),
+           UINT32_MAX, use.agent});
   for (auto &barrier : cta.shared.barriers()) {
     if (barrier->loadedPhase == 0)
       continue;
@@ -217,12 +226,14 @@ void Cluster::checkExit(Cta &cta) {
       seen = seen || warp->clock.seen(barrier->agent) >= barrier->loadedPhase;
     if (!seen)
       report({FindingKind::ExitInFlight, barrier->loadPc,
-              "the CTA ends and none of its threads has waited for this load", "wait for the load's phase first",
-              nameShared(cta, barrier->offset), UINT32_MAX, nameAgent(*cta.warps[0], -1)});
+              "the CTA ends and none of its threads has waited for this load",
+              "wait for the load's phase first", nameShared(cta, barrier->offset), UINT32_MAX,
+              nameAgent(*cta.warps[0], -1)});
   }
   for (auto &warp : cta.warps)
     if (warp->bulk.done() < warp->bulk.issued() && warp->clock.seen(warp->bulkAgent) < warp->bulk.issued())
       report({FindingKind::ExitInFlight, warp->pc,
               "the CTA ends while a bulk copy still reads its shared memory",
-              "wait with cp.async.bulk.wait_group.read before the end", "", UINT32_MAX, nameAgent(*warp, -1)});
+              "wait with cp.async.bulk.wait_group.read before the end", "", UINT32_MAX,
+              nameAgent(*warp, -1)});
 }

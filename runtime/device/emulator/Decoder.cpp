@@ -21,11 +21,13 @@ struct TypeName {
 } // namespace
 
 static constexpr TypeName typeNames[] = {
-    {"u8", Type::U8, 8},       {"s8", Type::S8, 8},         {"b8", Type::B8, 8},       {"u16", Type::U16, 16},
-    {"s16", Type::S16, 16},    {"b16", Type::B16, 16},      {"f16", Type::F16, 16},    {"bf16", Type::BF16, 16},
-    {"u32", Type::U32, 32},    {"s32", Type::S32, 32},      {"b32", Type::B32, 32},    {"f32", Type::F32, 32},
-    {"f16x2", Type::F16x2, 32}, {"bf16x2", Type::BF16x2, 32}, {"u64", Type::U64, 64},  {"s64", Type::S64, 64},
-    {"b64", Type::B64, 64},    {"f64", Type::F64, 64},      {"pred", Type::Pred, 1}};
+    {"u8", Type::U8, 8},        {"s8", Type::S8, 8},          {"b8", Type::B8, 8},
+    {"u16", Type::U16, 16},     {"s16", Type::S16, 16},       {"b16", Type::B16, 16},
+    {"f16", Type::F16, 16},     {"bf16", Type::BF16, 16},     {"u32", Type::U32, 32},
+    {"s32", Type::S32, 32},     {"b32", Type::B32, 32},       {"f32", Type::F32, 32},
+    {"f16x2", Type::F16x2, 32}, {"bf16x2", Type::BF16x2, 32}, {"u64", Type::U64, 64},
+    {"s64", Type::S64, 64},     {"b64", Type::B64, 64},       {"f64", Type::F64, 64},
+    {"pred", Type::Pred, 1}};
 
 int lathe::runtime::emulator::bitsOf(Type type) {
   for (const TypeName &entry : typeNames)
@@ -39,8 +41,8 @@ bool lathe::runtime::emulator::isSigned(Type type) {
 }
 
 bool lathe::runtime::emulator::isFloat(Type type) {
-  return type == Type::F16 || type == Type::BF16 || type == Type::F32 || type == Type::F64 || type == Type::F16x2 ||
-         type == Type::BF16x2;
+  return type == Type::F16 || type == Type::BF16 || type == Type::F32 || type == Type::F64 ||
+         type == Type::F16x2 || type == Type::BF16x2;
 }
 
 static RegisterClass classOf(Type type) {
@@ -100,7 +102,8 @@ Type Decoder::takeType() {
 }
 
 void Decoder::refuse(std::string rule, std::string value) const {
-  ptx::refuse(in_.line, std::move(rule), std::move(value), "the emulator runs PTX that Lathe's compiler wrote");
+  ptx::refuse(in_.line, std::move(rule), std::move(value),
+              "the emulator runs PTX that Lathe's compiler wrote");
 }
 
 void Decoder::refuseModifiers() const {
@@ -119,7 +122,8 @@ bool Decoder::done(Handler handler, Mix mix) {
 
 const ptx::Operand &Decoder::operand(size_t i) const {
   if (i >= in_.operands.size())
-    refuse(fmt::format("{} must have more than {} operands", in_.opcode, i), fmt::format("{}", in_.operands.size()));
+    refuse(fmt::format("{} must have more than {} operands", in_.opcode, i),
+           fmt::format("{}", in_.operands.size()));
   return in_.operands[i];
 }
 
@@ -133,7 +137,8 @@ void Decoder::requireCount(size_t least, size_t most) {
 Value Decoder::registerValue(const ptx::Operand &operand, Type type) const {
   const ptx::Register &reg = context_.kernel.registers[operand.reg];
   if (reg.kind != classOf(type))
-    refuse(fmt::format("the width of {} must be the instruction's", ptx::registerName(reg)), std::string(in_.opcode));
+    refuse(fmt::format("the width of {} must be the instruction's", ptx::registerName(reg)),
+           std::string(in_.opcode));
   return {false, reg.kind, operand.reg + firstRegister, operand.reg + firstRegister};
 }
 
@@ -211,8 +216,8 @@ void Decoder::sources(size_t first, std::initializer_list<Type> types) {
 }
 
 bool Decoder::sourceWide(const ptx::Operand &operand) {
-  const bool wide = operand.kind == Kind::Register &&
-                    context_.kernel.registers[operand.reg].kind == RegisterClass::Bits64;
+  const bool wide =
+      operand.kind == Kind::Register && context_.kernel.registers[operand.reg].kind == RegisterClass::Bits64;
   source(operand, wide ? Type::B64 : Type::B32);
   return wide;
 }

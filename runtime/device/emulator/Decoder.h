@@ -88,8 +88,8 @@ public:
   /// Adds a source of 32 or 64 bits, whatever the register has (addresses).
   bool sourceWide(const ptx::Operand &operand);
   void constantSource(uint64_t bits, Type type);
-  /// An address [base + offset]: adds its base as the next source and sets out.offset. A symbol of shared memory
-  /// gives no source and true.
+  /// An address [base + offset]: adds its base as the next source and sets out.offset. A symbol of shared
+  /// memory gives no source and true.
   bool address(const ptx::Operand &operand);
   /// Offset of a shared variable in a CTA's window, or of a parameter; nothing for another name.
   std::optional<uint32_t> sharedOffset(std::string_view name) const;

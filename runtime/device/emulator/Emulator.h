@@ -20,7 +20,8 @@ namespace lathe::runtime {
 
 struct EmulatorOptions {
   int hostThreads = 0; ///< That run CTAs; 0: all of the host's cores.
-  uint64_t seed = 0;   ///< Order of warps and of arriving copies; 0: a fixed one. Findings of races do not depend on it.
+  uint64_t seed =
+      0; ///< Order of warps and of arriving copies; 0: a fixed one. Findings of races do not depend on it.
   bool throwFindings = true; ///< False: findings are only kept (takeFindings).
   int smCount = 132;         ///< Of the GPU that is emulated: how many CTAs are resident at a time.
   /// Of warps in one launch, about; who runs longer is stopped with a livelock finding. 0: no limit.

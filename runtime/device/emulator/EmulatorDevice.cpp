@@ -52,7 +52,8 @@ public:
   void record(Stream) override { at_ = Clock::now(); }
   void synchronize() override {}
   float millisecondsSince(const Event &start) const override {
-    return std::chrono::duration<float, std::milli>(at_ - static_cast<const EmulatedEvent &>(start).at_).count();
+    return std::chrono::duration<float, std::milli>(at_ - static_cast<const EmulatedEvent &>(start).at_)
+        .count();
   }
 
 private:
@@ -80,7 +81,9 @@ public:
 
   DevicePtr allocate(size_t bytes) override { return memory_.allocate(bytes); }
   void release(DevicePtr pointer) override { memory_.release(pointer); }
-  void copyToDevice(DevicePtr to, const void *from, size_t bytes) override { memory_.copyIn(to, from, bytes); }
+  void copyToDevice(DevicePtr to, const void *from, size_t bytes) override {
+    memory_.copyIn(to, from, bytes);
+  }
   void copyToHost(void *to, DevicePtr from, size_t bytes) override { memory_.copyOut(to, from, bytes); }
   void fill(DevicePtr to, uint8_t byte, size_t bytes, Stream stream) override {
     doOrCapture(stream, [=, this] { memory_.fill(to, byte, bytes); });
@@ -184,7 +187,8 @@ std::unique_ptr<Graph> EmulatorDevice::endCapture(Stream stream) {
   std::lock_guard lock(mutex_);
   EmulatedStream &mine = find(stream);
   if (!mine.capturing)
-    throw DeviceError({"ending a capture", "one must have begun on the stream", "none", "call beginCapture first"});
+    throw DeviceError(
+        {"ending a capture", "one must have begun on the stream", "none", "call beginCapture first"});
   mine.capturing = false;
   return std::make_unique<EmulatedGraph>(std::move(mine.captured));
 }
@@ -238,7 +242,8 @@ void EmulatorDevice::run(const Launch &launch) {
       launches_.push_back(grid.record());
   }
   if (!summary.empty())
-    throw DeviceError({fmt::format("emulating {}", launch.program->name), "the kernel must keep the rules of the hardware",
+    throw DeviceError({fmt::format("emulating {}", launch.program->name),
+                       "the kernel must keep the rules of the hardware",
                        count > 1 ? fmt::format("{}, and {} more", summary, count - 1) : summary,
                        "lathe inspect --run tells all of them"});
 }

@@ -6,10 +6,10 @@ using namespace lathe::runtime::emulator;
 
 std::string_view lathe::runtime::emulator::name(FindingKind kind) {
   static constexpr std::string_view names[findingKinds] = {
-      "out_of_bounds",     "misaligned",         "unwritten_read",  "undefined_value", "mma_in_flight",
-      "mma_unfenced",      "proxy_unfenced",     "data_race",       "transaction_count", "phase_waited_twice",
-      "deadlock",          "livelock",           "register_budget", "shared_limit",    "barrier_misuse",
-      "divergence",        "descriptor",         "tensor_map",      "exit_in_flight",  "illegal_instruction"};
+      "out_of_bounds", "misaligned",     "unwritten_read",  "undefined_value",   "mma_in_flight",
+      "mma_unfenced",  "proxy_unfenced", "data_race",       "transaction_count", "phase_waited_twice",
+      "deadlock",      "livelock",       "register_budget", "shared_limit",      "barrier_misuse",
+      "divergence",    "descriptor",     "tensor_map",      "exit_in_flight",    "illegal_instruction"};
   return names[int(kind)];
 }
 
@@ -25,7 +25,8 @@ std::string Finding::text() const {
   std::string text = fmt::format("{}: {}\n", name(kind), what);
   text += fmt::format("  at    {}, {}\n", kernel, placeText(place));
   if (!agent.empty())
-    text += fmt::format("  by    {}{}\n", agent, count > 1 ? fmt::format(" (and {} more times)", count - 1) : "");
+    text +=
+        fmt::format("  by    {}{}\n", agent, count > 1 ? fmt::format(" (and {} more times)", count - 1) : "");
   if (!address.empty())
     text += fmt::format("  bytes {}\n", address);
   if (other.line > 0)

@@ -40,7 +40,7 @@ private:
   DevicePtr base_;
   size_t bytes_;
   uint64_t number_;
-  std::byte *data_ = nullptr;                 ///< Mapped; pages that nobody touches cost nothing.
+  std::byte *data_ = nullptr;                ///< Mapped; pages that nobody touches cost nothing.
   std::atomic<uint64_t> *written_ = nullptr; ///< A bit a byte.
 };
 

@@ -11,7 +11,8 @@ using namespace lathe::runtime;
 using namespace lathe::runtime::emulator;
 
 static constexpr uint64_t turnInstructions = 2'000'000; ///< Of a cluster before another gets the host thread.
-static constexpr uint64_t idleTurnLimit = 64; ///< In a row, of all clusters at once, in which nothing changed.
+static constexpr uint64_t idleTurnLimit =
+    64; ///< In a row, of all clusters at once, in which nothing changed.
 static constexpr size_t findingLimit = 64;
 static constexpr uint32_t threadsOfSm = 2048, ctasOfSm = 32;
 static constexpr uint32_t registersOfSm = 65536;
@@ -21,18 +22,21 @@ static constexpr uint32_t registersOfSm = 65536;
 static uint32_t registersFor(const ptx::Kernel &kernel, uint32_t threads) {
   if (kernel.maxRegisters)
     return kernel.maxRegisters;
-  const uint32_t most = kernel.requiredThreads ? kernel.requiredThreads : std::max(kernel.maxThreads, threads);
+  const uint32_t most =
+      kernel.requiredThreads ? kernel.requiredThreads : std::max(kernel.maxThreads, threads);
   return std::min(255u, registersOfSm / std::max(most, 1u) / 8 * 8);
 }
 
-Grid::Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties, const EmulatorOptions &options)
+Grid::Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties,
+           const EmulatorOptions &options)
     : launch_(std::move(launch)), memory_(memory), options_(options) {
   const LaunchShape &shape = launch_.shape;
   sharedBytes_ = program().dynamicOffset + shape.sharedBytes;
   check(properties);
   registersAtEntry_ = registersFor(*program().kernel, shape.threads);
   clusters_ = shape.gridX / clusterSize() * shape.gridY * shape.gridZ;
-  const uint32_t bySpace = uint32_t(properties.sharedBytesPerCta + int(reservedSharedBytes)) / std::max(sharedBytes_, 1u);
+  const uint32_t bySpace =
+      uint32_t(properties.sharedBytesPerCta + int(reservedSharedBytes)) / std::max(sharedBytes_, 1u);
   const uint32_t perSm = std::clamp(std::min(bySpace, threadsOfSm / shape.threads), 1u, ctasOfSm);
   resident_ = std::max(1u, uint32_t(properties.smCount) * perSm / clusterSize());
 }
@@ -47,10 +51,12 @@ void Grid::check(const DeviceProperties &properties) {
   require(shape.threads >= 1 && shape.threads <= 1024, "a CTA must have 1 to 1024 threads",
           fmt::format("{}", shape.threads));
   require(kernel.requiredThreads == 0 || kernel.requiredThreads == shape.threads,
-          "the number of threads must be the one that the kernel was compiled for", fmt::format("{}", shape.threads));
+          "the number of threads must be the one that the kernel was compiled for",
+          fmt::format("{}", shape.threads));
   require(kernel.maxThreads == 0 || kernel.maxThreads >= shape.threads,
           "the number of threads must not exceed the kernel's", fmt::format("{}", shape.threads));
-  require(shape.gridX >= 1 && shape.gridY >= 1 && shape.gridZ >= 1 && shape.gridY <= 65535 && shape.gridZ <= 65535,
+  require(shape.gridX >= 1 && shape.gridY >= 1 && shape.gridZ >= 1 && shape.gridY <= 65535 &&
+              shape.gridZ <= 65535,
           "a grid must have at least one CTA, and at most 65535 along y and z",
           fmt::format("{} x {} x {}", shape.gridX, shape.gridY, shape.gridZ));
   require(clusterSize() <= 16 && shape.gridX % clusterSize() == 0,
@@ -62,7 +68,8 @@ void Grid::check(const DeviceProperties &properties) {
   Finding finding;
   finding.kind = FindingKind::SharedLimit;
   finding.kernel = program().name;
-  finding.what = fmt::format("a CTA needs {} bytes of shared memory, the GPU gives {}", used, properties.sharedBytesPerCta);
+  finding.what = fmt::format("a CTA needs {} bytes of shared memory, the GPU gives {}", used,
+                             properties.sharedBytesPerCta);
   finding.wayOut = "use smaller tiles or fewer stages";
   finding.place = placeOf(0);
   finding.agent = "every CTA";
@@ -134,7 +141,8 @@ void Grid::watchForLivelock(bool progressed) {
 void Grid::stopAtLimit(Cluster &cluster) {
   const Warp &warp = *cluster.ctas().front()->warps.front();
   cluster.report({FindingKind::Livelock, warp.pc,
-                  fmt::format("{} instructions of warps ran and the launch has not ended: that is its limit", instructions_),
+                  fmt::format("{} instructions of warps ran and the launch has not ended: that is its limit",
+                              instructions_),
                   "raise EmulatorOptions::maxInstructions", "", UINT32_MAX, cluster.nameAgent(warp, -1)});
   stop();
 }
@@ -143,8 +151,9 @@ void Grid::work() {
   std::unique_lock lock(mutex_);
   while (std::unique_ptr<Cluster> cluster = take(lock)) {
     const uint64_t limit = options_.maxInstructions;
-    const uint64_t turn = limit ? std::clamp<uint64_t>(limit - std::min(limit, instructions_), 1, turnInstructions)
-                                : turnInstructions;
+    const uint64_t turn =
+        limit ? std::clamp<uint64_t>(limit - std::min(limit, instructions_), 1, turnInstructions)
+              : turnInstructions;
     lock.unlock();
     bool done = true;
     uint64_t left = turn;
@@ -168,14 +177,16 @@ void Grid::run() {
   const auto start = std::chrono::steady_clock::now();
   GlobalMemory::Use use = memory_.use();
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  const unsigned threads = std::min(options_.hostThreads > 0 ? unsigned(options_.hostThreads) : cores, clusters_);
+  const unsigned threads =
+      std::min(options_.hostThreads > 0 ? unsigned(options_.hostThreads) : cores, clusters_);
   std::vector<std::thread> helpers;
   for (unsigned i = 1; i < threads; ++i)
     helpers.emplace_back([this] { work(); });
   work();
   for (std::thread &helper : helpers)
     helper.join();
-  hostMilliseconds_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  hostMilliseconds_ =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   gatherFindings();
   if (failure_)
     std::rethrow_exception(failure_);
@@ -200,8 +211,9 @@ bool Grid::isNew(FindingKind kind, uint32_t pc, uint64_t time) {
 
 void Grid::add(Finding finding, uint32_t pc, uint64_t time) {
   std::lock_guard lock(findingsMutex_);
-  auto same = std::find_if(kept_.begin(), kept_.end(),
-                           [&](const Kept &kept) { return kept.finding.kind == finding.kind && kept.pc == pc; });
+  auto same = std::find_if(kept_.begin(), kept_.end(), [&](const Kept &kept) {
+    return kept.finding.kind == finding.kind && kept.pc == pc;
+  });
   if (same != kept_.end())
     *same = {time, pc, std::move(finding)};
   else if (kept_.size() >= findingLimit)

@@ -31,7 +31,8 @@ struct Launch {
 class Grid {
 public:
   /// `properties` of the GPU that is emulated. Throws DeviceError when the launch is impossible.
-  Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties, const EmulatorOptions &options);
+  Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties,
+       const EmulatorOptions &options);
 
   /// Runs all CTAs to their end.
   void run();
@@ -47,12 +48,13 @@ public:
   uint32_t sharedBytes() const { return sharedBytes_; } ///< Of a CTA's window.
   uint32_t registersAtEntry() const { return registersAtEntry_; }
   uint64_t seed() const { return options_.seed; }
+  bool limited() const { return options_.maxInstructions != 0; }
   bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
   /// Ends the run: what follows would mean nothing.
   void stop() { stopped_.store(true, std::memory_order_relaxed); }
 
-  /// Counts a finding; true where it is the earliest at this place so far. Times order findings: by cluster, then as
-  /// they happened in it, so that host threads do not change what is told.
+  /// Counts a finding; true where it is the earliest at this place so far. Times order findings: by cluster,
+  /// then as they happened in it, so that host threads do not change what is told.
   bool isNew(FindingKind kind, uint32_t pc, uint64_t time);
   /// Keeps a finding that isNew() said yes to.
   void add(Finding finding, uint32_t pc, uint64_t time);
@@ -77,7 +79,8 @@ private:
   std::mutex mutex_;
   std::condition_variable changed_;
   uint32_t begun_ = 0, unfinished_ = 0;
-  std::deque<std::unique_ptr<Cluster>> busy_, idle_; ///< Those that got somewhere in their last turn, and others.
+  std::deque<std::unique_ptr<Cluster>> busy_,
+      idle_; ///< Those that got somewhere in their last turn, and others.
   uint64_t idleTurns_ = 0;
   uint64_t instructions_ = 0; ///< Of warps, of all turns so far.
   std::exception_ptr failure_;

@@ -106,6 +106,7 @@ Token Lexer::next() {
     return take(Token::Kind::String, end + 1 - at_);
   }
   if (std::string_view("{}[](),;:@!|+-<>=").find(c) == std::string_view::npos)
-    refuse(line_, "a character must be one that PTX has", fmt::format("{:#04x}", int(static_cast<unsigned char>(c))));
+    refuse(line_, "a character must be one that PTX has",
+           fmt::format("{:#04x}", int(static_cast<unsigned char>(c))));
   return take(Token::Kind::Punctuation, 1);
 }

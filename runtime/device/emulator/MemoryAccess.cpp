@@ -27,9 +27,12 @@ LaneAddresses lathe::runtime::emulator::laneAddresses(Warp &warp, const Instr &i
   }
   const std::byte *row = warp.row(source);
   if (source.kind == ptx::RegisterClass::Bits64)
-    overLanes(warp.mask, [&](int lane) { result.at[lane] = laneAt<uint64_t>(row, lane) + uint64_t(instr.offset); });
+    overLanes(warp.mask,
+              [&](int lane) { result.at[lane] = laneAt<uint64_t>(row, lane) + uint64_t(instr.offset); });
   else
-    overLanes(warp.mask, [&](int lane) { result.at[lane] = uint32_t(laneAt<uint32_t>(row, lane) + uint32_t(instr.offset)); });
+    overLanes(warp.mask, [&](int lane) {
+      result.at[lane] = uint32_t(laneAt<uint32_t>(row, lane) + uint32_t(instr.offset));
+    });
   return result;
 }
 
@@ -37,7 +40,8 @@ LaneAddresses lathe::runtime::emulator::laneAddresses(Warp &warp, const Instr &i
 
 static uint32_t bit(int lane) { return uint32_t(1) << lane; }
 
-void lathe::runtime::emulator::reportShared(Warp &warp, const Cta &cta, const AccessFault &fault, bool write, int lane) {
+void lathe::runtime::emulator::reportShared(Warp &warp, const Cta &cta, const AccessFault &fault, bool write,
+                                            int lane) {
   const std::string where = warp.cluster().nameShared(cta, fault.offset, &warp.cta);
   if (fault.onBarrier)
     return warp.report(FindingKind::BarrierMisuse, bit(lane),
@@ -45,17 +49,18 @@ void lathe::runtime::emulator::reportShared(Warp &warp, const Cta &cta, const Ac
                        "use mbarrier instructions, or invalidate the barrier first", where);
   const Access &earlier = fault.conflict.earlier;
   if (fault.conflict.order == Order::Unfenced)
-    return warp.report(FindingKind::ProxyUnfenced, bit(lane),
-                       fmt::format("the async proxy {} what ordinary instructions {}, without fence.proxy.async between",
-                                   write ? "overwrites" : "reads", fault.conflict.withRead ? "read" : "wrote"),
-                       "execute fence.proxy.async between the two, before the barrier that orders them", where,
-                       earlier.pc);
+    return warp.report(
+        FindingKind::ProxyUnfenced, bit(lane),
+        fmt::format("the async proxy {} what ordinary instructions {}, without fence.proxy.async between",
+                    write ? "overwrites" : "reads", fault.conflict.withRead ? "read" : "wrote"),
+        "execute fence.proxy.async between the two, before the barrier that orders them", where, earlier.pc);
   if (fault.conflict.order == Order::Race) {
     const char *mine = write ? "writes" : "reads";
     const char *theirs = fault.conflict.withRead ? "may still read" : "may still write";
-    return warp.report(FindingKind::DataRace, bit(lane),
-                       fmt::format("it {} bytes that another access {}: nothing orders the two", mine, theirs),
-                       "put a barrier, or a wait for the mbarrier, between them", where, earlier.pc);
+    return warp.report(
+        FindingKind::DataRace, bit(lane),
+        fmt::format("it {} bytes that another access {}: nothing orders the two", mine, theirs),
+        "put a barrier, or a wait for the mbarrier, between them", where, earlier.pc);
   }
   warp.report(FindingKind::UnwrittenRead, bit(lane), "it reads shared memory that nothing wrote",
               "write or load it first", where);
@@ -69,21 +74,23 @@ Cta *lathe::runtime::emulator::findShared(Warp &warp, uint32_t address, bool own
   if (rank >= ctas.size() || (own && rank != warp.cta.rank)) {
     warp.report(FindingKind::OutOfBounds, bit(lane),
                 fmt::format("the shared address {:#x} is of CTA {} of the cluster, {}", address, rank,
-                            rank >= ctas.size() ? fmt::format("which has {}", ctas.size())
-                                                : fmt::format("the access is to the own memory of CTA {}", warp.cta.rank)),
+                            rank >= ctas.size()
+                                ? fmt::format("which has {}", ctas.size())
+                                : fmt::format("the access is to the own memory of CTA {}", warp.cta.rank)),
                 "mask the rank, or use shared::cluster with an address from mapa");
     return nullptr;
   }
   Cta &cta = *ctas[rank];
   if (!cta.shared.holds(offset, size)) {
     const uint32_t bytes = cta.shared.bytes();
-    warp.report(FindingKind::OutOfBounds, bit(lane),
-                offset < reservedSharedBytes
-                    ? fmt::format("{} bytes at shared offset {}, in the kilobyte that the system keeps", size, offset)
-                    : fmt::format("{} bytes at byte {} of dynamic shared memory, which has {}", size,
-                                  int64_t(offset) - warp.program().dynamicOffset,
-                                  int64_t(bytes) - warp.program().dynamicOffset),
-                "check the offset, or launch with more shared memory");
+    warp.report(
+        FindingKind::OutOfBounds, bit(lane),
+        offset < reservedSharedBytes
+            ? fmt::format("{} bytes at shared offset {}, in the kilobyte that the system keeps", size, offset)
+            : fmt::format("{} bytes at byte {} of dynamic shared memory, which has {}", size,
+                          int64_t(offset) - warp.program().dynamicOffset,
+                          int64_t(bytes) - warp.program().dynamicOffset),
+        "check the offset, or launch with more shared memory");
     return nullptr;
   }
   if (&cta != &warp.cta) {
@@ -96,14 +103,15 @@ Cta *lathe::runtime::emulator::findShared(Warp &warp, uint32_t address, bool own
   }
   if (cta.exited() && &cta != &warp.cta) {
     warp.report(FindingKind::ExitInFlight, bit(lane), fmt::format("CTA {} of the cluster has ended", rank),
-                "keep it alive with a barrier of the cluster at its end", warp.cluster().nameShared(cta, offset, &warp.cta));
+                "keep it alive with a barrier of the cluster at its end",
+                warp.cluster().nameShared(cta, offset, &warp.cta));
     return nullptr;
   }
   return &cta;
 }
 
-Place lathe::runtime::emulator::accessShared(Warp &warp, uint32_t address, bool own, uint32_t size, AccessMode mode,
-                                             int lane) {
+Place lathe::runtime::emulator::accessShared(Warp &warp, uint32_t address, bool own, uint32_t size,
+                                             AccessMode mode, int lane) {
   if (address % size != 0) {
     warp.report(FindingKind::Misaligned, bit(lane),
                 fmt::format("the address {:#x} must be a multiple of {} bytes", address, size));
@@ -114,7 +122,8 @@ Place lathe::runtime::emulator::accessShared(Warp &warp, uint32_t address, bool 
     return {};
   const uint32_t offset = offsetOf(address);
   const Accessor who{warp.agent, warp.step(), warp.pc, Proxy::Generic, &warp.clock, mode.strong};
-  const AccessFault fault = mode.write ? cta->shared.write(offset, size, who) : cta->shared.read(offset, size, who);
+  const AccessFault fault =
+      mode.write ? cta->shared.write(offset, size, who) : cta->shared.read(offset, size, who);
   Place place{cta->shared.data() + offset, cta, offset, nullptr, address, false, 0};
   if (!fault)
     return place;
@@ -136,8 +145,8 @@ static Place accessGlobal(Warp &warp, uint64_t address, uint32_t size, AccessMod
   if (!buffer || !buffer->holds(address, size)) {
     warp.lastBuffer = nullptr;
     warp.report(FindingKind::OutOfBounds, bit(lane),
-                fmt::format("{} bytes at a global address that no buffer holds", size), "check index and extent",
-                warp.cluster().nameGlobal(address));
+                fmt::format("{} bytes at a global address that no buffer holds", size),
+                "check index and extent", warp.cluster().nameGlobal(address));
     return {};
   }
   if (address % size != 0) {
@@ -154,8 +163,8 @@ static Place accessGlobal(Warp &warp, uint64_t address, uint32_t size, AccessMod
   return {buffer->at(address), nullptr, 0, buffer, address, false, 0};
 }
 
-Place lathe::runtime::emulator::access(Warp &warp, Space space, uint64_t address, uint32_t size, AccessMode mode,
-                                       int lane) {
+Place lathe::runtime::emulator::access(Warp &warp, Space space, uint64_t address, uint32_t size,
+                                       AccessMode mode, int lane) {
   if (space == Space::Generic) {
     if (address >= sharedWindow && address - sharedWindow < windowBytes)
       return accessShared(warp, uint32_t(address - sharedWindow), false, size, mode, lane);
@@ -168,7 +177,8 @@ Place lathe::runtime::emulator::access(Warp &warp, Space space, uint64_t address
 
 //===- Counting --------------------------------------------------------------------------------------===//
 
-void lathe::runtime::emulator::countBanks(Warp &warp, const uint32_t *offsets, uint32_t lanes, uint32_t size) {
+void lathe::runtime::emulator::countBanks(Warp &warp, const uint32_t *offsets, uint32_t lanes,
+                                          uint32_t size) {
   const uint32_t wordsEach = std::max(size / 4, 1u), lanesAtOnce = bankCount / wordsEach;
   uint64_t passes = 0, least = 0;
   for (uint32_t first = 0; first < laneCount; first += lanesAtOnce) {

@@ -22,16 +22,17 @@ struct AccessMode {
 /// Bytes of memory that an access may use; null where it was refused.
 struct Place {
   std::byte *bytes = nullptr;
-  Cta *cta = nullptr;               ///< Of shared memory; null for global.
-  uint32_t offset = 0;              ///< In the CTA's window.
-  Allocation *buffer = nullptr;     ///< Of global memory.
+  Cta *cta = nullptr;           ///< Of shared memory; null for global.
+  uint32_t offset = 0;          ///< In the CTA's window.
+  Allocation *buffer = nullptr; ///< Of global memory.
   uint64_t address = 0;
-  bool undefined = false;  ///< A read of a value that comes from nowhere, by `origin`.
+  bool undefined = false; ///< A read of a value that comes from nowhere, by `origin`.
   uint32_t origin = 0;
   explicit operator bool() const { return bytes != nullptr; }
 };
 
-/// Addresses of all active lanes; lanes whose address comes from nowhere are reported and taken out of `mask`.
+/// Addresses of all active lanes; lanes whose address comes from nowhere are reported and taken out of
+/// `mask`.
 struct LaneAddresses {
   uint64_t at[laneCount];
   uint32_t mask = 0;
@@ -44,14 +45,15 @@ Place access(Warp &warp, Space space, uint64_t address, uint32_t size, AccessMod
 /// Shared memory by window address. `own`: only the CTA's own may be meant.
 Place accessShared(Warp &warp, uint32_t address, bool own, uint32_t size, AccessMode mode, int lane);
 
-/// A CTA and an offset for an address in the shared window; reports and gives null for none. No bytes are touched.
+/// A CTA and an offset for an address in the shared window; reports and gives null for none. No bytes are
+/// touched.
 Cta *findShared(Warp &warp, uint32_t address, bool own, uint32_t size, int lane);
 
 /// Reports a fault of an access to shared memory by a warp.
 void reportShared(Warp &warp, const Cta &cta, const AccessFault &fault, bool write, int lane);
 
-/// Passes that the banks need for these 4-, 8- or 16-byte accesses of one instruction, counted as the hardware does:
-/// 32, 16 or 8 lanes at a time.
+/// Passes that the banks need for these 4-, 8- or 16-byte accesses of one instruction, counted as the
+/// hardware does: 32, 16 or 8 lanes at a time.
 void countBanks(Warp &warp, const uint32_t *offsets, uint32_t lanes, uint32_t size);
 /// 32-byte sectors that the lanes touch.
 uint64_t countSectors(const LaneAddresses &addresses, uint32_t size);

@@ -81,7 +81,7 @@ static void readKernel(KernelNotes &kernel, const json &line) {
 }
 
 static void readMatrix(KernelNotes &kernel, const json &line) {
-  KernelNotes::Matrix matrix{text(line, "name"),          number(line, "offset", 0),
+  KernelNotes::Matrix matrix{text(line, "name"),           number(line, "offset", 0),
                              number(line, "stages", 1, 1), number(line, "rows", 0),
                              number(line, "columns", 0),   number(line, "swizzle", 128)};
   if ((matrix.swizzle == 32 || matrix.swizzle == 64 || matrix.swizzle == 128) && matrix.rows > 0 &&

@@ -24,7 +24,8 @@ static constexpr size_t maxParts = 256;
 static constexpr uint64_t maxVariableBytes = 1 << 20;
 
 void ptx::refuse(int line, std::string rule, std::string value, std::string wayOut) {
-  throw DeviceError({fmt::format("PTX, line {}", line), std::move(rule), std::move(value), std::move(wayOut)});
+  throw DeviceError(
+      {fmt::format("PTX, line {}", line), std::move(rule), std::move(value), std::move(wayOut)});
 }
 
 std::string ptx::registerName(const Register &reg) {
@@ -147,9 +148,11 @@ void Parser::parseHeader() {
     refuse(line, "the target must be sm_90a", std::string(target), "compile for a Hopper GPU");
   while (accept(','))
     word("a target option");
-  if (accept(".address_size"))
+  if (accept(".address_size")) {
+    const int lineOfSize = token_.line;
     if (integer("an address size", 64) != 64)
-      refuse(line, "addresses must have 64 bits", "fewer");
+      refuse(lineOfSize, "addresses must have 64 bits", "fewer");
+  }
 }
 
 void Parser::parseInto(Module &module) {

@@ -10,12 +10,14 @@ using namespace lathe::runtime::emulator;
 static constexpr uint32_t sharedLimitBytes = 1 << 20; ///< Of declared variables, so that offsets stay small.
 
 std::string Program::registerName(uint32_t reg) const {
-  if (reg < firstRegister || reg - firstRegister >= kernel->registers.size())
+  if (reg < firstRegister || reg - firstRegister >= declared.size())
     return "_";
-  return ptx::registerName(kernel->registers[reg - firstRegister]);
+  return ptx::registerName(kernel->registers[declared[reg - firstRegister]]);
 }
 
-static uint32_t alignUp(uint32_t value, uint32_t alignment) { return (value + alignment - 1) & ~(alignment - 1); }
+static uint32_t alignUp(uint32_t value, uint32_t alignment) {
+  return (value + alignment - 1) & ~(alignment - 1);
+}
 
 /// Variables with a size first, dynamic shared memory behind them.
 static void layOutShared(DecodeContext &context) {
@@ -32,7 +34,8 @@ static void layOutShared(DecodeContext &context) {
       context.sharedOffsets[variable.name] = end;
       end += variable.bytes;
       if (end > sharedLimitBytes)
-        ptx::refuse(context.kernel.line, "declared shared memory must fit a CTA", fmt::format("{} bytes", end));
+        ptx::refuse(context.kernel.line, "declared shared memory must fit a CTA",
+                    fmt::format("{} bytes", end));
     }
   context.program.sharedStaticBytes = end - reservedSharedBytes;
   context.program.dynamicOffset = alignUp(end, alignment);
@@ -48,6 +51,27 @@ static Instr decodeOne(DecodeContext &context, const ptx::Instruction &in) {
     if (family(decoder))
       return decoder.finish(context.program.operands);
   decoder.refuse("the instruction must be one that the emulator knows", std::string(in.opcode));
+}
+
+/// Numbers registers anew, so that nothing is kept of those that are only declared.
+static void numberRegisters(Program &program, size_t declared) {
+  std::vector<uint32_t> numberOf(declared + firstRegister, sinkRegister);
+  auto number = [&](Value &value) {
+    if (value.constant || value.reg < firstRegister)
+      return;
+    uint32_t &known = numberOf[value.reg];
+    if (known == sinkRegister) {
+      known = program.registers++;
+      program.declared.push_back(value.reg - firstRegister);
+    }
+    value.reg = value.row = known;
+  };
+  for (Instr &instr : program.code) {
+    for (int i = 0; i < instr.results + instr.sources; ++i)
+      number(const_cast<Value &>(instr.ops[i])); // The arrays are the program's own.
+    if (instr.guarded)
+      number(instr.guard);
+  }
 }
 
 static void markTracked(Program &program) {
@@ -77,7 +101,6 @@ std::shared_ptr<const Program> lathe::runtime::emulator::decode(std::shared_ptr<
   program->kernel = &kernel;
   auto found = program->notes->kernels.find(kernel.name);
   program->kernelNotes = found == program->notes->kernels.end() ? &nothing : &found->second;
-  program->registers = uint32_t(kernel.registers.size()) + firstRegister;
   program->constantPredicates = {0, ~uint32_t(0)};
 
   DecodeContext context{*program->module, kernel, *program, {}, {}};
@@ -95,6 +118,7 @@ std::shared_ptr<const Program> lathe::runtime::emulator::decode(std::shared_ptr<
   program->code.push_back(decodeOne(context, end));
   program->lines.push_back({end.line, 0});
 
+  numberRegisters(*program, kernel.registers.size());
   const ControlFlow flow = buildControlFlow(*program);
   setMeetings(*program, flow);
   assignRows(*program, flow);

@@ -44,16 +44,16 @@ struct Instr {
   bool guarded = false, guardNegated = false;
   bool tracked = false; ///< Touches a register that some WGMMA uses.
   Value guard;
-  uint32_t detail = 0;  ///< Meaning is the handler's.
-  int64_t offset = 0;   ///< Of an address.
+  uint32_t detail = 0;              ///< Meaning is the handler's.
+  int64_t offset = 0;               ///< Of an address.
   uint32_t target = 0, meeting = 0; ///< Of a branch: where it goes, where diverged lanes meet.
 
   const Value &result(int i = 0) const { return ops[i]; }
   const Value &source(int i) const { return ops[results + i]; }
 };
 
-/// An address among the operands of a bulk copy: source `source` plus `offset`, or the own shared memory at `offset`
-/// where source is -1.
+/// An address among the operands of a bulk copy: source `source` plus `offset`, or the own shared memory at
+/// `offset` where source is -1.
 struct BulkOperand {
   int source = -1;
   int64_t offset = 0;
@@ -90,20 +90,21 @@ struct Program {
   std::vector<CodeLine> lines;
   std::vector<std::unique_ptr<Value[]>> operands; ///< What Instr::ops point into.
 
-  uint32_t registers = firstRegister; ///< Virtual ones.
+  uint32_t registers = firstRegister; ///< Virtual ones, by their first use in the code.
+  std::vector<uint32_t> declared;     ///< From firstRegister on: which of the kernel's registers each is.
   uint32_t rows = 0;                  ///< Of a warp's file.
   uint32_t predicates = 0;
-  std::vector<std::byte> constants;          ///< Rows.
-  std::vector<uint32_t> constantPredicates;  ///< 0 and all ones.
-  std::vector<bool> ofWgmma;                 ///< Of a virtual register.
-  std::vector<BulkDetail> bulkDetails;       ///< What Instr::detail of bulk copies counts.
-  std::vector<uint32_t> matrixInstructions;  ///< pc of each wgmma.mma_async.
+  std::vector<std::byte> constants;         ///< Rows.
+  std::vector<uint32_t> constantPredicates; ///< 0 and all ones.
+  std::vector<bool> ofWgmma;                ///< Of a virtual register.
+  std::vector<BulkDetail> bulkDetails;      ///< What Instr::detail of bulk copies counts.
+  std::vector<uint32_t> matrixInstructions; ///< pc of each wgmma.mma_async.
 
   uint32_t sharedStaticBytes = 0; ///< Declared with a size; dynamic memory follows.
   uint32_t dynamicOffset = 0;     ///< Of dynamic shared memory in a CTA's window.
 
-  /// Least number of 32-bit registers that the code from the setmaxnreg at `pc` to the next one needs: values that are
-  /// alive together and cannot be computed again.
+  /// Least number of 32-bit registers that the code from the setmaxnreg at `pc` to the next one needs: values
+  /// that are alive together and cannot be computed again.
   struct Pressure {
     uint32_t pc = 0, registers = 0, peakPc = 0;
   };

@@ -37,8 +37,9 @@ struct Interval {
 class Liveness {
 public:
   Liveness(Program &program, const ControlFlow &flow)
-      : program_(program), flow_(flow), words_((program.registers + 63) / 64), in_(flow.blocks.size(), Bits(words_)),
-        out_(flow.blocks.size(), Bits(words_)), kinds_(program.registers, RegisterClass::Bits32) {
+      : program_(program), flow_(flow), words_((program.registers + 63) / 64),
+        in_(flow.blocks.size(), Bits(words_)), out_(flow.blocks.size(), Bits(words_)),
+        kinds_(program.registers, RegisterClass::Bits32) {
     solve();
   }
 
@@ -81,9 +82,18 @@ void Liveness::solve() {
   for (const Instr &instr : program_.code)
     if (instr.guarded)
       kinds_[instr.guard.reg] = RegisterClass::Predicate;
+  // From the last block to the first, as long as there are some behind which something has changed.
+  std::vector<std::vector<uint32_t>> before(flow_.blocks.size());
+  std::vector<bool> waits(flow_.blocks.size(), true);
+  for (uint32_t block = 0; block < flow_.blocks.size(); ++block)
+    for (uint32_t next : flow_.blocks[block].next)
+      before[next].push_back(block);
   for (bool changed = true; changed;) {
     changed = false;
     for (size_t block = flow_.blocks.size(); block-- > 0;) {
+      if (!waits[block])
+        continue;
+      waits[block] = false;
       Bits live(words_);
       for (uint32_t next : flow_.blocks[block].next)
         for (size_t i = 0; i < words_; ++i)
@@ -91,8 +101,12 @@ void Liveness::solve() {
       out_[block] = live;
       for (uint32_t pc = flow_.blocks[block].end; pc-- > flow_.blocks[block].begin;)
         stepBack(live, program_.code[pc]);
-      changed = changed || live != in_[block];
+      if (live == in_[block])
+        continue;
       in_[block] = std::move(live);
+      changed = true;
+      for (uint32_t other : before[block])
+        waits[other] = true;
     }
   }
 }
@@ -217,7 +231,8 @@ static uint32_t scan(std::vector<Interval> intervals, std::vector<uint32_t> &num
 
 void lathe::runtime::emulator::assignRows(Program &program, const ControlFlow &flow) {
   if (uint64_t(program.registers) * flow.blocks.size() * 2 > livenessLimitBits)
-    throw DeviceError({fmt::format("kernel {}", program.name), "registers times blocks must stay within bounds",
+    throw DeviceError({fmt::format("kernel {}", program.name),
+                       "registers times blocks must stay within bounds",
                        fmt::format("{} registers, {} blocks", program.registers, flow.blocks.size()),
                        "the emulator runs kernels of Lathe's size"});
   Liveness liveness(program, flow);
@@ -225,7 +240,9 @@ void lathe::runtime::emulator::assignRows(Program &program, const ControlFlow &f
   std::vector<Interval> narrow, wide, predicates;
   for (const Interval &interval : liveness.intervals()) {
     const RegisterClass kind = liveness.kind(interval.reg);
-    (kind == RegisterClass::Predicate ? predicates : kind == RegisterClass::Bits64 ? wide : narrow)
+    (kind == RegisterClass::Predicate ? predicates
+     : kind == RegisterClass::Bits64  ? wide
+                                      : narrow)
         .push_back(interval);
   }
   std::vector<uint32_t> numberOf(program.registers, 0);
@@ -242,7 +259,8 @@ void lathe::runtime::emulator::assignRows(Program &program, const ControlFlow &f
     else if (value.kind == RegisterClass::Predicate)
       value.row = 1 + numberOf[value.reg];
     else
-      value.row = value.kind == RegisterClass::Bits64 ? wideStart + 2 * numberOf[value.reg] : 2 + numberOf[value.reg];
+      value.row =
+          value.kind == RegisterClass::Bits64 ? wideStart + 2 * numberOf[value.reg] : 2 + numberOf[value.reg];
   };
   for (Instr &instr : program.code) {
     for (int i = 0; i < instr.results + instr.sources; ++i)

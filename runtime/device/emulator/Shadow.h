@@ -20,7 +20,7 @@ enum class Proxy : uint8_t { Generic, Async };
 /// An access that somebody made: which step of which agent, by the instruction at `pc`.
 struct Access {
   uint16_t agent = 0;
-  uint8_t bytes : 4 = 0; ///< Of the word, a bit each; 0: no access.
+  uint8_t bytes : 4 = 0;   ///< Of the word, a bit each; 0: no access.
   bool strong : 1 = false; ///< Atomic, or with an order of its own: does not race with another strong access.
   Proxy proxy = Proxy::Generic;
   uint32_t step = 0;

@@ -9,7 +9,8 @@ using namespace lathe::runtime::emulator;
 /// What memory that nobody wrote looks like: a bf16, f16 and f32 NaN, and no valid address.
 static constexpr std::byte poison{0xff};
 
-SharedMemory::SharedMemory(uint32_t bytes) : data_(bytes, poison), shadow_(bytes), sources_(bytes / chunkBytes + 1), barrierOf_(bytes / 8 + 1) {}
+SharedMemory::SharedMemory(uint32_t bytes)
+    : data_(bytes, poison), shadow_(bytes), sources_(bytes / chunkBytes + 1), barrierOf_(bytes / 8 + 1) {}
 
 bool SharedMemory::holds(uint32_t offset, uint32_t size) const {
   return offset >= reservedSharedBytes && size <= data_.size() && offset <= data_.size() - size;

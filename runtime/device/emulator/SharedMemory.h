@@ -22,11 +22,11 @@ struct Mbarrier {
   uint32_t offset = 0;
   Agent agent = 0; ///< In whose name loads that complete on it write: step p + 1 is phase p.
   uint32_t expected = 0, pending = 0;
-  int64_t owedBytes = 0;      ///< Announced and not yet arrived; may be below 0 for a moment.
-  uint32_t phase = 0;         ///< Phases that have ended.
+  int64_t owedBytes = 0; ///< Announced and not yet arrived; may be below 0 for a moment.
+  uint32_t phase = 0;    ///< Phases that have ended.
   Agent initAgent = 0;
   uint32_t initStep = 0, initPc = 0;
-  bool fenced = false;        ///< The initialisation has passed a fence: TMA and other CTAs may use it.
+  bool fenced = false; ///< The initialisation has passed a fence: TMA and other CTAs may use it.
   int64_t announcedBytes = 0, arrivedBytes = 0; ///< In this phase, for messages.
   uint32_t loadsInFlight = 0;
   uint32_t loadedPhase = 0, loadPc = 0; ///< Latest phase, from 1, in which a load was issued, and the load.
@@ -35,8 +35,8 @@ struct Mbarrier {
   Clock passed;   ///< Of those before the last phase that ended.
 };
 
-/// Where sixteen bytes came from that TMA brought: which row of which tensor, which element of the row, under which
-/// swizzle. Ordinary writes leave nothing to know.
+/// Where sixteen bytes came from that TMA brought: which row of which tensor, which element of the row, under
+/// which swizzle. Ordinary writes leave nothing to know.
 struct ChunkSource {
   bool known = false;
   uint8_t swizzle = 0;
@@ -59,9 +59,9 @@ struct Accessor {
 struct AccessFault {
   uint32_t offset = 0;
   Conflict conflict;
-  bool undefined = false;  ///< A read of bytes that hold nothing.
-  uint32_t origin = 0;     ///< Of an undefined read.
-  bool onBarrier = false;  ///< The bytes are an mbarrier's.
+  bool undefined = false; ///< A read of bytes that hold nothing.
+  uint32_t origin = 0;    ///< Of an undefined read.
+  bool onBarrier = false; ///< The bytes are an mbarrier's.
   explicit operator bool() const { return conflict || undefined || onBarrier; }
 };
 
@@ -74,9 +74,13 @@ public:
   bool holds(uint32_t offset, uint32_t size) const;
 
   /// Checks a read of bytes that lie inside and keeps it. Gives the first fault.
-  AccessFault read(uint32_t offset, uint32_t size, const Accessor &who) { return visit(offset, size, who, false); }
+  AccessFault read(uint32_t offset, uint32_t size, const Accessor &who) {
+    return visit(offset, size, who, false);
+  }
   /// Checks a write and keeps it; marks the bytes as defined.
-  AccessFault write(uint32_t offset, uint32_t size, const Accessor &who) { return visit(offset, size, who, true); }
+  AccessFault write(uint32_t offset, uint32_t size, const Accessor &who) {
+    return visit(offset, size, who, true);
+  }
   void undefine(uint32_t offset, uint32_t size, uint32_t origin);
 
   ChunkSource &source(uint32_t offset) { return sources_[offset / chunkBytes]; }

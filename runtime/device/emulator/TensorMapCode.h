@@ -1,8 +1,8 @@
 //===- TensorMapCode.h - Tensor maps as the emulator encodes them ------------------------------------===//
 //
 // The 128 bytes of a tensor map are the driver's secret; the emulator fills them with the specification
-// itself and a mark. Made by the device's encode(), after the checks that the CUDA backend makes too, and read
-// by the TMA instructions, which walk the rows of a box with it.
+// itself and a mark. Made by the device's encode(), after the checks that the CUDA backend makes too, and
+// read by the TMA instructions, which walk the rows of a box with it.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -30,11 +30,22 @@ inline TensorMap encodeTensorMap(const TensorMapSpec &spec) {
   return map;
 }
 
+/// Whether a specification that lay in memory is one that encode() takes, as far as it must be to be walked.
+inline bool isWhole(const TensorMapSpec &spec) {
+  if (spec.rank < 1 || spec.rank > 5 || uint8_t(spec.dtype) >= uint8_t(Dtype::Bool))
+    return false;
+  for (size_t i = 0; i < size_t(spec.rank); ++i)
+    if (spec.box[i] == 0 || spec.box[i] > 256)
+      return false;
+  return spec.swizzleBytes == 0 || spec.swizzleBytes == 32 || spec.swizzleBytes == 64 ||
+         spec.swizzleBytes == 128;
+}
+
 /// The specification; nothing where the bytes are no map of the emulator's.
 inline std::optional<TensorMapSpec> decodeTensorMap(const std::byte *bytes) {
   EncodedTensorMap encoded;
   std::memcpy(static_cast<void *>(&encoded), bytes, sizeof(encoded));
-  if (encoded.mark != tensorMapMark || encoded.spec.rank < 1 || encoded.spec.rank > 5)
+  if (encoded.mark != tensorMapMark || !isWhole(encoded.spec))
     return std::nullopt;
   return encoded.spec;
 }
@@ -45,14 +56,16 @@ inline uint64_t boxRows(const TensorMapSpec &spec) {
     rows *= spec.box[size_t(i)];
   return rows;
 }
-inline uint64_t boxRowBytes(const TensorMapSpec &spec) { return uint64_t(spec.box[0]) * uint64_t(byteSize(spec.dtype)); }
+inline uint64_t boxRowBytes(const TensorMapSpec &spec) {
+  return uint64_t(spec.box[0]) * uint64_t(byteSize(spec.dtype));
+}
 inline uint64_t boxBytes(const TensorMapSpec &spec) { return boxRows(spec) * boxRowBytes(spec); }
 
 /// One row of a box: which of its bytes lie in the tensor, and where.
 struct BoxRow {
-  uint64_t inBox = 0;             ///< Byte of the row's start in the box.
-  uint64_t first = 0, count = 0;  ///< Bytes of the row that the tensor has.
-  DevicePtr address = 0;          ///< Of the first of them.
+  uint64_t inBox = 0;            ///< Byte of the row's start in the box.
+  uint64_t first = 0, count = 0; ///< Bytes of the row that the tensor has.
+  DevicePtr address = 0;         ///< Of the first of them.
 };
 
 /// body(row) for each row of the box at `coordinates` (innermost first), in the order of its bytes.

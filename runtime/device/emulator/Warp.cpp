@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 
 using namespace lathe::runtime::emulator;
@@ -20,9 +21,11 @@ Warp::Warp(Cta &cta, uint32_t index, uint32_t threads)
     : cta(cta), index(index), agent(cta.cluster.newAgent()), bulkAgent(cta.cluster.newAgent()),
       copyAgent(cta.cluster.newAgent()), program_(cta.cluster.program()),
       file_(size_t(program_.rows) * 128, poison),
-      rows_{file_.data(), const_cast<std::byte *>(program_.constants.data())}, predicates_(program_.predicates),
-      undefined_(program_.registers, allLanes), origins_(program_.registers), inFlight_(program_.registers), operandInFlight_(program_.registers),
-      lastWritePc_(program_.registers, UINT32_MAX), lastWrite_(program_.registers), live_(lanesOf(index, threads)) {
+      rows_{file_.data(), const_cast<std::byte *>(program_.constants.data())},
+      predicates_(program_.predicates), undefined_(program_.registers, allLanes),
+      origins_(program_.registers), inFlight_(program_.registers), operandInFlight_(program_.registers),
+      lastWritePc_(program_.registers, UINT32_MAX), lastWrite_(program_.registers),
+      live_(lanesOf(index, threads)) {
   undefined_[constantRegister] = 0;
   groups_.push_back({0, live_, -1, {}});
   advance();
@@ -40,8 +43,8 @@ void Warp::propagate(const Instr &instr, uint32_t lanes) {
       if (origins_[reg] == 0) {
         origins_[reg] = cluster().findOrigin(Origin::Kind::Register, pc);
         if (origins_[reg] == 0)
-          origins_[reg] = cluster().addOrigin(
-              {Origin::Kind::Register, pc, UINT32_MAX, program_.registerName(reg), cluster().nameAgent(*this, -1)});
+          origins_[reg] = cluster().addOrigin({Origin::Kind::Register, pc, UINT32_MAX,
+                                               program_.registerName(reg), cluster().nameAgent(*this, -1)});
       }
       origin = origins_[reg];
     }
@@ -148,6 +151,11 @@ uint32_t Warp::guardLanes(const Instr &instr) {
   return instr.guardNegated ? ~guard : guard;
 }
 
+void Warp::charge(uint64_t instructions) {
+  if (cluster().grid().limited())
+    charged_ += instructions;
+}
+
 //===- Running ---------------------------------------------------------------------------------------===//
 
 bool Warp::canRun() const {
@@ -161,7 +169,8 @@ bool Warp::canRun() const {
 bool Warp::selectGroup() {
   size_t best = groups_.size();
   for (size_t i = 0; i < groups_.size(); ++i)
-    if (groups_[i].wait.kind == Wait::Kind::None && (best == groups_.size() || groups_[i].pc < groups_[best].pc))
+    if (groups_[i].wait.kind == Wait::Kind::None &&
+        (best == groups_.size() || groups_[i].pc < groups_[best].pc))
       best = i;
   current_ = best;
   return best < groups_.size();
@@ -192,6 +201,10 @@ void Warp::run(uint64_t &budget) {
         if (instr.tracked) [[unlikely]]
           checkTracked(instr);
         instr.run(*this, instr);
+        if (charged_ != 0) [[unlikely]] {
+          budget -= std::min(budget, charged_);
+          charged_ = 0;
+        }
         if (regrouped_)
           break;
         if (blocked_) {
@@ -221,8 +234,8 @@ bool Warp::requireConverged(uint32_t lanes, const char *instruction) const {
   if (missing == 0)
     return true;
   report(FindingKind::Divergence, missing,
-         fmt::format("{} needs lanes {:#010x} together, lanes {:#010x} are elsewhere", instruction, lanes & live_,
-                     missing),
+         fmt::format("{} needs lanes {:#010x} together, lanes {:#010x} are elsewhere", instruction,
+                     lanes & live_, missing),
          "let the lanes meet first, or move the instruction out of the branch");
   return false;
 }

@@ -1,9 +1,9 @@
 //===- Warp.h - Thirty-two threads and their registers -----------------------------------------------===//
 //
 // The state of one warp: a register file of rows, what is known about each register (defined, held by a
-// running WGMMA), and groups of lanes that stand at the same instruction. Lanes that part at a branch wait for
-// each other where all ways meet again; until then each group goes on by itself, as on Hopper. Instructions
-// (instructions/*.cpp) work on it; its Cluster lets it run.
+// running WGMMA), and groups of lanes that stand at the same instruction. Lanes that part at a branch wait
+// for each other where all ways meet again; until then each group goes on by itself, as on Hopper.
+// Instructions (instructions/*.cpp) work on it; its Cluster lets it run.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -94,6 +94,9 @@ public:
   void branch(uint32_t taken, uint32_t target, uint32_t meeting);
   void exitLanes();
 
+  /// Counts work beyond an ordinary instruction's against the limit of the launch, where it has one.
+  void charge(uint64_t instructions);
+
   /// Reports a finding of the current instruction; the lane is the first of `lanes`.
   void report(FindingKind kind, uint32_t lanes, std::string what, std::string wayOut = "",
               std::string address = "", uint32_t otherPc = UINT32_MAX) const;
@@ -112,7 +115,7 @@ public:
   Group &current() { return groups_[current_]; }
 
   Cta &cta;
-  const uint32_t index;         ///< In the CTA.
+  const uint32_t index;                    ///< In the CTA.
   const Agent agent, bulkAgent, copyAgent; ///< Itself, its bulk copies out of shared memory, its cp.async.
   Clock clock;
   /// The warp's own step: what it does now, as others will see it.
@@ -124,13 +127,13 @@ public:
   AsyncQueue wgmma, bulk, copies;
   uint32_t registerBudget = 0;
   std::vector<Mbarrier *> unfenced; ///< mbarriers that it initialised and did not fence.
-  bool stalled = false; ///< The wait that runs has found its phase not complete before.
+  bool stalled = false;             ///< The wait that runs has found its phase not complete before.
   /// The latest phase of an mbarrier that the warp passed, and which lanes.
   struct Waited {
     uint32_t phase = UINT32_MAX, lanes = 0, pc = 0;
   };
   Waited &waited(const Mbarrier *barrier) { return waited_[barrier]; }
-  uint32_t clusterArrived = 0;      ///< Lanes that wait for the cluster's barrier, or will.
+  uint32_t clusterArrived = 0; ///< Lanes that wait for the cluster's barrier, or will.
 
   //===- Registers that WGMMA uses --------------------------------------------------------------------===//
 
@@ -163,6 +166,7 @@ private:
   std::vector<uint32_t> inFlight_, operandInFlight_, lastWritePc_;
   std::vector<uint64_t> lastWrite_;
   uint64_t executed_ = 0, lastFence_ = 0;
+  uint64_t charged_ = 0; ///< By the current instruction.
 
   std::unordered_map<const Mbarrier *, Waited> waited_;
   std::vector<Group> groups_;

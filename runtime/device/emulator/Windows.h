@@ -15,7 +15,9 @@ inline constexpr uint64_t sharedWindow = uint64_t(1) << 56, parameterWindow = ui
 inline constexpr uint64_t windowBytes = uint64_t(1) << 32;
 inline constexpr unsigned rankShift = 24;
 
-constexpr uint32_t sharedWindowAddress(uint32_t rank, uint32_t offset) { return (rank << rankShift) | offset; }
+constexpr uint32_t sharedWindowAddress(uint32_t rank, uint32_t offset) {
+  return (rank << rankShift) | offset;
+}
 constexpr uint32_t rankOf(uint32_t address) { return address >> rankShift; }
 constexpr uint32_t offsetOf(uint32_t address) { return address & ((uint32_t(1) << rankShift) - 1); }
 

@@ -30,13 +30,19 @@ struct AtomicDetail {
   bool ownBase = false, returns = false, acquires = false, releases = false;
   uint32_t pack() const {
     return uint32_t(operation) | uint32_t(type) << 4 | uint32_t(space) << 12 | uint32_t(vector) << 16 |
-           uint32_t(ownBase) << 24 | uint32_t(returns) << 25 | uint32_t(acquires) << 26 | uint32_t(releases) << 27;
+           uint32_t(ownBase) << 24 | uint32_t(returns) << 25 | uint32_t(acquires) << 26 |
+           uint32_t(releases) << 27;
   }
   static AtomicDetail unpack(uint32_t bits) {
     auto flag = [bits](int at) { return (bits >> at & 1) != 0; };
-    return {static_cast<Operation>(bits & 15),   static_cast<Type>(bits >> 4 & 255),
-            static_cast<Space>(bits >> 12 & 15), uint8_t(bits >> 16 & 255),
-            flag(24), flag(25), flag(26), flag(27)};
+    return {static_cast<Operation>(bits & 15),
+            static_cast<Type>(bits >> 4 & 255),
+            static_cast<Space>(bits >> 12 & 15),
+            uint8_t(bits >> 16 & 255),
+            flag(24),
+            flag(25),
+            flag(26),
+            flag(27)};
   }
 };
 
@@ -84,10 +90,13 @@ static uint16_t roundF16(float value) { return toF16(value); }
 template <class T>
 static uint64_t typed(Operation operation, uint64_t old, uint64_t value) {
   using Bits = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
-  return std::bit_cast<Bits>(arithmetic(operation, std::bit_cast<T>(Bits(old)), std::bit_cast<T>(Bits(value))));
+  return std::bit_cast<Bits>(
+      arithmetic(operation, std::bit_cast<T>(Bits(old)), std::bit_cast<T>(Bits(value))));
 }
 
-static uint64_t flushedBits(uint64_t bits) { return std::bit_cast<uint32_t>(flushed(std::bit_cast<float>(uint32_t(bits)))); }
+static uint64_t flushedBits(uint64_t bits) {
+  return std::bit_cast<uint32_t>(flushed(std::bit_cast<float>(uint32_t(bits))));
+}
 
 /// What is in memory afterwards. Sums of f32 in global memory (not `shared`) flush subnormal numbers.
 static uint64_t next(const AtomicDetail &detail, uint64_t old, uint64_t value, uint64_t other, bool shared) {
@@ -189,7 +198,7 @@ static void takeOrder(Decoder &d, AtomicDetail &detail) {
   detail.releases = order == 2 || order == 3;
   d.takeOneOf({"cta", "cluster", "gpu", "sys"});
   const int space = d.takeOneOf({"global", "shared", "shared::cta", "shared::cluster"});
-  detail.space = space < 0   ? Space::Generic
+  detail.space = space < 0    ? Space::Generic
                  : space == 0 ? Space::Global
                  : space == 3 ? Space::SharedCluster
                               : Space::Shared;
@@ -203,8 +212,7 @@ bool lathe::runtime::emulator::decodeAtomic(Decoder &d) {
   takeOrder(d, detail);
   d.take("L1::no_allocate");
   int vector = d.takeOneOf({"v2", "v4", "v8"});
-  const int operation =
-      d.takeOneOf({"add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec"});
+  const int operation = d.takeOneOf({"add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec"});
   if (operation < 0)
     d.refuseModifiers();
   d.take("noftz");
@@ -214,7 +222,8 @@ bool lathe::runtime::emulator::decodeAtomic(Decoder &d) {
   detail.vector = uint8_t(vector < 0 ? 1 : 2 << vector);
   detail.type = d.takeType();
   const bool bitwise = operation >= int(Operation::And) && operation <= int(Operation::Cas);
-  if (bitsOf(detail.type) < 16 || (isFloat(detail.type) && bitwise) || (bitsOf(detail.type) / 8 * detail.vector > 32))
+  if (bitsOf(detail.type) < 16 || (isFloat(detail.type) && bitwise) ||
+      (bitsOf(detail.type) / 8 * detail.vector > 32))
     d.refuseModifiers();
   const size_t first = detail.returns ? 1 : 0, swaps = detail.operation == Operation::Cas ? 1 : 0;
   d.requireCount(first + 2 + swaps + (hint ? 1 : 0));

@@ -20,6 +20,8 @@ using namespace lathe::runtime;
 using namespace lathe::runtime::emulator;
 using Kind = ptx::Operand::Kind;
 
+static constexpr uint32_t chargedBytes = 1024; ///< Of copies that count as an instruction.
+
 static uint32_t bit(int lane) { return uint32_t(1) << lane; }
 static uint32_t windowAddress(uint64_t address) {
   return uint32_t(address >= sharedWindow ? address - sharedWindow : address);
@@ -64,7 +66,8 @@ static std::optional<TensorMapSpec> mapAt(Warp &w, uint64_t address, int lane) {
   return spec;
 }
 
-static std::array<int32_t, 5> coordinatesOf(const Warp &w, const Instr &i, const BulkDetail &detail, int lane) {
+static std::array<int32_t, 5> coordinatesOf(const Warp &w, const Instr &i, const BulkDetail &detail,
+                                            int lane) {
   std::array<int32_t, 5> coordinates{};
   for (int k = 0; k < detail.rank; ++k)
     coordinates[size_t(k)] = laneAt<int32_t>(w.row(i.source(detail.coordinates + k)), lane);
@@ -72,26 +75,34 @@ static std::array<int32_t, 5> coordinatesOf(const Warp &w, const Instr &i, const
 }
 
 static bool checkMap(Warp &w, const TensorMapSpec &spec, const BulkDetail &detail, int lane) {
-  if (spec.rank == detail.rank)
+  if (spec.rank != detail.rank) {
+    w.report(FindingKind::TensorMap, bit(lane),
+             fmt::format("an instruction of {} dimensions with a tensor map of {}", detail.rank, spec.rank));
+    return false;
+  }
+  if (boxBytes(spec) <= w.cta.shared.bytes())
     return true;
-  w.report(FindingKind::TensorMap, bit(lane),
-           fmt::format("an instruction of {} dimensions with a tensor map of {}", detail.rank, spec.rank));
+  w.report(FindingKind::OutOfBounds, bit(lane),
+           fmt::format("the box has {} bytes, more than the CTA's memory", boxBytes(spec)),
+           "use a smaller box");
   return false;
 }
 
 //===- Loads into shared memory ----------------------------------------------------------------------===//
 
-/// Bytes [offset, offset + size) of a row of a box from the host's copy of global memory; those that are not the
-/// tensor's are zero. Gives which bytes nothing wrote.
-static bool fetchRow(Cluster &cluster, const Warp &w, uint32_t pc, int lane, const BoxRow &row, std::byte *out) {
+/// Bytes [offset, offset + size) of a row of a box from the host's copy of global memory; those that are not
+/// the tensor's are zero. Gives which bytes nothing wrote.
+static bool fetchRow(Cluster &cluster, const Warp &w, uint32_t pc, int lane, const BoxRow &row,
+                     std::byte *out) {
   if (row.count == 0)
     return true;
   Allocation *buffer = cluster.grid().memory().find(row.address);
   if (!buffer || !buffer->holds(row.address, row.count)) {
-    cluster.report({FindingKind::OutOfBounds, pc,
-                    fmt::format("{} bytes of the box lie in the tensor map's bounds, but in no buffer", row.count),
-                    "give the tensor map the extents of its buffer", cluster.nameGlobal(row.address), UINT32_MAX,
-                    cluster.nameAgent(w, lane)});
+    cluster.report(
+        {FindingKind::OutOfBounds, pc,
+         fmt::format("{} bytes of the box lie in the tensor map's bounds, but in no buffer", row.count),
+         "give the tensor map the extents of its buffer", cluster.nameGlobal(row.address), UINT32_MAX,
+         cluster.nameAgent(w, lane)});
     return true;
   }
   std::memcpy(out + row.first, buffer->at(row.address), row.count);
@@ -105,10 +116,12 @@ static uint32_t unwrittenOrigin(Cluster &cluster, uint32_t pc, uint64_t address)
 }
 
 /// A number for the tensor and the coordinates of a box row, all but the innermost.
-static uint32_t rowIdentity(const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates, uint64_t row) {
+static uint32_t rowIdentity(const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates,
+                            uint64_t row) {
   uint64_t hash = spec.base * 0x9e3779b97f4a7c15u;
   for (int i = 1; i < spec.rank; ++i) {
-    hash = (hash ^ uint64_t(coordinates[size_t(i)] + int64_t(row % spec.box[size_t(i)]))) * 0x9e3779b97f4a7c15u;
+    hash =
+        (hash ^ uint64_t(coordinates[size_t(i)] + int64_t(row % spec.box[size_t(i)]))) * 0x9e3779b97f4a7c15u;
     hash ^= hash >> 29;
     row /= spec.box[size_t(i)];
   }
@@ -117,7 +130,8 @@ static uint32_t rowIdentity(const TensorMapSpec &spec, const std::array<int32_t,
 
 /// Brings a box: what runs when the load arrives.
 static void moveBox(const Warp &w, uint32_t pc, int lane, const TensorMapSpec &spec,
-                    const std::array<int32_t, 5> &coordinates, const std::vector<std::pair<Cta *, uint32_t>> &targets) {
+                    const std::array<int32_t, 5> &coordinates,
+                    const std::vector<std::pair<Cta *, uint32_t>> &targets) {
   Cluster &cluster = w.cluster();
   const auto rowBytes = uint32_t(boxRowBytes(spec));
   std::vector<std::byte> row(rowBytes);
@@ -161,10 +175,13 @@ static Mbarrier *landingBarrier(Warp &w, Cta &cta, uint32_t offset, int lane) {
     return nullptr;
   }
   if (w.clock.seen(barrier->initAgent) < barrier->initStep)
-    w.report(FindingKind::DataRace, bit(lane), "the mbarrier is used and nothing orders that after its initialisation",
-             "put a barrier of the CTA (of the cluster for other CTAs) between the two", name, barrier->initPc);
+    w.report(FindingKind::DataRace, bit(lane),
+             "the mbarrier is used and nothing orders that after its initialisation",
+             "put a barrier of the CTA (of the cluster for other CTAs) between the two", name,
+             barrier->initPc);
   else if (!barrier->fenced)
-    w.report(FindingKind::ProxyUnfenced, bit(lane), "a load completes on an mbarrier whose initialisation was not fenced",
+    w.report(FindingKind::ProxyUnfenced, bit(lane),
+             "a load completes on an mbarrier whose initialisation was not fenced",
              "execute fence.mbarrier_init or fence.proxy.async after mbarrier.init", name, barrier->initPc);
   return barrier;
 }
@@ -172,9 +189,10 @@ static Mbarrier *landingBarrier(Warp &w, Cta &cta, uint32_t offset, int lane) {
 /// Claims the bytes of a landing for the barrier's phase. False when they are not there.
 static bool land(Warp &w, Landing &landing, uint32_t bytes, uint32_t alignment, int lane) {
   if (landing.offset % alignment != 0) {
-    w.report(FindingKind::Misaligned, bit(lane),
-             fmt::format("the destination at offset {} must be a multiple of {} bytes", landing.offset, alignment), "",
-             w.cluster().nameShared(*landing.cta, landing.offset, &w.cta));
+    w.report(
+        FindingKind::Misaligned, bit(lane),
+        fmt::format("the destination at offset {} must be a multiple of {} bytes", landing.offset, alignment),
+        "", w.cluster().nameShared(*landing.cta, landing.offset, &w.cta));
     return false;
   }
   if (!findShared(w, sharedWindowAddress(landing.cta->rank, landing.offset), false, bytes, lane))
@@ -191,12 +209,14 @@ static bool land(Warp &w, Landing &landing, uint32_t bytes, uint32_t alignment, 
 
 /// All CTAs that a load goes to: one, or those of the mask at the same offsets.
 static std::vector<Landing> landings(Warp &w, const Instr &i, const BulkDetail &detail, int lane) {
-  const uint32_t to = windowAddress(detail.shared.at(w, i, lane)), at = windowAddress(detail.barrier.at(w, i, lane));
+  const uint32_t to = windowAddress(detail.shared.at(w, i, lane)),
+                 at = windowAddress(detail.barrier.at(w, i, lane));
   uint32_t ranks = 1u << std::min(rankOf(to), 31u);
   if (detail.multicast)
     ranks = laneAt<uint16_t>(w.row(i.source(detail.mask)), lane);
   else if (rankOf(at) != rankOf(to))
-    w.report(FindingKind::BarrierMisuse, bit(lane), "the mbarrier of a load lies in another CTA than its destination");
+    w.report(FindingKind::BarrierMisuse, bit(lane),
+             "the mbarrier of a load lies in another CTA than its destination");
   std::vector<Landing> found;
   for (uint32_t rank = 0; rank < 32; ++rank) {
     if (!(ranks >> rank & 1))
@@ -214,6 +234,7 @@ static std::vector<Landing> landings(Warp &w, const Instr &i, const BulkDetail &
 
 static void issue(Warp &w, std::vector<Landing> &targets, uint32_t bytes, uint32_t alignment, int lane,
                   std::function<void()> move) {
+  w.charge(targets.size() * bytes / chargedBytes);
   for (Landing &landing : targets)
     if (!land(w, landing, bytes, alignment, lane))
       return;
@@ -238,7 +259,8 @@ static void loadTensor(Warp &w, const Instr &i) {
     std::vector<std::pair<Cta *, uint32_t>> places;
     for (const Landing &landing : targets)
       places.emplace_back(landing.cta, landing.offset);
-    // A swizzle pattern repeats every 8 of its widths, of which 128 bytes are required; 1024 make it start at row 0.
+    // A swizzle pattern repeats every 8 of its widths, of which 128 bytes are required; 1024 make it start at
+    // row 0.
     issue(w, targets, uint32_t(boxBytes(*spec)), 128, lane,
           [&w, pc = w.pc, lane, spec = *spec, coordinates = coordinatesOf(w, i, detail, lane), places] {
             moveBox(w, pc, lane, spec, coordinates, places);
@@ -255,8 +277,9 @@ static void loadBytes(Warp &w, const Instr &i) {
     const uint32_t bytes = laneAt<uint32_t>(w.row(i.source(detail.size)), lane);
     const uint64_t from = detail.global.at(w, i, lane);
     if (bytes == 0 || bytes % 16 != 0 || from % 16 != 0)
-      return w.report(FindingKind::Misaligned, bit(lane),
-                      fmt::format("a bulk copy of {} bytes from {:#x}: both must be multiples of 16", bytes, from));
+      return w.report(
+          FindingKind::Misaligned, bit(lane),
+          fmt::format("a bulk copy of {} bytes from {:#x}: both must be multiples of 16", bytes, from));
     std::vector<Landing> targets = landings(w, i, detail, lane);
     if (targets.empty())
       return;
@@ -311,7 +334,8 @@ static Type elementType(Dtype dtype) {
 
 /// There are none of f64, minimum and maximum of f32, and sums of signed 64 bits.
 static bool checkReduction(Warp &w, const TensorMapSpec &spec, const BulkDetail &detail, int lane) {
-  if (detail.reduction < 0 || (spec.dtype != Dtype::F64 && canReduce(detail.reduction, elementType(spec.dtype))))
+  if (detail.reduction < 0 ||
+      (spec.dtype != Dtype::F64 && canReduce(detail.reduction, elementType(spec.dtype))))
     return true;
   w.report(FindingKind::TensorMap, bit(lane),
            fmt::format("TMA has no such reduction of a tensor of {}", name(spec.dtype)),
@@ -319,12 +343,13 @@ static bool checkReduction(Warp &w, const TensorMapSpec &spec, const BulkDetail 
   return false;
 }
 
-static void storeBox(Warp &w, const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates, uint64_t source,
-                     const BulkDetail &detail, int lane) {
+static void storeBox(Warp &w, const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates,
+                     uint64_t source, const BulkDetail &detail, int lane) {
   const auto bytes = uint32_t(boxBytes(spec)), rowBytes = uint32_t(boxRowBytes(spec));
   Cta *cta = findShared(w, windowAddress(source), true, bytes, lane);
   if (!cta)
     return;
+  w.charge(bytes / chargedBytes);
   const uint32_t start = offsetOf(windowAddress(source));
   beginStore(w, *cta, start, bytes, detail.rank > 0 ? 128 : 16, lane);
   std::vector<std::byte> row(rowBytes);
@@ -334,7 +359,8 @@ static void storeBox(Warp &w, const TensorMapSpec &spec, const std::array<int32_
       return;
     for (uint32_t at = 0; at < rowBytes; at += 16)
       std::memcpy(row.data() + at,
-                  cta->shared.data() + swizzled(start + uint32_t(where.inBox) + at, uint32_t(spec.swizzleBytes)),
+                  cta->shared.data() +
+                      swizzled(start + uint32_t(where.inBox) + at, uint32_t(spec.swizzleBytes)),
                   std::min(16u, rowBytes - at));
     Allocation *buffer = memory.find(where.address);
     if (!buffer || !buffer->holds(where.address, where.count))
@@ -372,8 +398,9 @@ static void storeBytes(Warp &w, const Instr &i) {
     const uint32_t bytes = laneAt<uint32_t>(w.row(i.source(detail.size)), lane);
     const uint64_t to = detail.global.at(w, i, lane);
     if (bytes == 0 || bytes % 16 != 0 || to % 16 != 0 || bytes > 1 << 20)
-      return w.report(FindingKind::Misaligned, bit(lane),
-                      fmt::format("a bulk copy of {} bytes to {:#x}: both must be multiples of 16", bytes, to));
+      return w.report(
+          FindingKind::Misaligned, bit(lane),
+          fmt::format("a bulk copy of {} bytes to {:#x}: both must be multiples of 16", bytes, to));
     TensorMapSpec spec;
     spec.base = to;
     spec.dtype = Dtype::I32;

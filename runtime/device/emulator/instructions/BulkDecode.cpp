@@ -54,8 +54,8 @@ bool lathe::runtime::emulator::canReduce(int reduction, Type type) {
   }
 }
 
-void lathe::runtime::emulator::reduceInto(std::byte *to, const std::byte *from, uint64_t bytes,
-                                          int reduction, Type type) {
+void lathe::runtime::emulator::reduceInto(std::byte *to, const std::byte *from, uint64_t bytes, int reduction,
+                                          Type type) {
   static std::mutex mutex;
   std::lock_guard lock(mutex);
   const auto how = static_cast<Reduction>(reduction);
@@ -82,9 +82,11 @@ void lathe::runtime::emulator::reduceInto(std::byte *to, const std::byte *from, 
       return how == Reduction::Add ? int64_t(uint64_t(a) + uint64_t(b)) : reduced(how, a, b);
     });
   case Type::U64:
-    return overElements<uint64_t>(to, from, bytes, [how](uint64_t a, uint64_t b) { return reduced(how, a, b); });
+    return overElements<uint64_t>(to, from, bytes,
+                                  [how](uint64_t a, uint64_t b) { return reduced(how, a, b); });
   default:
-    return overElements<uint32_t>(to, from, bytes, [how](uint32_t a, uint32_t b) { return reduced(how, a, b); });
+    return overElements<uint32_t>(to, from, bytes,
+                                  [how](uint32_t a, uint32_t b) { return reduced(how, a, b); });
   }
 }
 

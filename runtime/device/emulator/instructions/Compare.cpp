@@ -81,7 +81,9 @@ static void setp(Warp &w, const Instr &i) {
   if (detail.combine != Combine::None) {
     const uint32_t other = detail.negated ? ~w.predicate(i.source(2)) : w.predicate(i.source(2));
     auto with = [&](uint32_t mine) {
-      return detail.combine == Combine::And ? mine & other : detail.combine == Combine::Or ? mine | other : mine ^ other;
+      return detail.combine == Combine::And  ? mine & other
+             : detail.combine == Combine::Or ? mine | other
+                                             : mine ^ other;
     };
     lanes = with(lanes);
     inverse = with(inverse);
@@ -138,12 +140,12 @@ static SetpDetail takeRelation(Decoder &d) {
     bool unordered;
   };
   static constexpr Name names[] = {
-      {"eq", Relation::Eq, false},  {"ne", Relation::Ne, false},   {"lt", Relation::Lt, false},
-      {"le", Relation::Le, false},  {"gt", Relation::Gt, false},   {"ge", Relation::Ge, false},
-      {"lo", Relation::Lt, false},  {"ls", Relation::Le, false},   {"hi", Relation::Gt, false},
-      {"hs", Relation::Ge, false},  {"equ", Relation::Eq, true},   {"neu", Relation::Ne, true},
-      {"ltu", Relation::Lt, true},  {"leu", Relation::Le, true},   {"gtu", Relation::Gt, true},
-      {"geu", Relation::Ge, true},  {"num", Relation::Num, false}, {"nan", Relation::Nan, false}};
+      {"eq", Relation::Eq, false}, {"ne", Relation::Ne, false},   {"lt", Relation::Lt, false},
+      {"le", Relation::Le, false}, {"gt", Relation::Gt, false},   {"ge", Relation::Ge, false},
+      {"lo", Relation::Lt, false}, {"ls", Relation::Le, false},   {"hi", Relation::Gt, false},
+      {"hs", Relation::Ge, false}, {"equ", Relation::Eq, true},   {"neu", Relation::Ne, true},
+      {"ltu", Relation::Lt, true}, {"leu", Relation::Le, true},   {"gtu", Relation::Gt, true},
+      {"geu", Relation::Ge, true}, {"num", Relation::Num, false}, {"nan", Relation::Nan, false}};
   for (const Name &entry : names)
     if (d.take(entry.name))
       return {entry.relation, entry.unordered, Combine::None, false, false};
@@ -187,8 +189,7 @@ static void selp(Warp &w, const Instr &i) {
   const uint32_t fromA = w.undefined(i.source(0)) & choice, fromB = w.undefined(i.source(1)) & ~choice,
                  fromChoice = w.undefined(i.source(2));
   if (const uint32_t lanes = fromA | fromB | fromChoice; lanes & w.mask) [[unlikely]]
-    w.setUndefined(i.result(), lanes,
-                   w.origin(i.source(fromChoice & w.mask ? 2 : fromA & w.mask ? 0 : 1)));
+    w.setUndefined(i.result(), lanes, w.origin(i.source(fromChoice & w.mask ? 2 : fromA & w.mask ? 0 : 1)));
   else
     w.setUndefined(i.result(), 0);
 }
@@ -200,7 +201,10 @@ static bool decodeSelp(Decoder &d) {
   d.sources(1, {type, type});
   d.sources(3, {Type::Pred});
   const int bits = bitsOf(type);
-  return d.done(bits == 64 ? &selp<uint64_t> : bits == 32 ? &selp<uint32_t> : bits == 16 ? &selp<uint16_t> : nullptr,
+  return d.done(bits == 64   ? &selp<uint64_t>
+                : bits == 32 ? &selp<uint32_t>
+                : bits == 16 ? &selp<uint16_t>
+                             : nullptr,
                 Mix::Compare);
 }
 

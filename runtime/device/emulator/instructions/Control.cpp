@@ -31,7 +31,9 @@ static void trap(Warp &w, const Instr &) {
 }
 
 bool lathe::runtime::emulator::isBranch(const Instr &instr) { return instr.run == &branchTo; }
-bool lathe::runtime::emulator::isExit(const Instr &instr) { return instr.run == &exitThreads || instr.run == &trap; }
+bool lathe::runtime::emulator::isExit(const Instr &instr) {
+  return instr.run == &exitThreads || instr.run == &trap;
+}
 
 static bool decodeBranch(Decoder &d) {
   d.out.detail = d.take("uni") ? 1 : 0;
@@ -47,10 +49,11 @@ static bool decodeBranch(Decoder &d) {
 static void checkPressure(Warp &w, const Instr &i) {
   for (const Program::Pressure &pressure : w.program().pressures)
     if (pressure.pc == w.pc && pressure.registers > i.detail)
-      w.report(FindingKind::RegisterBudget, w.mask,
-               fmt::format("the budget is {} registers a thread, {} values that must be kept are alive together", i.detail,
-                           pressure.registers),
-               "raise the budget of this role or keep fewer values", "", pressure.peakPc);
+      w.report(
+          FindingKind::RegisterBudget, w.mask,
+          fmt::format("the budget is {} registers a thread, {} values that must be kept are alive together",
+                      i.detail, pressure.registers),
+          "raise the budget of this role or keep fewer values", "", pressure.peakPc);
 }
 
 template <bool increase>

@@ -2,7 +2,8 @@
 //
 // Conversions between integers of all widths, floats, bf16, f16 and their pairs, with the rounding that the
 // instruction names. Source: PTX ISA, "cvt": a float out of an integer's range gives the nearest bound, a NaN
-// gives 0, or from f64 or to 64 bits the highest bit alone. Bytes are extended to the 16 bits of their register.
+// gives 0, or from f64 or to 64 bits the highest bit alone. Bytes are extended to the 16 bits of their
+// register.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/runtime/device/emulator/instructions/Alu.h"
@@ -77,7 +78,9 @@ struct Relu {
 /// The first source is the high half.
 template <class Op>
 struct PairOf {
-  uint32_t operator()(float high, float low) const { return uint32_t(Op{}(low)) | uint32_t(Op{}(high)) << 16; }
+  uint32_t operator()(float high, float low) const {
+    return uint32_t(Op{}(low)) | uint32_t(Op{}(high)) << 16;
+  }
 };
 struct Narrow {
   float operator()(double value) const { return float(value); }
@@ -96,7 +99,8 @@ struct NarrowFlushed {
 
 /// What holds a result.
 template <class D>
-using Held = std::conditional_t<sizeof(D) != 1, D, std::conditional_t<std::is_signed_v<D>, int16_t, uint16_t>>;
+using Held =
+    std::conditional_t<sizeof(D) != 1, D, std::conditional_t<std::is_signed_v<D>, int16_t, uint16_t>>;
 
 } // namespace
 
@@ -180,7 +184,8 @@ static Handler toIntegral(int rounding, Type to, Type from, bool flush) {
 template <template <bool> class To>
 static Handler narrowing(bool truncate, bool relu) {
   if (relu)
-    return truncate ? &lanewise<Relu<To<true>>, uint16_t, float> : &lanewise<Relu<To<false>>, uint16_t, float>;
+    return truncate ? &lanewise<Relu<To<true>>, uint16_t, float>
+                    : &lanewise<Relu<To<false>>, uint16_t, float>;
   return truncate ? &lanewise<To<true>, uint16_t, float> : &lanewise<To<false>, uint16_t, float>;
 }
 
@@ -197,12 +202,15 @@ static Handler floatToFloat(Type to, Type from, int rounding, bool relu, bool fl
   const bool truncate = rounding == 1;
   if (relu && to != Type::BF16 && to != Type::F16)
     return nullptr;
-  if (from == Type::BF16 && to == Type::F32)
+  if (rounding >= 0 && bitsOf(to) > bitsOf(from))
+    return nullptr; // What is exact names no rounding.
+  if (from == Type::BF16 && to == Type::F32 && !flush)
     return &lanewise<FromBf16, float, uint16_t>;
   if (from == Type::F16 && to == Type::F32)
     return &lanewise<FromF16, float, uint16_t>;
   if (from == Type::F32 && to == Type::F64)
-    return flush ? &lanewise<FlushFirst<Cast<double>>, double, float> : &lanewise<Cast<double>, double, float>;
+    return flush ? &lanewise<FlushFirst<Cast<double>>, double, float>
+                 : &lanewise<Cast<double>, double, float>;
   if (from == Type::F32 && to == Type::F32 && flush)
     return &lanewise<FlushTo, float, float>;
   if (rounding < 0)
@@ -222,7 +230,8 @@ static bool convertPair(Decoder &d, Type to, int rounding, bool relu) {
   d.requireCount(3);
   d.results({to});
   d.sources(1, {Type::F32, Type::F32});
-  return d.done(to == Type::BF16x2 ? pairing<ToBf16>(rounding == 1, relu) : pairing<ToF16>(rounding == 1, relu),
+  return d.done(to == Type::BF16x2 ? pairing<ToBf16>(rounding == 1, relu)
+                                   : pairing<ToF16>(rounding == 1, relu),
                 Mix::Convert);
 }
 
@@ -245,7 +254,7 @@ bool lathe::runtime::emulator::decodeConvert(Decoder &d) {
   else if (saturate)
     handler = nullptr;
   else if (!isFloat(to) && !isFloat(from))
-    handler = integerToInteger(to, from);
+    handler = rounding < 0 && !flush && !relu ? integerToInteger(to, from) : nullptr;
   else if (!isFloat(from))
     handler = rounding == 0 ? integerToFloat(to, from) : nullptr;
   else if (isFloat(to))

@@ -35,12 +35,14 @@ static void copy(Warp &w, const Instr &i) {
   overLanes(w.mask, [&](int lane) {
     const auto target = uint32_t(detail.shared.at(w, i, lane));
     if (target % detail.bytes != 0)
-      return w.report(FindingKind::Misaligned, bit(lane),
-                      fmt::format("the destination {:#x} must be a multiple of {} bytes", target, detail.bytes));
+      return w.report(
+          FindingKind::Misaligned, bit(lane),
+          fmt::format("the destination {:#x} must be a multiple of {} bytes", target, detail.bytes));
     Cta *cta = findShared(w, target, true, detail.bytes, lane);
     if (!cta)
       return;
-    const uint32_t given = detail.size < 0 ? detail.bytes : laneAt<uint32_t>(w.row(i.source(detail.size)), lane);
+    const uint32_t given =
+        detail.size < 0 ? detail.bytes : laneAt<uint32_t>(w.row(i.source(detail.size)), lane);
     std::byte value[mostBytes] = {};
     read.at[lane] = detail.global.at(w, i, lane);
     fetch(w, read.at[lane], std::min(given, detail.bytes), value, lane);

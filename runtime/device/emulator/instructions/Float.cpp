@@ -93,10 +93,14 @@ struct Maximum {
   }
 };
 struct MinimumNan {
-  float operator()(float a, float b) const { return a != a || b != b ? std::bit_cast<float>(0x7fffffffu) : minNumber(a, b); }
+  float operator()(float a, float b) const {
+    return a != a || b != b ? std::bit_cast<float>(0x7fffffffu) : minNumber(a, b);
+  }
 };
 struct MaximumNan {
-  float operator()(float a, float b) const { return a != a || b != b ? std::bit_cast<float>(0x7fffffffu) : maxNumber(a, b); }
+  float operator()(float a, float b) const {
+    return a != a || b != b ? std::bit_cast<float>(0x7fffffffu) : maxNumber(a, b);
+  }
 };
 struct Absolute {
   template <class T>
@@ -225,9 +229,11 @@ static bool arithmetic(Decoder &d) {
     return finish(d, type, 2, binaryHandler<Subtract>(type, m));
   if (root == "mul")
     return finish(d, type, 2, binaryHandler<Multiply>(type, m));
-  return finish(d, type, 3,
-                type == Type::F64 ? (m.flush || m.saturate ? nullptr : &lanewise<MultiplyAdd, double, double, double, double>)
-                                  : floatHandler<MultiplyAdd, float, float, float>(type, m));
+  return finish(
+      d, type, 3,
+      type == Type::F64
+          ? (m.flush || m.saturate ? nullptr : &lanewise<MultiplyAdd, double, double, double, double>)
+          : floatHandler<MultiplyAdd, float, float, float>(type, m));
 }
 
 static bool minMax(Decoder &d, bool least) {
@@ -235,8 +241,9 @@ static bool minMax(Decoder &d, bool least) {
   const bool keepsNan = d.take("NaN");
   const Type type = d.takeType();
   if (keepsNan)
-    return finish(d, type, 2, least ? floatHandler<MinimumNan, float, float>(type, m)
-                                    : floatHandler<MaximumNan, float, float>(type, m));
+    return finish(d, type, 2,
+                  least ? floatHandler<MinimumNan, float, float>(type, m)
+                        : floatHandler<MaximumNan, float, float>(type, m));
   return finish(d, type, 2, least ? binaryHandler<Minimum>(type, m) : binaryHandler<Maximum>(type, m));
 }
 
@@ -284,7 +291,8 @@ bool lathe::runtime::emulator::decodeFloat(Decoder &d) {
   if (root == "abs" || root == "neg") {
     const Modifiers m = takeModifiers(d);
     const Type type = d.takeType();
-    return finish(d, type, 1, root == "abs" ? unaryHandler<Absolute>(type, m) : unaryHandler<Negate>(type, m));
+    return finish(d, type, 1,
+                  root == "abs" ? unaryHandler<Absolute>(type, m) : unaryHandler<Negate>(type, m));
   }
   if (root == "copysign") {
     const Type type = d.takeType();

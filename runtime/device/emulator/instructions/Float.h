@@ -33,24 +33,26 @@ float fromF16(uint16_t bits);
 /// To nearest, ties to even, or towards zero.
 uint16_t toF16(float value, bool truncate = false);
 
-inline float flushed(float value) { return std::fabs(value) < 0x1p-126f ? std::copysign(0.0f, value) : value; }
+inline float flushed(float value) {
+  return std::fabs(value) < 0x1p-126f ? std::copysign(0.0f, value) : value;
+}
 
 /// min and max of the PTX ISA: a NaN loses, and +0 is above -0.
 template <class T>
 T otherThanNan(T a, T b) {
   if constexpr (sizeof(T) == 4)
-    return a != a ? (b != b ? std::bit_cast<float>(0x7fffffffu) : b) : a;
-  return a != a ? b : a;
+    return std::isnan(a) ? (std::isnan(b) ? std::bit_cast<float>(0x7fffffffu) : b) : a;
+  return std::isnan(a) ? b : a;
 }
 template <class T>
 T minNumber(T a, T b) {
-  if (a != a || b != b)
+  if (std::isnan(a) || std::isnan(b))
     return otherThanNan(a, b);
   return a < b || (a == b && std::signbit(a)) ? a : b;
 }
 template <class T>
 T maxNumber(T a, T b) {
-  if (a != a || b != b)
+  if (std::isnan(a) || std::isnan(b))
     return otherThanNan(a, b);
   return a > b || (a == b && !std::signbit(a)) ? a : b;
 }

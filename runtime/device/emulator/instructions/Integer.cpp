@@ -192,7 +192,8 @@ struct FieldExtract {
     position &= 0xff, length &= 0xff;
     const unsigned there = position >= width<T> ? 0 : std::min(length, width<T> - position);
     const auto bits = Unsigned<T>(there == 0 ? 0 : Unsigned<T>(a) >> position);
-    const auto keep = there == width<T> ? Unsigned<T>(~Unsigned<T>(0)) : Unsigned<T>((Unsigned<T>(1) << there) - 1);
+    const auto keep =
+        there == width<T> ? Unsigned<T>(~Unsigned<T>(0)) : Unsigned<T>((Unsigned<T>(1) << there) - 1);
     const unsigned last = std::min(position + length - 1, width<T> - 1);
     const bool fill = std::is_signed_v<T> && length != 0 && (Unsigned<T>(a) >> last & 1);
     return T((bits & keep) | (fill ? Unsigned<T>(~keep) : Unsigned<T>(0)));
@@ -521,13 +522,15 @@ bool lathe::runtime::emulator::decodeInteger(Decoder &d) {
     return false;
   if (root == "add" || root == "sub") {
     const Type type = d.takeType();
-    return binary(d, type, root == "add" ? integerHandler<Add, 2>(type) : integerHandler<Subtract, 2>(type), type);
+    return binary(d, type, root == "add" ? integerHandler<Add, 2>(type) : integerHandler<Subtract, 2>(type),
+                  type);
   }
   if (root == "mul" || root == "mad")
     return multiply(d, root == "mad");
   if (root == "div" || root == "rem") {
     const Type type = d.takeType();
-    return binary(d, type, root == "div" ? divisionHandler<Divide>(type) : divisionHandler<Remainder>(type), type);
+    return binary(d, type, root == "div" ? divisionHandler<Divide>(type) : divisionHandler<Remainder>(type),
+                  type);
   }
   if (root == "abs" || root == "neg" || root == "not") {
     const Type type = d.takeType();

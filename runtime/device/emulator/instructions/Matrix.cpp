@@ -1,7 +1,8 @@
 //===- Matrix.cpp - ldmatrix and stmatrix ------------------------------------------------------------===//
 //
 // 8×8 matrices of 16-bit elements between shared memory and the fragments of a warp: lane 8·m + r names row r
-// of matrix m, lane l holds the elements 2·(l mod 4) and the next of row l / 4, or with .trans of column l / 4.
+// of matrix m, lane l holds the elements 2·(l mod 4) and the next of row l / 4, or with .trans of column l
+// / 4.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/runtime/device/emulator/MemoryAccess.h"
@@ -21,7 +22,9 @@ struct MatrixDetail {
   uint32_t count = 1;
   bool transposed = false, ownBase = false;
   uint32_t pack() const { return count | uint32_t(transposed) << 8 | uint32_t(ownBase) << 9; }
-  static MatrixDetail unpack(uint32_t bits) { return {bits & 255, (bits >> 8 & 1) != 0, (bits >> 9 & 1) != 0}; }
+  static MatrixDetail unpack(uint32_t bits) {
+    return {bits & 255, (bits >> 8 & 1) != 0, (bits >> 9 & 1) != 0};
+  }
 };
 
 /// The rows of up to four matrices, found and checked.
@@ -45,7 +48,8 @@ static Rows findRows(Warp &w, const Instr &i, const MatrixDetail &detail, bool w
   for (uint32_t lane = 0; lane < detail.count * matrixRows; ++lane)
     rows.whole = rows.whole && rows.places[lane];
   countBanks(w, offsets, addresses.mask, rowBytes);
-  (write ? w.counters().sharedStoreBytes : w.counters().sharedLoadBytes) += uint64_t(detail.count) * matrixRows * rowBytes;
+  (write ? w.counters().sharedStoreBytes : w.counters().sharedLoadBytes) +=
+      uint64_t(detail.count) * matrixRows * rowBytes;
   return rows;
 }
 
@@ -124,9 +128,11 @@ bool lathe::runtime::emulator::decodeMatrix(Decoder &d) {
     d.refuseModifiers();
   d.requireCount(2);
   const ptx::Operand &registers = d.operand(loads ? 0 : 1);
-  const std::vector<ptx::Operand> parts = registers.kind == Kind::Vector ? registers.parts : std::vector{registers};
+  const std::vector<ptx::Operand> parts =
+      registers.kind == Kind::Vector ? registers.parts : std::vector{registers};
   if (parts.size() != detail.count)
-    d.refuse(fmt::format("{} must have {} registers", d.in().opcode, detail.count), fmt::format("{}", parts.size()));
+    d.refuse(fmt::format("{} must have {} registers", d.in().opcode, detail.count),
+             fmt::format("{}", parts.size()));
   detail.ownBase = d.address(d.operand(loads ? 1 : 0));
   for (const ptx::Operand &part : parts)
     loads ? d.result(part, Type::B32) : d.source(part, Type::B32);

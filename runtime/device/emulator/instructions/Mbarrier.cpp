@@ -27,7 +27,7 @@ enum class Operation : uint8_t { Init, Inval, Arrive, ArriveDrop, ExpectTx, Comp
 /// Detail of an mbarrier instruction.
 struct BarrierDetail {
   Operation operation = Operation::Arrive;
-  bool expects = false;  ///< arrive.expect_tx.
+  bool expects = false; ///< arrive.expect_tx.
   bool relaxed = false;
   bool parity = false;   ///< test_wait.parity, try_wait.parity.
   bool ownBase = false;  ///< The address is a name of shared memory.
@@ -63,7 +63,8 @@ static uint32_t windowAddress(uint64_t address) {
 static Found findBarrier(Warp &w, uint64_t address, int lane, bool makes = false) {
   Found found;
   if (address % barrierBytes != 0) {
-    w.report(FindingKind::Misaligned, bit(lane), fmt::format("an mbarrier at {:#x}, not at a multiple of 8", address));
+    w.report(FindingKind::Misaligned, bit(lane),
+             fmt::format("an mbarrier at {:#x}, not at a multiple of 8", address));
     return found;
   }
   found.cta = findShared(w, windowAddress(address), false, barrierBytes, lane);
@@ -81,8 +82,10 @@ static Found findBarrier(Warp &w, uint64_t address, int lane, bool makes = false
   }
   const Mbarrier &barrier = *found.barrier;
   if (w.clock.seen(barrier.initAgent) < barrier.initStep)
-    w.report(FindingKind::DataRace, bit(lane), "the mbarrier is used and nothing orders that after its initialisation",
-             "put a barrier of the CTA (of the cluster for other CTAs) between the two", name, barrier.initPc);
+    w.report(FindingKind::DataRace, bit(lane),
+             "the mbarrier is used and nothing orders that after its initialisation",
+             "put a barrier of the CTA (of the cluster for other CTAs) between the two", name,
+             barrier.initPc);
   return found;
 }
 
@@ -102,7 +105,8 @@ static void initialise(Warp &w, const Instr &i, const BarrierDetail &detail) {
                fmt::format("give it 1 to {}", countLimit), name);
     Mbarrier *barrier = found.barrier;
     if (barrier) {
-      w.report(FindingKind::BarrierMisuse, bit(lane), "the mbarrier is initialised again and was not invalidated",
+      w.report(FindingKind::BarrierMisuse, bit(lane),
+               "the mbarrier is initialised again and was not invalidated",
                "initialise it once, or use mbarrier.inval", name, barrier->initPc);
       found.cta->shared.dropBarrier(found.offset);
     }
@@ -145,11 +149,13 @@ static void arrive(Warp &w, const Instr &i, const BarrierDetail &detail) {
       return;
     Mbarrier &barrier = *found.barrier;
     if (found.cta != &w.cta && !barrier.fenced)
-      w.report(FindingKind::ProxyUnfenced, bit(lane), "another CTA's mbarrier is used, whose initialisation was not fenced",
+      w.report(FindingKind::ProxyUnfenced, bit(lane),
+               "another CTA's mbarrier is used, whose initialisation was not fenced",
                "execute fence.mbarrier_init.release.cluster after mbarrier.init",
                w.cluster().nameShared(*found.cta, found.offset, &w.cta), barrier.initPc);
     states[lane] = barrier.phase;
-    const uint32_t given = detail.hasCount ? laneAt<uint32_t>(w.row(i.source(detail.countSource())), lane) : 1;
+    const uint32_t given =
+        detail.hasCount ? laneAt<uint32_t>(w.row(i.source(detail.countSource())), lane) : 1;
     if (detail.expects) {
       barrier.owedBytes += given;
       barrier.announcedBytes += given;
@@ -171,7 +177,8 @@ static void arrive(Warp &w, const Instr &i, const BarrierDetail &detail) {
   }
 }
 
-/// cp.async.mbarrier.arrive: an arrival once all earlier cp.async of the thread are complete, which they are here.
+/// cp.async.mbarrier.arrive: an arrival once all earlier cp.async of the thread are complete, which they are
+/// here.
 static void arriveAfterCopies(Warp &w, const Instr &i, const BarrierDetail &detail) {
   const LaneAddresses addresses = laneAddresses(w, i, detail.ownBase ? -1 : 0);
   overLanes(addresses.mask, [&](int lane) {
@@ -310,14 +317,15 @@ static bool decodeArrive(Decoder &d, BarrierDetail &detail) {
 
 static bool decodeOperation(Decoder &d) {
   BarrierDetail detail;
-  const int operation =
-      d.takeOneOf({"init", "inval", "arrive", "arrive_drop", "expect_tx", "complete_tx", "test_wait", "try_wait"});
+  const int operation = d.takeOneOf(
+      {"init", "inval", "arrive", "arrive_drop", "expect_tx", "complete_tx", "test_wait", "try_wait"});
   if (operation < 0)
     d.refuseModifiers();
   detail.operation = static_cast<Operation>(operation);
   detail.expects = d.take("expect_tx");
   detail.parity = d.take("parity");
-  for (int word; (word = d.takeOneOf({"relaxed", "release", "acquire", "cta", "cluster", "noComplete"})) >= 0;)
+  for (int word;
+       (word = d.takeOneOf({"relaxed", "release", "acquire", "cta", "cluster", "noComplete"})) >= 0;)
     detail.relaxed = detail.relaxed || word == 0;
   d.takeOneOf({"shared", "shared::cta", "shared::cluster"});
   if (!d.take("b64"))
@@ -346,7 +354,8 @@ static void mapAddress(Warp &w, const Instr &i) {
     if (rank >= w.cluster().ctas().size())
       w.report(FindingKind::OutOfBounds, bit(lane),
                fmt::format("rank {} in a cluster of {} CTAs", rank, w.cluster().ctas().size()));
-    setLane<T>(result, lane, T(window + sharedWindowAddress(rank & 255, offsetOf(uint32_t(address - window)))));
+    setLane<T>(result, lane,
+               T(window + sharedWindowAddress(rank & 255, offsetOf(uint32_t(address - window)))));
   });
   w.define(i);
 }

@@ -31,8 +31,12 @@ struct MemoryDetail {
            uint32_t(isSigned) << 24 | uint32_t(ownBase) << 25;
   }
   static MemoryDetail unpack(uint32_t bits) {
-    return {static_cast<Space>(bits & 15),       static_cast<Semantics>(bits >> 4 & 15), uint8_t(bits >> 8),
-            uint8_t(bits >> 16 & 0xff), (bits >> 24 & 1) != 0,                       (bits >> 25 & 1) != 0};
+    return {static_cast<Space>(bits & 15),
+            static_cast<Semantics>(bits >> 4 & 15),
+            uint8_t(bits >> 8),
+            uint8_t(bits >> 16 & 0xff),
+            (bits >> 24 & 1) != 0,
+            (bits >> 25 & 1) != 0};
   }
   uint32_t bytes() const { return uint32_t(elementBytes) * vector; }
 };
@@ -49,7 +53,8 @@ static void setRegister(Warp &w, const Value &result, int lane, uint64_t bits, c
   if (result.kind == ptx::RegisterClass::Bits64)
     setLane<uint64_t>(w.row(result), lane, bits);
   else
-    setLane<uint32_t>(w.row(result), lane, result.kind == ptx::RegisterClass::Bits16 ? uint16_t(bits) : uint32_t(bits));
+    setLane<uint32_t>(w.row(result), lane,
+                      result.kind == ptx::RegisterClass::Bits16 ? uint16_t(bits) : uint32_t(bits));
 }
 
 static uint64_t getRegister(const Warp &w, const Value &source, int lane) {
@@ -78,8 +83,8 @@ static void writeElement(std::byte *to, uint64_t bits, uint32_t bytes, bool stro
 
 //===- Loads -----------------------------------------------------------------------------------------===//
 
-static void countAccess(Warp &w, const LaneAddresses &addresses, const MemoryDetail &detail, const uint32_t *offsets,
-                        uint32_t shared, bool write) {
+static void countAccess(Warp &w, const LaneAddresses &addresses, const MemoryDetail &detail,
+                        const uint32_t *offsets, uint32_t shared, bool write) {
   Counters &counters = w.counters();
   const uint64_t bytes = detail.bytes();
   if (shared) {
@@ -103,7 +108,8 @@ static void load(Warp &w, const Instr &i) {
     const Place place = access(w, detail.space, addresses.at[lane], detail.bytes(), {false, strong}, lane);
     for (int k = 0; k < detail.vector; ++k)
       setRegister(w, i.result(k), lane,
-                  place ? readElement(place.bytes + k * detail.elementBytes, detail.elementBytes, strong) : 0, detail);
+                  place ? readElement(place.bytes + k * detail.elementBytes, detail.elementBytes, strong) : 0,
+                  detail);
     if (!place)
       return;
     if (place.cta) {
@@ -152,9 +158,11 @@ static void checkSameAddress(Warp &w, const Instr &i, const MemoryDetail &detail
       if ((lanes >> a & 1) && (lanes >> b & 1) && offsets[a] == offsets[b])
         for (int k = 0; k < detail.vector; ++k)
           if (getRegister(w, i.source(first + k), a) != getRegister(w, i.source(first + k), b))
-            return w.report(FindingKind::DataRace, uint32_t(1) << a,
-                            fmt::format("lanes {} and {} of the same store write different values to the same bytes", a, b),
-                            "let one lane write", w.cluster().nameShared(w.cta, offsets[a]));
+            return w.report(
+                FindingKind::DataRace, uint32_t(1) << a,
+                fmt::format("lanes {} and {} of the same store write different values to the same bytes", a,
+                            b),
+                "let one lane write", w.cluster().nameShared(w.cta, offsets[a]));
 }
 
 static void store(Warp &w, const Instr &i) {
@@ -174,8 +182,8 @@ static void store(Warp &w, const Instr &i) {
     if (!place)
       return;
     for (int k = 0; k < detail.vector; ++k)
-      writeElement(place.bytes + k * detail.elementBytes, getRegister(w, i.source(first + k), lane), detail.elementBytes,
-                   strong);
+      writeElement(place.bytes + k * detail.elementBytes, getRegister(w, i.source(first + k), lane),
+                   detail.elementBytes, strong);
     const uint32_t bit = uint32_t(1) << lane;
     if (place.cta) {
       offsets[lane] = place.offset;
@@ -231,9 +239,26 @@ static Semantics takeSemantics(Decoder &d) {
 }
 
 static void takeHints(Decoder &d) {
-  d.takeAny({"ca", "cg", "cs", "lu", "cv", "wb", "wt", "nc", "L1::evict_normal", "L1::evict_unchanged",
-             "L1::evict_first", "L1::evict_last", "L1::no_allocate", "L2::cache_hint", "L2::64B", "L2::128B",
-             "L2::256B", "L2::evict_first", "L2::evict_last", "L2::evict_normal"});
+  d.takeAny({"ca",
+             "cg",
+             "cs",
+             "lu",
+             "cv",
+             "wb",
+             "wt",
+             "nc",
+             "L1::evict_normal",
+             "L1::evict_unchanged",
+             "L1::evict_first",
+             "L1::evict_last",
+             "L1::no_allocate",
+             "L2::cache_hint",
+             "L2::64B",
+             "L2::128B",
+             "L2::256B",
+             "L2::evict_first",
+             "L2::evict_last",
+             "L2::evict_normal"});
 }
 
 /// A register of at least the element's width.
@@ -260,7 +285,8 @@ static std::vector<ptx::Operand> elementsOf(Decoder &d, const ptx::Operand &oper
   return operand.parts;
 }
 
-static bool decodeParameterLoad(Decoder &d, MemoryDetail detail, const std::vector<ptx::Operand> &elements, Type type) {
+static bool decodeParameterLoad(Decoder &d, MemoryDetail detail, const std::vector<ptx::Operand> &elements,
+                                Type type) {
   const ptx::Operand &address = d.operand(1);
   if (address.kind != Kind::Address || address.parts[0].kind != Kind::Symbol)
     d.refuse("a parameter must be named", "an address in a register");
@@ -301,7 +327,8 @@ static bool decodeAccess(Decoder &d, bool isLoad) {
   if (detail.ownBase && detail.space == Space::Global)
     d.refuse("a name in a global address must be a global variable's", "shared memory's");
   for (const ptx::Operand &element : elements)
-    isLoad ? d.result(element, registerType(d, element, type)) : d.source(element, registerType(d, element, type));
+    isLoad ? d.result(element, registerType(d, element, type))
+           : d.source(element, registerType(d, element, type));
   const bool shared = detail.space == Space::Shared || detail.space == Space::SharedCluster || detail.ownBase;
   if (detail.ownBase && detail.space == Space::Generic)
     detail.space = Space::Shared;

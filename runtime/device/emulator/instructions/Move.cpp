@@ -241,9 +241,8 @@ static void convertAddress(Warp &w, const Instr &i) {
   const auto start = uint64_t(i.offset);
   std::byte *result = w.row(i.result());
   const std::byte *source = w.row(i.source(0));
-  overLanes(w.mask, [&](int lane) {
-    setLane<uint64_t>(result, lane, laneAt<uint64_t>(source, lane) + start);
-  });
+  overLanes(w.mask,
+            [&](int lane) { setLane<uint64_t>(result, lane, laneAt<uint64_t>(source, lane) + start); });
   w.define(i);
 }
 
@@ -270,7 +269,8 @@ static void join(Warp &w, const Instr &i) {
   std::byte *result = w.row(i.result());
   const std::byte *low = w.row(i.source(0)), *high = w.row(i.source(1));
   overLanes(w.mask, [&](int lane) {
-    setLane<Whole>(result, lane, Whole(Whole(laneAt<Half>(high, lane)) << (8 * sizeof(Half)) | laneAt<Half>(low, lane)));
+    setLane<Whole>(result, lane,
+                   Whole(Whole(laneAt<Half>(high, lane)) << (8 * sizeof(Half)) | laneAt<Half>(low, lane)));
   });
   w.define(i);
 }
@@ -305,7 +305,8 @@ static void divideFour(Warp &w, const Instr &i) {
   overLanes(w.mask, [&](int lane) { values[lane] = laneAt<uint64_t>(source, lane); });
   for (int part = 0; part < 4; ++part) {
     std::byte *result = w.row(i.result(part));
-    overLanes(w.mask, [&](int lane) { setLane<uint16_t>(result, lane, uint16_t(values[lane] >> (16 * part))); });
+    overLanes(w.mask,
+              [&](int lane) { setLane<uint16_t>(result, lane, uint16_t(values[lane] >> (16 * part))); });
   }
   w.define(i);
 }

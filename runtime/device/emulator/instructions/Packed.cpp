@@ -42,8 +42,8 @@ struct Multiply {
   double operator()(double a, double b) const { return a * b; }
 };
 struct MultiplyAdd {
-  /// The product is exact; where the sum is not, its last bit says so (round to odd), for a product that is a tie of 16
-  /// bits is decided by however small a third operand.
+  /// The product is exact; where the sum is not, its last bit says so (round to odd), for a product that is a
+  /// tie of 16 bits is decided by however small a third operand.
   double operator()(double a, double b, double c) const {
     const double product = a * b, sum = product + c;
     const double part = sum - product, lost = (product - (sum - part)) + (c - part);
@@ -77,7 +77,8 @@ template <class Format, class Op>
 struct Pair {
   template <class... T>
   uint32_t operator()(T... a) const {
-    const uint32_t low = Single<Format, Op>{}(uint16_t(a)...), high = Single<Format, Op>{}(uint16_t(a >> 16)...);
+    const uint32_t low = Single<Format, Op>{}(uint16_t(a)...),
+                   high = Single<Format, Op>{}(uint16_t(a >> 16)...);
     return low | high << 16;
   }
 };

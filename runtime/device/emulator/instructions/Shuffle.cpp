@@ -107,7 +107,9 @@ static void vote(Warp &w, const Instr &i) {
     std::byte *result = w.row(i.result());
     overLanes(w.mask, [&](int lane) { setLane<uint32_t>(result, lane, yes); });
   } else {
-    const bool holds = kind == Vote::All ? yes == there : kind == Vote::Any ? yes != 0 : yes == 0 || yes == there;
+    const bool holds = kind == Vote::All   ? yes == there
+                       : kind == Vote::Any ? yes != 0
+                                           : yes == 0 || yes == there;
     w.setPredicate(i.result(), holds ? allLanes : 0);
   }
   w.setUndefined(i.result(), undefined, w.origin(i.source(0)));

@@ -15,7 +15,9 @@
 
 using namespace lathe::runtime::emulator;
 
-static uint32_t uniform(Warp &w, const Value &value) { return laneAt<uint32_t>(w.row(value), std::countr_zero(w.mask)); }
+static uint32_t uniform(Warp &w, const Value &value) {
+  return laneAt<uint32_t>(w.row(value), std::countr_zero(w.mask));
+}
 
 //===- Named barriers --------------------------------------------------------------------------------===//
 
@@ -27,8 +29,9 @@ static void namedBarrier(Warp &w, const Instr &i) {
   const bool rightThreads = !(i.detail & 2) || (threads > 0 && threads <= 1024 && threads % laneCount == 0);
   if (number >= 16 || !rightThreads) {
     w.report(FindingKind::BarrierMisuse, w.mask,
-             number >= 16 ? fmt::format("named barrier {}, a CTA has 0 to 15", number)
-                          : fmt::format("a barrier of {} threads: it must be a multiple of 32 up to 1024", threads));
+             number >= 16
+                 ? fmt::format("named barrier {}, a CTA has 0 to 15", number)
+                 : fmt::format("a barrier of {} threads: it must be a multiple of 32 up to 1024", threads));
     return;
   }
   w.cluster().arriveNamed(w, number, threads, i.detail & 1);
@@ -50,7 +53,9 @@ static bool decodeBar(Decoder &d) {
   return d.done(what < 0 ? nullptr : &namedBarrier, Mix::Barrier);
 }
 
-static void warpBarrier(Warp &w, const Instr &i) { w.requireConverged(uniform(w, i.source(0)), "bar.warp.sync"); }
+static void warpBarrier(Warp &w, const Instr &i) {
+  w.requireConverged(uniform(w, i.source(0)), "bar.warp.sync");
+}
 
 //===- The cluster's barrier -------------------------------------------------------------------------===//
 

@@ -103,7 +103,8 @@ constexpr uint32_t unknownOrigin = UINT32_MAX;
 //===- Registers -------------------------------------------------------------------------------------===//
 
 void Product::checkOne(Warp &warp, uint32_t reg, bool accumulator) {
-  const bool runs = warp.inFlight(reg) > warp.wgmma.done(), runsAsOperand = warp.operandInFlight(reg) > warp.wgmma.done();
+  const bool runs = warp.inFlight(reg) > warp.wgmma.done(),
+             runsAsOperand = warp.operandInFlight(reg) > warp.wgmma.done();
   const std::string name = warp.program().registerName(reg);
   if (runs ? !accumulator || runsAsOperand : accumulator && runsAsOperand) {
     warp.report(FindingKind::MmaInFlight, warp.mask,
@@ -172,7 +173,8 @@ void Product::storeAccumulators() {
       std::byte *bits = warps_[w]->row(value);
       uint32_t undefined = accumulates_ ? warps_[w]->undefined(value) : 0, origin = warps_[w]->origin(value);
       for (uint32_t lane = 0; lane < uint32_t(laneCount); ++lane) {
-        const uint32_t row = accumulatorRow(w, lane, uint32_t(i)), column = accumulatorColumn(lane, uint32_t(i));
+        const uint32_t row = accumulatorRow(w, lane, uint32_t(i)),
+                       column = accumulatorColumn(lane, uint32_t(i));
         setLane<float>(bits, int(lane), acc_[row * detail_.columns + column]);
         if (allDefined_)
           continue;
@@ -214,11 +216,12 @@ void Product::undefine(const Target &to, uint32_t origin) {
 /// Eight elements that lie together, `stride` apart in the operand's array.
 void Product::takeChunk(uint32_t address, const Target &to, const Clock &clock, bool isA) {
   if (!cta_.shared.holds(address, chunkBytes)) [[unlikely]] {
-    warps_[0]->report(FindingKind::OutOfBounds, warps_[0]->mask,
-                      fmt::format("the descriptor of operand {} reaches byte {} of dynamic shared memory, which has {}",
-                                  isA ? "A" : "B", int64_t(address) - warps_[0]->program().dynamicOffset,
-                                  int64_t(cta_.shared.bytes()) - warps_[0]->program().dynamicOffset),
-                      "check start, leading and stride offsets of the descriptor");
+    warps_[0]->report(
+        FindingKind::OutOfBounds, warps_[0]->mask,
+        fmt::format("the descriptor of operand {} reaches byte {} of dynamic shared memory, which has {}",
+                    isA ? "A" : "B", int64_t(address) - warps_[0]->program().dynamicOffset,
+                    int64_t(cta_.shared.bytes()) - warps_[0]->program().dynamicOffset),
+        "check start, leading and stride offsets of the descriptor");
     for (uint32_t e = 0; e < chunkElements; ++e)
       to.values[e * to.stride] = 0;
     return;
@@ -269,14 +272,16 @@ void Product::checkOverlap(const MatrixDescriptor &from, bool isA) {
       chunks.push_back(relative.address(mn, k, transposed));
   std::sort(chunks.begin(), chunks.end());
   if (std::adjacent_find(chunks.begin(), chunks.end()) != chunks.end())
-    warps_[0]->report(FindingKind::Descriptor, warps_[0]->mask,
-                      fmt::format("the descriptor of operand {} (leading offset {}, stride offset {}, swizzle {}) names "
-                                  "the same bytes for several elements",
-                                  isA ? "A" : "B", from.leading, from.stride, from.swizzle),
-                      "check which of the two offsets is which for this major order");
+    warps_[0]->report(
+        FindingKind::Descriptor, warps_[0]->mask,
+        fmt::format("the descriptor of operand {} (leading offset {}, stride offset {}, swizzle {}) names "
+                    "the same bytes for several elements",
+                    isA ? "A" : "B", from.leading, from.stride, from.swizzle),
+        "check which of the two offsets is which for this major order");
 }
 
-/// A: rows × depth into a_, each warp's rows by its own clock. B: depth × columns into b_, by what all warps know.
+/// A: rows × depth into a_, each warp's rows by its own clock. B: depth × columns into b_, by what all warps
+/// know.
 void Product::gatherShared(const MatrixDescriptor &from, bool isA, const Clock *const *clocks) {
   checkOverlap(from, isA);
   const bool transposed = isA ? detail_.aTransposed : detail_.bTransposed;
@@ -291,13 +296,15 @@ void Product::gatherShared(const MatrixDescriptor &from, bool isA, const Clock *
   for (uint32_t line = 0; line < lines; ++line) {
     uint32_t addresses[productColumns / chunkElements];
     for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
-      const uint32_t mn = transposed ? chunk * chunkElements : line, k = transposed ? line : chunk * chunkElements;
+      const uint32_t mn = transposed ? chunk * chunkElements : line,
+                     k = transposed ? line : chunk * chunkElements;
       addresses[chunk] = from.address(mn, k, transposed);
       const Target to{values + mn * alongMn + k * alongDepth, transposed ? alongMn : alongDepth, origins + mn,
                       transposed ? 1u : 0u};
       takeChunk(addresses[chunk], to, *clocks[isA ? mn / (productRows / warpsPerGroup) : 0], isA);
     }
-    checkLine(addresses, chunks, from.swizzle, {nullptr, 0, origins + (transposed ? 0 : line), transposed ? 1u : 0u});
+    checkLine(addresses, chunks, from.swizzle,
+              {nullptr, 0, origins + (transposed ? 0 : line), transposed ? 1u : 0u});
   }
 }
 
@@ -309,8 +316,9 @@ bool Product::readDescriptor(int source, const char *which, MatrixDescriptor &ou
     return true;
   warps_[0]->report(FindingKind::Descriptor, warps_[0]->mask,
                     fmt::format("the descriptor of operand {} is {:#018x}: {}", which, bits,
-                                out.unused ? fmt::format("bits {:#x} must be zero", out.unused)
-                                           : fmt::format("it starts at {:#x}, which is the system's", out.start)),
+                                out.unused
+                                    ? fmt::format("bits {:#x} must be zero", out.unused)
+                                    : fmt::format("it starts at {:#x}, which is the system's", out.start)),
                     "mask the address to 18 bits before it goes into the descriptor");
   return out.unused != 0;
 }
@@ -357,7 +365,8 @@ void Product::run() {
     return;
   accumulates_ = warps_[0]->predicate(instr_.source(detail_.scaleSource())) & 1;
   MatrixDescriptor a, b;
-  if (!readDescriptor(detail_.bSource(), "B", b) || (!detail_.aInRegisters && !readDescriptor(detail_.aSource(), "A", a)))
+  if (!readDescriptor(detail_.bSource(), "B", b) ||
+      (!detail_.aInRegisters && !readDescriptor(detail_.aSource(), "A", a)))
     return;
   const Clock *own[warpsPerGroup], *all[] = {&shared};
   for (uint32_t w = 0; w < warpsPerGroup; ++w)
@@ -404,6 +413,7 @@ static void multiply(Warp &w, const Instr &i) {
   }
   group.arrived = 0;
   Product(cta, group, warps, i).run();
+  w.charge(WgmmaDetail::unpack(i.detail).columns / 2);
   w.cluster().progress();
 }
 
