@@ -15,7 +15,6 @@ namespace {
 struct KernelLowering : OpConversionPattern<KernelOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(KernelOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
-    Emit e{rewriter, op.getLoc()};
     Block &entry = op.getBody().front();
     TypeConverter::SignatureConversion signature(entry.getNumArguments());
     if (failed(getTypeConverter()->convertSignatureArgs(entry.getArgumentTypes(), signature)))

@@ -51,14 +51,18 @@ size_t conformance::boxBytes(const runtime::TensorMapSpec &spec) {
   return bytes;
 }
 
-Coordinates conformance::randomCoordinates(Random &random, const runtime::TensorMapSpec &spec) {
+Coordinates conformance::randomCoordinates(Random &random, const runtime::TensorMapSpec &spec, Side side) {
   Coordinates at{};
   for (int i = 0; i < spec.rank; ++i) {
     const auto box = int64_t(spec.box[size_t(i)]), extent = int64_t(spec.extent[size_t(i)]);
     // Rarely far outside, or else boxes of many dimensions would hardly ever meet their tensor.
     const bool anywhere = random() % 8 == 0;
     const int64_t least = anywhere ? -box - 2 : 1 - box, most = anywhere ? extent + 1 : extent - 1;
-    at[size_t(i)] = int32_t(least + int64_t(random() % uint64_t(most - least + 1)));
+    auto coordinate = int32_t(least + int64_t(random() % uint64_t(most - least + 1)));
+    if (side == Side::Store)
+      coordinate = std::max(coordinate, 0);
+    const int step = i == 0 ? std::max(1, 16 / lathe::byteSize(spec.dtype)) : 1;
+    at[size_t(i)] = coordinate / step * step;
   }
   return at;
 }

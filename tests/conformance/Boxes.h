@@ -31,8 +31,10 @@ struct Tensor {
 Tensor randomTensor(Random &random, Dtype dtype, int rank, int swizzleBytes);
 size_t boxBytes(const runtime::TensorMapSpec &spec);
 
-/// Coordinates that put the box inside, across each side, and outside of the tensor.
-Coordinates randomCoordinates(Random &random, const runtime::TensorMapSpec &spec);
+enum class Side : uint8_t { Load, Store };
+/// Coordinates that put the box inside, across each side, and outside of the tensor: those that an H100
+/// takes. The innermost is a multiple of 16 bytes, and none is negative where a box is stored.
+Coordinates randomCoordinates(Random &random, const runtime::TensorMapSpec &spec, Side side);
 
 /// body(byte in the box, byte in the tensor or -1) for each element.
 void overElements(const runtime::TensorMapSpec &spec, const Coordinates &at,

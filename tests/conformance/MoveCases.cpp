@@ -108,26 +108,11 @@ static void addAddresses(Cases &cases) {
 
 //===- Special registers -----------------------------------------------------------------------------===//
 
-static constexpr const char *special[] = {"%tid.x",
-                                          "%tid.y",
-                                          "%tid.z",
-                                          "%ntid.x",
-                                          "%ntid.y",
-                                          "%ntid.z",
-                                          "%laneid",
-                                          "%ctaid.x",
-                                          "%ctaid.y",
-                                          "%ctaid.z",
-                                          "%nctaid.x",
-                                          "%nctaid.y",
-                                          "%nctaid.z",
-                                          "%lanemask_eq",
-                                          "%lanemask_lt",
-                                          "%lanemask_le",
-                                          "%lanemask_gt",
-                                          "%lanemask_ge",
-                                          "%dynamic_smem_size",
-                                          "%warpid"};
+static constexpr const char *special[] = {
+    "%tid.x",       "%tid.y",       "%tid.z",       "%ntid.x",           "%ntid.y",
+    "%ntid.z",      "%laneid",      "%ctaid.x",     "%ctaid.y",          "%ctaid.z",
+    "%nctaid.x",    "%nctaid.y",    "%nctaid.z",    "%lanemask_eq",      "%lanemask_lt",
+    "%lanemask_le", "%lanemask_gt", "%lanemask_ge", "%dynamic_smem_size"};
 
 static uint32_t specialValue(size_t which, uint32_t thread, const uint32_t *cta,
                              const runtime::LaunchShape &shape) {
@@ -138,26 +123,10 @@ static uint32_t specialValue(size_t which, uint32_t thread, const uint32_t *cta,
     for (size_t k = 0; k < 5; ++k)
       masks[k] |= uint32_t(holds[k]) << bit;
   }
-  const uint32_t values[] = {thread,
-                             0,
-                             0,
-                             shape.threads,
-                             1,
-                             1,
-                             lane,
-                             cta[0],
-                             cta[1],
-                             cta[2],
-                             shape.gridX,
-                             shape.gridY,
-                             shape.gridZ,
-                             masks[0],
-                             masks[1],
-                             masks[2],
-                             masks[3],
-                             masks[4],
-                             shape.sharedBytes,
-                             thread / 32};
+  const uint32_t values[] = {thread,      0,           0,           shape.threads,    1,
+                             1,           lane,        cta[0],      cta[1],           cta[2],
+                             shape.gridX, shape.gridY, shape.gridZ, masks[0],         masks[1],
+                             masks[2],    masks[3],    masks[4],    shape.sharedBytes};
   return values[which];
 }
 
@@ -186,8 +155,6 @@ static void addSpecialRegister(Cases &cases, size_t which) {
         setElement(out.bytes, i * 80 + thread, specialValue(which, thread, cta, shape));
     }
   };
-  if (name == "%warpid")
-    entry.question = "the number of a warp in its CTA, which the ISA allows to change";
   cases.push_back(entry);
 }
 

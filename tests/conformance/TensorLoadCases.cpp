@@ -62,7 +62,7 @@ static void addLoad(Cases &cases, Dtype dtype, int rank, int swizzle, bool shift
   entry.input = [tensor](Random &random) {
     Bytes input = randomBytes(random, coordinateBytes + tensor.bytes);
     for (size_t box = 0; box < boxes; ++box)
-      setValue(input, 32 * box, randomCoordinates(random, tensor.spec));
+      setValue(input, 32 * box, randomCoordinates(random, tensor.spec, Side::Load));
     return input;
   };
   entry.expect = [=](const Bytes &input, Expected &out) {

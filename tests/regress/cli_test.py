@@ -478,6 +478,10 @@ def verify_on_the_emulator(lathe):
     expect([row["name"] for row in some["cases"]] == ["one_short"] and some["failed"] == 0, f"{some}")
     small = lathe.ok("verify", "--small", "--case", "one_short", "--device", "emulator")
     expect("--all" in small, f"what was left out: {small}")
+    same = lathe.json(*one, "--device", "emulator", "--reference", "emulator")
+    row = same["cases"][0]
+    expect(same["reference"] == "emulator" and row["elements"] == 2 * 16 * 512, f"{same}")
+    expect(row["identical"] == row["elements"] and row["worstRatio"] == 0, f"the same device twice: {row}")
     lathe.refuses(2, ["--reference gpu", "emulator"], *one, "--device", "emulator", "--reference", "gpu")
     lathe.refuses(2, ["--small", "--all"], "verify", "--small", "--all")
     loaded = lathe.json("compile", "--heads", 16, "--load", "--device", "emulator")

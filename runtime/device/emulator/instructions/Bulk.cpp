@@ -88,6 +88,29 @@ static bool checkMap(Warp &w, const TensorMapSpec &spec, const BulkDetail &detai
   return false;
 }
 
+/// What an H100 takes, and answers with an illegal instruction otherwise; the PTX ISA does not say it.
+static bool checkCoordinates(Warp &w, const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates,
+                             bool isStore, int lane) {
+  const int64_t inner = int64_t(coordinates[0]) * byteSize(spec.dtype);
+  if (inner % 16 != 0) {
+    w.report(FindingKind::Misaligned, bit(lane),
+             fmt::format(
+                 "the innermost coordinate, {}, must be a multiple of 16 bytes, that is of {} elements of {}",
+                 coordinates[0], std::max(1, 16 / byteSize(spec.dtype)), name(spec.dtype)),
+             "begin boxes at such multiples");
+    return false;
+  }
+  for (int i = 0; i < spec.rank; ++i)
+    if (isStore && coordinates[size_t(i)] < 0) {
+      w.report(FindingKind::OutOfBounds, bit(lane),
+               fmt::format("a box that is stored must not begin before its tensor, coordinate {} is {}", i,
+                           coordinates[size_t(i)]),
+               "begin it at 0 or later: only behind the extents is nothing written");
+      return false;
+    }
+  return true;
+}
+
 //===- Loads into shared memory ----------------------------------------------------------------------===//
 
 /// Bytes [offset, offset + size) of a row of a box from the host's copy of global memory; those that are not
@@ -251,7 +274,8 @@ static void loadTensor(Warp &w, const Instr &i) {
     if (!operandsDefined(w, i, lane))
       return;
     const auto spec = mapAt(w, detail.map.at(w, i, lane), lane);
-    if (!spec || !checkMap(w, *spec, detail, lane))
+    const auto coordinates = coordinatesOf(w, i, detail, lane);
+    if (!spec || !checkMap(w, *spec, detail, lane) || !checkCoordinates(w, *spec, coordinates, false, lane))
       return;
     std::vector<Landing> targets = landings(w, i, detail, lane);
     if (targets.empty())
@@ -262,7 +286,7 @@ static void loadTensor(Warp &w, const Instr &i) {
     // A swizzle pattern repeats every 8 of its widths, of which 128 bytes are required; 1024 make it start at
     // row 0.
     issue(w, targets, uint32_t(boxBytes(*spec)), 128, lane,
-          [&w, pc = w.pc, lane, spec = *spec, coordinates = coordinatesOf(w, i, detail, lane), places] {
+          [&w, pc = w.pc, lane, spec = *spec, coordinates, places] {
             moveBox(w, pc, lane, spec, coordinates, places);
           });
   });
@@ -379,14 +403,24 @@ static void storeBox(Warp &w, const TensorMapSpec &spec, const std::array<int32_
   w.cluster().progress();
 }
 
+/// Stores write whole chunks of 16 bytes on an H100, also where only their begin lies in the tensor.
+static void extendToChunks(TensorMapSpec &spec) {
+  const uint64_t perChunk = std::max<uint64_t>(1, 16 / uint64_t(byteSize(spec.dtype)));
+  spec.extent[0] = (spec.extent[0] + perChunk - 1) / perChunk * perChunk;
+}
+
 static void storeTensor(Warp &w, const Instr &i) {
   const BulkDetail &detail = w.program().bulkDetails[i.detail];
   overLanes(w.mask, [&](int lane) {
     if (!operandsDefined(w, i, lane))
       return;
-    const auto spec = mapAt(w, detail.map.at(w, i, lane), lane);
-    if (spec && checkMap(w, *spec, detail, lane) && checkReduction(w, *spec, detail, lane))
-      storeBox(w, *spec, coordinatesOf(w, i, detail, lane), detail.shared.at(w, i, lane), detail, lane);
+    auto spec = mapAt(w, detail.map.at(w, i, lane), lane);
+    const auto coordinates = coordinatesOf(w, i, detail, lane);
+    if (!spec || !checkMap(w, *spec, detail, lane) || !checkReduction(w, *spec, detail, lane) ||
+        !checkCoordinates(w, *spec, coordinates, true, lane))
+      return;
+    extendToChunks(*spec);
+    storeBox(w, *spec, coordinates, detail.shared.at(w, i, lane), detail, lane);
   });
 }
 

@@ -73,7 +73,8 @@ struct ToF16 {
 };
 template <class Op>
 struct Relu {
-  uint16_t operator()(float value) const { return Op{}(value < 0 ? 0.0f : value); }
+  /// -0 becomes +0 too: the ISA leaves it open, an H100 does so.
+  uint16_t operator()(float value) const { return Op{}(value <= 0 ? 0.0f : value); }
 };
 /// The first source is the high half.
 template <class Op>

@@ -70,7 +70,6 @@ enum class Special : uint32_t {
   NtidX,
   NtidYZ,
   LaneId,
-  WarpId,
   CtaidX,
   CtaidY,
   CtaidZ,
@@ -101,7 +100,6 @@ static const std::map<std::string_view, Special> &specials() {
                                                          {"%ntid.y", NtidYZ},
                                                          {"%ntid.z", NtidYZ},
                                                          {"%laneid", LaneId},
-                                                         {"%warpid", WarpId},
                                                          {"%ctaid.x", CtaidX},
                                                          {"%ctaid.y", CtaidY},
                                                          {"%ctaid.z", CtaidZ},
@@ -147,8 +145,6 @@ static uint64_t specialValue(const Warp &w, Special which, uint32_t lane) {
     return 1;
   case Special::LaneId:
     return lane;
-  case Special::WarpId:
-    return w.index;
   case Special::CtaidX:
     return cta.x;
   case Special::CtaidY:
