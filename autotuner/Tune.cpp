@@ -40,10 +40,10 @@ const CandidateResult *TuneResult::find(const codegen::Config &config) const {
 /// First of each group in a list that is sorted by predicted time.
 static std::vector<size_t> bestOfGroups(const std::vector<CandidateResult> &sorted) {
   std::vector<size_t> chosen;
-  std::set<std::tuple<int, codegen::SplitPolicy, int>> seen;
+  std::set<std::tuple<int, codegen::SplitPolicy, int, bool>> seen;
   for (size_t i = 0; i < sorted.size(); ++i)
     if (const codegen::Config &config = sorted[i].config;
-        seen.insert({config.kvTile, config.split, config.cluster}).second)
+        seen.insert({config.kvTile, config.split, config.cluster, config.swapOperands}).second)
       chosen.push_back(i);
   return chosen;
 }
@@ -65,7 +65,8 @@ static std::set<size_t> keepWithin(const std::vector<CandidateResult> &sorted, s
 /// Axes in which two configs differ.
 static int differences(const codegen::Config &a, const codegen::Config &b) {
   return (a.kvTile != b.kvTile) + (a.rowsPerCta != b.rowsPerCta) + (a.stages != b.stages) +
-         (a.consumers != b.consumers) + (a.cluster != b.cluster) + (a.split != b.split);
+         (a.consumers != b.consumers) + (a.cluster != b.cluster) + (a.split != b.split) +
+         (a.swapOperands != b.swapOperands) + (a.dependentLaunch != b.dependentLaunch);
 }
 
 std::vector<CandidateResult> rankCandidates(const TuneRequest &request, const SearchSpace &space,

@@ -7,6 +7,7 @@
 #include "lathe/codegen/Notes.h"
 
 #include "lathe/codegen/IR/TileDialect.h"
+#include "lathe/codegen/Layout/Fragment.h"
 
 #include "mlir/Transforms/LocationSnapshot.h"
 #include "llvm/ADT/StringExtras.h"
@@ -55,6 +56,12 @@ public:
           .Case<BufferOp>([&](BufferOp buffer) {
             addBuffers(nameOf(buffer), buffer.getOffset(), buffer.getCount().value_or(1),
                        buffer.getBuffer().getType());
+          })
+          .Case<CompleteColumnsOp>([&](CompleteColumnsOp columns) {
+            addArray(nameOf(columns), columns.getOffset(), scratchBytes(columns.getResult().getType()));
+          })
+          .Case<StoreTransposedOp>([&](StoreTransposedOp store) {
+            addArray(nameOf(store), store.getOffset(), stagingBytes(store));
           })
           .Case<PutRowsOp, GetRowsOp>([&](auto rows) {
             addArray(nameOf(rows), rows.getOffset(), rows.getCount().value_or(1) * rowArrayBytes);
@@ -107,12 +114,19 @@ private:
                   {"elementBytes", wordBytes}});
   }
 
+  static int64_t scratchBytes(ColumnsType type) { return 4 * type.getColumns() * wordBytes; } // One a warp.
+  static int64_t stagingBytes(StoreTransposedOp op) {
+    int64_t columns = cast<FragmentType>(op.getFragments().front().getType()).getColumns();
+    return columns * layout::transposedRowBytes(int64_t(op.getFragments().size()));
+  }
+
   void addPipe(PipeOp op) {
     PipeType type = op.getPipe().getType();
     int64_t stages = type.getStages(), barriers = op.getBarrierOffset();
     addBuffers(nameOf(op), op.getOffset(), stages, type.getStageType());
-    addBarriers(nameOf(op) + ".full", barriers, stages);
-    addBarriers(nameOf(op) + ".empty", barriers + stages * barrierBytes, stages);
+    addBarriers(nameOf(op) + ".full", barriers, type.getFullBarriers());
+    addBarriers(nameOf(op) + ".empty", barriers + type.getFullBarriers() * barrierBytes,
+                type.getEmptyBarriers());
   }
 
   KernelOp kernel;

@@ -43,6 +43,7 @@ static constexpr Row table[] = {
     {"lse_stride_query", Slot::LseStrideQuery, Class::Integer, false},
     {"partial_out", Slot::PartialOut, Class::Pointer, false},
     {"partial_lse", Slot::PartialLse, Class::Pointer, false},
+    {"combine_shift", Slot::CombineShift, Class::Integer, false},
 };
 
 static constexpr const char *otherVersion =

@@ -40,6 +40,7 @@ enum class Slot : uint8_t {
   LseStrideQuery,
   PartialOut,
   PartialLse,
+  CombineShift,
   Count
 };
 

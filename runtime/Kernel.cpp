@@ -14,6 +14,8 @@
 using namespace lathe;
 using namespace lathe::runtime;
 
+static constexpr int64_t combineColumns = 256; // That a warp of combine merges: 16 bytes of f16 a lane.
+
 static uint64_t nextIdentity() {
   static std::atomic<uint64_t> last = 0;
   return ++last;
@@ -25,7 +27,7 @@ struct Kernel::Impl {
   Manifest manifest;
   TensorMapRecipe qRecipe, kvRecipe;
   uint64_t identity = nextIdentity();
-  bool dependent = false; ///< Kernels wait for their predecessor themselves (griddepcontrol).
+  bool dependent = false; ///< attend and combine wait for their predecessor themselves (griddepcontrol).
   std::unique_ptr<Module> module;
   Function plan, attend, combine;
   Binding planBinding, attendBinding, combineBinding;
@@ -34,16 +36,17 @@ struct Kernel::Impl {
   bool splits() const { return static_cast<Split>(manifest.splitPolicy) != Split::Whole; }
   void checkPlan(const Plan &plan, uint64_t planIdentity, int maxBatch, int batch) const;
   void launch(Function function, const KernelEntry &entry, const Binding &binding, unsigned gridX,
-              unsigned gridY, ArgumentValues &values, Stream stream) const;
+              unsigned gridY, bool dependent, ArgumentValues &values, Stream stream) const;
+  void combineParts(int batch, int workers, ArgumentValues &values, Stream stream) const;
 };
 
 //===- Loading ---------------------------------------------------------------------------------------===//
 
-/// True where the schedule says that its kernels call griddepcontrol.wait before they touch a predecessor's
-/// results.
+/// True where the schedule says that attend and combine call griddepcontrol.wait before they touch a
+/// predecessor's results.
 static bool dependentLaunch(const Manifest &manifest) {
   auto found = manifest.config.find("dependentLaunch");
-  return found != manifest.config.end() && found->is_boolean() && found->get<bool>();
+  return found != manifest.config.end() && found->is_string() && found->get<std::string>() != "off";
 }
 
 Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest manifest)
@@ -104,7 +107,7 @@ void Kernel::Impl::checkPlan(const Plan &plan, uint64_t planIdentity, int maxBat
 }
 
 void Kernel::Impl::launch(Function function, const KernelEntry &entry, const Binding &binding, unsigned gridX,
-                          unsigned gridY, ArgumentValues &values, Stream stream) const {
+                          unsigned gridY, bool dependent, ArgumentValues &values, Stream stream) const {
   Binding::Packed packed;
   binding.pack(values, packed);
   LaunchShape shape;
@@ -136,9 +139,11 @@ void Kernel::plan(Plan &plan, DevicePtr lengths, int batch, Stream stream) const
     values.set(Slot::Items, plan.items_);
     values.set(Slot::WorkerBegin, plan.workerBegin_);
     values.set(Slot::Splits, plan.splits_);
-    impl_->launch(impl_->plan, impl_->manifest.plan, impl_->planBinding, 1, 1, values, stream);
+    impl_->launch(impl_->plan, impl_->manifest.plan, impl_->planBinding, 1, 1, /*dependent=*/false, values,
+                  stream);
   }
   plan.batch_ = batch;
+  plan.fresh_ = true;
 }
 
 //===- Running ---------------------------------------------------------------------------------------===//
@@ -181,14 +186,30 @@ void Kernel::run(const Plan &plan, const DecodeTensors &tensors, Stream stream) 
   setTensors(values, resolved);
   values.q = impl_->maps.get(*impl_->device, queryMap(manifest, impl_->qRecipe, resolved));
   values.kv = impl_->maps.get(*impl_->device, cacheMap(manifest, impl_->kvRecipe, resolved));
+  // attend reads the work list before it waits, so the launch before must not be the one that writes it.
+  const bool dependent = impl_->dependent && !plan.fresh_;
   impl_->launch(impl_->attend, manifest.attend, impl_->attendBinding, manifest.rowBlocks, plan.workers_,
-                values, stream);
-  if (!impl_->splits())
-    return;
-  int64_t rows = int64_t(resolved.batch) * manifest.heads * manifest.queryTokens;
-  int64_t warps = manifest.combine.threads / 32;
-  impl_->launch(impl_->combine, manifest.combine, impl_->combineBinding, unsigned((rows + warps - 1) / warps),
-                1, values, stream);
+                dependent, values, stream);
+  plan.fresh_ = false;
+  if (impl_->splits())
+    impl_->combineParts(resolved.batch, plan.workers_, values, stream);
+}
+
+/// Warps that share a row's columns of the combine, as a power of two: more parts, more loads to share. From
+/// the parts of a sequence when all are of equal length.
+static int combineShift(int64_t parts) { return parts <= 4 ? 0 : parts <= 10 ? 1 : parts <= 22 ? 2 : 3; }
+
+void Kernel::Impl::combineParts(int batch, int workers, ArgumentValues &values, Stream stream) const {
+  const int64_t parts = static_cast<Split>(manifest.splitPolicy) == Split::Fixed
+                            ? manifest.fixedSplits
+                            : (workers + batch - 1) / batch;
+  const int64_t shift = combineShift(parts);
+  const int64_t chunks = (manifest.valueDim + combineColumns - 1) / combineColumns;
+  const int64_t tasks = int64_t(batch) * manifest.heads * manifest.queryTokens * chunks;
+  const int64_t blockTasks = (manifest.combine.threads / 32) >> shift;
+  values.set(Slot::CombineShift, uint64_t(shift));
+  launch(combine, manifest.combine, combineBinding, unsigned((tasks + blockTasks - 1) / blockTasks), 1,
+         dependent, values, stream);
 }
 
 //===- Checked mode ----------------------------------------------------------------------------------===//

@@ -10,11 +10,13 @@
 //   attend:  q kv (tensor maps)  block_table block_table_stride lengths items worker_begin scale
 //            out out_stride_batch out_stride_query out_stride_head
 //            lse lse_stride_batch lse_stride_head lse_stride_query  partial_out partial_lse
-//   combine: splits partial_out partial_lse batch out… lse… (as attend)
+//   combine: splits partial_out partial_lse batch combine_shift out… lse… (as attend)
 // attend and combine may use any of these, and num_pages; a name outside the list is refused at loading. The
-// grids: plan one CTA; attend (rowBlocks, workers), clusters along x; combine one warp a (sequence, row),
-// threads / 32 a CTA. Where config.dependentLaunch is true all kernels wait for their predecessor themselves
-// (griddepcontrol.wait) and are launched with programmatic stream serialization.
+// grids: plan one CTA; attend (rowBlocks, workers), clusters along x; combine 2^combine_shift warps for each
+// (sequence, row, 256 columns), threads / 32 a CTA. Where config.dependentLaunch is not "off", attend and
+// combine wait for their predecessor themselves (griddepcontrol.wait) and are launched with programmatic
+// stream serialization; but the first attend after a plan, for it reads the work list before it waits. So
+// nothing but Kernel::plan may write a plan's memory.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -72,7 +74,8 @@ private:
   uint64_t kernel_ = 0; ///< Identity of the kernel that made this plan.
   int maxBatch_ = 0;
   int workers_ = 0;
-  int batch_ = -1; ///< Batch of the last Kernel::plan; -1: never planned.
+  int batch_ = -1;            ///< Batch of the last Kernel::plan; -1: never planned.
+  mutable bool fresh_ = true; ///< No step has run since the last Kernel::plan.
   std::unique_ptr<Workspace> workspace_;
   DevicePtr items_ = 0, workerBegin_ = 0, splits_ = 0, partialOut_ = 0, partialLse_ = 0;
 };

@@ -12,6 +12,8 @@ using namespace lathe::runtime;
 
 static constexpr int maxGridY = 65535; // Workers lie along y.
 static constexpr size_t alignment = 256;
+static constexpr size_t workItemBytes = 8 * sizeof(int32_t);
+static constexpr size_t partialBytes = 2; // f16.
 
 int runtime::rowsPerCta(const Manifest &manifest) {
   const nlohmann::json &config = manifest.config;
@@ -70,10 +72,10 @@ PlanLayout runtime::layoutPlan(const Manifest &manifest, int maxBatch, int worke
     return offset;
   };
   size_t rows = size_t(manifest.rowBlocks) * rowsPerCta(manifest) * layout.maxSlots;
-  layout.items = place(4 * sizeof(int32_t) * layout.maxItems);
+  layout.items = place(workItemBytes * layout.maxItems);
   layout.workerBegin = place(sizeof(int32_t) * (size_t(workers) + 1));
   layout.splits = place(2 * sizeof(int32_t) * size_t(maxBatch));
   layout.partialLse = place(sizeof(float) * rows);
-  layout.partialOut = place(sizeof(float) * rows * manifest.valueDim);
+  layout.partialOut = place(partialBytes * rows * manifest.valueDim);
   return layout;
 }

@@ -1,7 +1,8 @@
 //===- Barrier.cpp - Lowering of pipes and events ----------------------------------------------------===//
 //
-// A pipe position is a count; stage = count mod stages, phase = parity of count / stages. Full barriers
-// expect one arrival (the producer's, with the byte count); empty barriers four a release, one a warp.
+// A pipe position is a count; stage = count mod stages, phase = parity of count / stages. Full barriers, one
+// a group of boxes, expect one arrival (the producer's, with the byte count); empty barriers, one a part,
+// four a release, one a warp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
@@ -27,12 +28,14 @@ Value stageAddress(Emit &e, PipeType type, Value pipe, Value count) {
   return e.at(e.extract(pipe, 0), e.mul(stageIndex(e, type, count), type.getStageBytes()));
 }
 
-static Value fullBarrier(Emit &e, PipeType type, Value pipe, Value count) {
-  return e.at(e.extract(pipe, 1), e.mul(stageIndex(e, type, count), 8));
+Value fullBarrier(Emit &e, PipeType type, Value pipe, Value count, int64_t group) {
+  Value first = e.at(e.extract(pipe, 1), e.mul(stageIndex(e, type, count), 8 * type.getGroups()));
+  return e.at(first, 8 * group);
 }
 
-static Value emptyBarrier(Emit &e, PipeType type, Value pipe, Value count) {
-  return e.at(fullBarrier(e, type, pipe, count), 8 * type.getStages());
+static Value emptyBarrier(Emit &e, PipeType type, Value pipe, Value count, int64_t part) {
+  Value first = e.at(e.extract(pipe, 1), e.mul(stageIndex(e, type, count), 8 * type.getParts()));
+  return e.at(first, 8 * (type.getFullBarriers() + part));
 }
 
 static void waitParity(Emit &e, Value barrier, Value parity) {
@@ -57,11 +60,12 @@ struct PipeLowering : OpConversionPattern<PipeOp> {
     PipeType type = op.getPipe().getType();
     Value base = e.at(e.shared(), op.getOffset()), barriers = e.at(e.shared(), op.getBarrierOffset());
     e.when(e.eq(e.thread(), 0), [&] {
-      for (int64_t stage = 0; stage < type.getStages(); ++stage) {
-        NVVM::MBarrierInitOp::create(rewriter, op.getLoc(), e.at(barriers, 8 * stage), e.c(1), Value());
-        NVVM::MBarrierInitOp::create(rewriter, op.getLoc(), e.at(barriers, 8 * (type.getStages() + stage)),
+      for (int64_t full = 0; full < type.getFullBarriers(); ++full)
+        NVVM::MBarrierInitOp::create(rewriter, op.getLoc(), e.at(barriers, 8 * full), e.c(1), Value());
+      for (int64_t empty = 0; empty < type.getEmptyBarriers(); ++empty)
+        NVVM::MBarrierInitOp::create(rewriter, op.getLoc(),
+                                     e.at(barriers, 8 * (type.getFullBarriers() + empty)),
                                      e.c(op.getReleases() * warpsPerWarpgroup * type.getCluster()), Value());
-      }
     });
     rewriter.replaceOp(op, e.pack(getTypeConverter()->convertType(type), {base, barriers}));
     return success();
@@ -111,6 +115,17 @@ struct SyncEventLowering : OpConversionPattern<SyncEventOp> {
   }
 };
 
+struct ArriveEventLowering : OpConversionPattern<ArriveEventOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(ArriveEventOp op, OpAdaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    NVVM::BarrierArriveOp::create(rewriter, op.getLoc(), e.c(op.getEvent()), e.c(op.getThreads()));
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 struct AcquireLowering : OpConversionPattern<AcquireOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(AcquireOp op, OpAdaptor in,
@@ -118,7 +133,7 @@ struct AcquireLowering : OpConversionPattern<AcquireOp> {
     Emit e{rewriter, op.getLoc()};
     PipeType type = op.getPipe().getType();
     // A fresh barrier passes the wait for the phase before its first: all stages start empty.
-    waitParity(e, emptyBarrier(e, type, in.getPipe(), in.getCount()),
+    waitParity(e, emptyBarrier(e, type, in.getPipe(), in.getCount(), op.getPart()),
                e.bxor(phaseOf(e, type, in.getCount()), 1));
     rewriter.eraseOp(op);
     return success();
@@ -132,8 +147,8 @@ struct ExpectLowering : OpConversionPattern<ExpectOp> {
     Emit e{rewriter, op.getLoc()};
     PipeType type = op.getPipe().getType();
     NVVM::MBarrierArriveExpectTxOp::create(
-        rewriter, op.getLoc(), Type(), fullBarrier(e, type, in.getPipe(), in.getCount()),
-        e.c(type.getStageBytes()), NVVM::MemScopeKind::CTA, false, Value());
+        rewriter, op.getLoc(), Type(), fullBarrier(e, type, in.getPipe(), in.getCount(), op.getGroup()),
+        e.c(type.getGroupBytes(op.getGroup())), NVVM::MemScopeKind::CTA, false, Value());
     rewriter.eraseOp(op);
     return success();
   }
@@ -144,7 +159,8 @@ struct WaitLowering : OpConversionPattern<WaitOp> {
   LogicalResult matchAndRewrite(WaitOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     PipeType type = op.getPipe().getType();
-    waitParity(e, fullBarrier(e, type, in.getPipe(), in.getCount()), phaseOf(e, type, in.getCount()));
+    waitParity(e, fullBarrier(e, type, in.getPipe(), in.getCount(), op.getGroup()),
+               phaseOf(e, type, in.getCount()));
     rewriter.replaceOp(op, stageAddress(e, type, in.getPipe(), in.getCount()));
     return success();
   }
@@ -156,7 +172,7 @@ struct ReleaseLowering : OpConversionPattern<ReleaseOp> {
                                 ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     PipeType type = op.getPipe().getType();
-    Value barrier = emptyBarrier(e, type, in.getPipe(), in.getCount());
+    Value barrier = emptyBarrier(e, type, in.getPipe(), in.getCount(), op.getPart());
     if (type.getCluster() == 1)
       e.when(e.eq(e.lane(), 0),
              [&] { NVVM::MBarrierArriveOp::create(rewriter, op.getLoc(), e.i64(), barrier, Value()); });
@@ -170,8 +186,8 @@ struct ReleaseLowering : OpConversionPattern<ReleaseOp> {
 } // namespace
 
 void populateBarrierPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<PipeLowering, SyncCtaLowering, SyncClusterLowering, SyncEventLowering, AcquireLowering,
-               ExpectLowering, WaitLowering, ReleaseLowering>(types, patterns.getContext());
+  patterns.add<PipeLowering, SyncCtaLowering, SyncClusterLowering, SyncEventLowering, ArriveEventLowering,
+               AcquireLowering, ExpectLowering, WaitLowering, ReleaseLowering>(types, patterns.getContext());
 }
 
 } // namespace lathe::codegen

@@ -137,18 +137,29 @@ struct Emit {
   /// Lane 0's value, known to be the same in the whole warp.
   Value uniform(Value value) { return shuffle(value, c(0), mlir::NVVM::ShflKind::idx); }
   Value shared() { return mlir::LLVM::AddressOfOp::create(b, loc, pointer(3), "lathe_shared"); }
+  /// The same address of shared memory, from a base that only this place has in a register. LLVM would keep
+  /// one base for the whole kernel, beside its largest fragments, and ptxas spill it.
+  Value rebased(Value address) {
+    Value base = assembly(pointer(3), "mov.b64 $0, lathe_shared;", "=l", {});
+    auto number = [&](Value p) -> Value { return mlir::LLVM::PtrToIntOp::create(b, loc, i64(), p); };
+    return at(base, mlir::LLVM::SubOp::create(b, loc, number(address), number(shared())));
+  }
   void fenceAsyncShared() {
     mlir::NVVM::FenceProxyOp::create(
         b, loc, mlir::NVVM::ProxyKind::async_shared,
         mlir::NVVM::SharedSpaceAttr::get(b.getContext(), mlir::NVVM::SharedSpace::shared_cta));
   }
-  /// Two floats rounded to bf16 in one i32, `low` in the low half.
-  Value packBf16(Value low, Value high) {
-    auto pair = mlir::VectorType::get({2}, b.getBF16Type());
-    Value packed = mlir::NVVM::ConvertF32x2ToBF16x2Op::create(b, loc, pair, high, low, Value(),
-                                                              mlir::NVVM::FPRoundingMode::RN);
+  /// Two floats rounded to bf16 or f16 in one i32, `low` in the low half.
+  Value packHalves(mlir::Type element, Value low, Value high) {
+    auto pair = mlir::VectorType::get({2}, element);
+    constexpr auto nearest = mlir::NVVM::FPRoundingMode::RN;
+    Value packed =
+        element.isBF16()
+            ? Value(mlir::NVVM::ConvertF32x2ToBF16x2Op::create(b, loc, pair, high, low, Value(), nearest))
+            : Value(mlir::NVVM::ConvertF32x2ToF16x2Op::create(b, loc, pair, high, low, Value(), nearest));
     return mlir::LLVM::BitcastOp::create(b, loc, i32(), packed);
   }
+  Value packBf16(Value low, Value high) { return packHalves(b.getBF16Type(), low, high); }
   /// if (condition) { then() }.
   template <class Then>
   void when(Value condition, Then then) {

@@ -127,6 +127,24 @@ struct ElectedLowering : OpConversionPattern<ElectedOp> {
   }
 };
 
+struct GridWaitLowering : OpConversionPattern<GridWaitOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(GridWaitOp op, OpAdaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOpWithNewOp<NVVM::GriddepcontrolOp>(op, NVVM::GridDepActionKind::wait);
+    return success();
+  }
+};
+
+struct GridLaunchLowering : OpConversionPattern<GridLaunchOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(GridLaunchOp op, OpAdaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOpWithNewOp<NVVM::GriddepcontrolOp>(op, NVVM::GridDepActionKind::launch_dependents);
+    return success();
+  }
+};
+
 } // namespace
 
 TileTypeConverter::TileTypeConverter(MLIRContext *context) {
@@ -143,6 +161,7 @@ TileTypeConverter::TileTypeConverter(MLIRContext *context) {
   addConversion(
       [=](OperandType t) -> Type { return structOf(IntegerType::get(context, 32), t.getRegisters()); });
   addConversion([=](RowsType t) -> Type { return structOf(t.getElementType(), 2); });
+  addConversion([=](ColumnsType t) -> Type { return structOf(t.getElementType(), t.getRegisters()); });
   addConversion([=](TensorMapType) -> Type { return LLVM::LLVMPointerType::get(context); });
   auto cast = [](OpBuilder &builder, Type type, ValueRange inputs, Location loc) -> Value {
     return UnrealizedConversionCastOp::create(builder, loc, type, inputs).getResult(0);
@@ -152,7 +171,8 @@ TileTypeConverter::TileTypeConverter(MLIRContext *context) {
 }
 
 void populateKernelPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<KernelLowering, ReturnLowering, RolesLowering, ElectedLowering>(types, patterns.getContext());
+  patterns.add<KernelLowering, ReturnLowering, RolesLowering, ElectedLowering, GridWaitLowering,
+               GridLaunchLowering>(types, patterns.getContext());
 }
 
 } // namespace lathe::codegen

@@ -13,8 +13,8 @@
 
 namespace lathe::codegen {
 
-/// Buffer: ptr<3>. Pipe: {stages, barriers}, both ptr<3>. Fragment, operand, rows: a struct of the thread's
-/// registers.
+/// Buffer: ptr<3>. Pipe: {stages, barriers}, both ptr<3>. Fragment, operand, rows, columns: a struct of the
+/// thread's registers.
 class TileTypeConverter : public mlir::TypeConverter {
 public:
   explicit TileTypeConverter(mlir::MLIRContext *context);
@@ -26,9 +26,14 @@ void populateTmaPatterns(const TileTypeConverter &types, mlir::RewritePatternSet
 void populateWgmmaPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 void populateMathPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 void populateMemoryPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
+void populateColumnPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 
-/// Address of a pipe's stage number `count`, and of its barriers.
+/// Address of a pipe's stage number `count`, and of the barrier of one of its groups.
 mlir::Value stageAddress(Emit &e, tile::PipeType type, mlir::Value pipe, mlir::Value count);
+mlir::Value fullBarrier(Emit &e, tile::PipeType type, mlir::Value pipe, mlir::Value count, int64_t group);
+
+/// stmatrix of 1, 2 or 4 matrices of 8×8 elements of 16 bits, each transposed where that is asked for.
+void storeMatrices(Emit &e, mlir::Value address, llvm::ArrayRef<mlir::Value> registers, bool transposed);
 
 /// Copies a single-block region's operations for one element and returns what it yields.
 llvm::SmallVector<mlir::Value> inlineBody(mlir::OpBuilder &builder, mlir::Region &region,

@@ -66,26 +66,48 @@ struct RowLowering : OpConversionPattern<RowOp> {
   }
 };
 
+struct AnyRowLowering : OpConversionPattern<AnyRowOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(AnyRowOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    Value from = e.cf(op.getFrom().convertToFloat()), some;
+    for (Value value : e.unpack(in.getRows())) {
+      Value differs = arith::CmpFOp::create(rewriter, op.getLoc(), arith::CmpFPredicate::UNE, value, from);
+      some = some ? e.bor(some, differs) : differs;
+    }
+    Value all = arith::ConstantIntOp::create(rewriter, op.getLoc(), e.i32(), -1);
+    rewriter.replaceOpWithNewOp<NVVM::VoteSyncOp>(op, e.i1(), all, some, NVVM::VoteSyncKind::any);
+    return success();
+  }
+};
+
 struct MapLowering : OpConversionPattern<MapOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(MapOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     Type type = op.getResult().getType();
-    bool fragment = isa<FragmentType>(type);
+    bool fragment = isa<FragmentType>(type), columns = isa<ColumnsType>(type);
     auto converted = cast<LLVM::LLVMStructType>(getTypeConverter()->convertType(type));
     SmallVector<SmallVector<Value>> inputs;
     for (auto [original, value] : llvm::zip(op.getInputs(), in.getInputs()))
-      inputs.push_back(isa<FragmentType, RowsType>(original.getType()) ? e.unpack(value)
-                                                                       : SmallVector<Value>{value});
-    Value laneColumn = fragment ? e.mul(e.quad(), 2) : Value();
+      inputs.push_back(isa<FragmentType, RowsType, ColumnsType>(original.getType())
+                           ? e.unpack(value)
+                           : SmallVector<Value>{value});
+    Value laneColumn = fragment || columns ? e.mul(e.quad(), 2) : Value();
     SmallVector<Value> results;
     for (int64_t i = 0, n = converted.getBody().size(); i < n; ++i) {
       SmallVector<Value> arguments;
       for (auto [original, values] : llvm::zip(op.getInputs(), inputs)) {
-        bool rows = isa<RowsType>(original.getType());
-        arguments.push_back(values[values.size() == 1 ? 0 : rows && fragment ? layout::rowHalf(i) : i]);
+        int64_t at = !fragment                              ? i
+                     : isa<RowsType>(original.getType())    ? layout::rowHalf(i)
+                     : isa<ColumnsType>(original.getType()) ? layout::columnPlace(i)
+                                                            : i;
+        arguments.push_back(values[values.size() == 1 ? 0 : at]);
       }
-      Value column = fragment ? e.add(laneColumn, layout::firstColumn(i)) : Value();
+      Value column = fragment  ? e.add(laneColumn, layout::firstColumn(i))
+                     : columns ? e.add(laneColumn, layout::firstColumn(layout::ofColumn(i)))
+                               : Value();
       results.push_back(inlineBody(rewriter, op.getBody(), arguments, column)[0]);
     }
     rewriter.replaceOp(op, e.pack(converted, results));
@@ -146,7 +168,8 @@ struct SpecialFunctionLowering : OpConversionPattern<Op> {
 
 void populateMathPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
   MLIRContext *context = patterns.getContext();
-  patterns.add<SplatLowering, RowLowering, MapLowering, ReduceLowering, PackLowering>(types, context);
+  patterns.add<SplatLowering, RowLowering, AnyRowLowering, MapLowering, ReduceLowering, PackLowering>(
+      types, context);
   patterns.add<SpecialFunctionLowering<Exp2Op>>(types, context, "llvm.nvvm.ex2.approx.ftz.f");
   patterns.add<SpecialFunctionLowering<RcpOp>>(types, context, "llvm.nvvm.rcp.approx.ftz.f");
   patterns.add<SpecialFunctionLowering<Log2Op>>(types, context, "llvm.nvvm.lg2.approx.ftz.f");

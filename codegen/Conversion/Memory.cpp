@@ -14,6 +14,14 @@ namespace lathe::codegen {
 
 static constexpr int64_t rowArrayBytes = 256; // 64 row values of 4 bytes.
 
+void storeMatrices(Emit &e, Value address, ArrayRef<Value> registers, bool transposed) {
+  MLIRContext *context = e.b.getContext();
+  auto layout = transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row;
+  NVVM::StMatrixOp::create(e.b, e.loc, address, registers, NVVM::MMALayoutAttr::get(context, layout),
+                           NVVM::LdStMatrixShapeAttr::get(context, 8, 8),
+                           NVVM::LdStMatrixEltTypeAttr::get(context, NVVM::LdStMatrixEltType::B16));
+}
+
 namespace {
 
 struct BufferLowering : OpConversionPattern<BufferOp> {
@@ -73,23 +81,15 @@ struct PutOperandLowering : OpConversionPattern<PutOperandOp> {
     layout::ChunkPattern chunks = layout::chunkPattern(swizzle);
     Value pattern = e.band(chunks.shift ? e.shr(row, chunks.shift) : row, chunks.mask);
     Value chunk = e.bxor(e.shr(matrix, 1), pattern);
-    Value rowStart = e.at(in.getBuffer(), e.mul(row, swizzle));
+    Value rowStart = e.at(e.rebased(in.getBuffer()), e.mul(row, swizzle));
     SmallVector<Value> registers = e.unpack(in.getOperand());
     for (int64_t step = 0; step < type.getColumns() / 16; ++step) {
       Value address = e.at(rowStart, e.mul(e.bxor(chunk, 2 * step), 16));
-      storeMatrices(e, address, ArrayRef(registers).slice(4 * step, 4));
+      storeMatrices(e, address, ArrayRef(registers).slice(4 * step, 4), /*transposed=*/false);
     }
     e.fenceAsyncShared();
     rewriter.eraseOp(op);
     return success();
-  }
-
-  static void storeMatrices(Emit &e, Value address, ArrayRef<Value> registers) {
-    MLIRContext *context = e.b.getContext();
-    NVVM::StMatrixOp::create(e.b, e.loc, address, registers,
-                             NVVM::MMALayoutAttr::get(context, NVVM::MMALayout::row),
-                             NVVM::LdStMatrixShapeAttr::get(context, 8, 8),
-                             NVVM::LdStMatrixEltTypeAttr::get(context, NVVM::LdStMatrixEltType::B16));
   }
 };
 
@@ -149,8 +149,7 @@ struct StoreLowering : OpConversionPattern<StoreOp> {
 
   static void storeRow(Emit &e, StoreOp op, OpAdaptor in, ArrayRef<Value> values, int64_t half,
                        Value offset) {
-    int64_t columns = op.getFragment().getType().getColumns(),
-            elementBytes = op.getElement().isBF16() ? 2 : 4;
+    int64_t columns = op.getFragment().getType().getColumns(), elementBytes = op.getElement().isF32() ? 4 : 2;
     Value column = e.add(in.getColumn(), e.mul(e.quad(), 2));
     Value start = e.at(in.getBase(),
                        arith::MulIOp::create(e.b, e.loc, e.add(offset, e.wide(column)), e.c64(elementBytes)));
@@ -164,7 +163,8 @@ struct StoreLowering : OpConversionPattern<StoreOp> {
     for (int64_t group = 0; group < columns / 8; ++group) {
       auto write = [&] {
         Value low = values[4 * group + 2 * half], high = values[4 * group + 2 * half + 1];
-        Value data = elementBytes == 2 ? e.packBf16(low, high) : packPair(e, pair, low, high);
+        Value data =
+            elementBytes == 2 ? e.packHalves(op.getElement(), low, high) : packPair(e, pair, low, high);
         e.store(data, e.at(start, group * 8 * elementBytes));
       };
       if (guard)

@@ -56,6 +56,7 @@ struct TileToNvvm : PassWrapper<TileToNvvm, OperationPass<ModuleOp>> {
     populateWgmmaPatterns(types, patterns);
     populateMathPatterns(types, patterns);
     populateMemoryPatterns(types, patterns);
+    populateColumnPatterns(types, patterns);
     if (failed(applyPartialConversion(getOperation(), target, std::move(patterns))))
       signalPassFailure();
   }

@@ -20,8 +20,8 @@ struct LoadLowering : OpConversionPattern<LoadOp> {
     BufferType stage = type.getStageType();
     int64_t offset = op.getBox() * stage.getBoxBytes() + op.getRow() * stage.getSwizzle();
     Value target = e.at(stageAddress(e, type, in.getPipe(), in.getCount()), offset);
-    Value index = type.getStages() == 1 ? e.c(0) : e.remu(in.getCount(), type.getStages());
-    Value barrier = e.at(e.extract(in.getPipe(), 1), e.mul(index, 8));
+    Value barrier =
+        fullBarrier(e, type, in.getPipe(), in.getCount(), int64_t(op.getBox()) / type.getGroupBoxes());
     bool shared = type.getCluster() > 1;
     Value mask;
     if (shared) {
@@ -39,10 +39,21 @@ struct LoadLowering : OpConversionPattern<LoadOp> {
   }
 };
 
+struct PrefetchLowering : OpConversionPattern<PrefetchOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(PrefetchOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
+    NVVM::CpAsyncBulkTensorPrefetchOp::create(rewriter, op.getLoc(), in.getMap(), in.getCoordinates(),
+                                              ValueRange{}, NVVM::TMALoadMode::TILE, Value());
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 } // namespace
 
 void populateTmaPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<LoadLowering>(types, patterns.getContext());
+  patterns.add<LoadLowering, PrefetchLowering>(types, patterns.getContext());
 }
 
 } // namespace lathe::codegen

@@ -44,6 +44,7 @@ struct Chain {
   int64_t columns;
   ChainOperand a, b;
   bool fromZero = false;    ///< The first step overwrites the accumulator.
+  bool aTransposed = false; ///< A is stored with its rows contiguous (MN-major).
   bool bTransposed = false; ///< B is stored with its columns contiguous (MN-major).
 };
 
@@ -91,7 +92,10 @@ static Value emitChain(Emit &e, Value acc, const Chain &chain) {
     text += llvm::formatv("add.s64 db, ${0}, {1}; ", bIndex, chain.b.offsets[step]);
     text += llvm::formatv(
         "wgmma.mma_async.sync.aligned.m64n{0}k16.f32.bf16.bf16 {1}, {2}, db, {3}, 1, 1,{4} {5}; ",
-        chain.columns, registerList(0, registers), a, step == 0 ? "p" : "1", chain.a.descriptor ? " 0," : "",
+        chain.columns, registerList(0, registers), a, step == 0 ? "p" : "1",
+        !chain.a.descriptor ? ""
+        : chain.aTransposed ? " 1,"
+                            : " 0,",
         chain.bTransposed ? 1 : 0);
   }
   return e.assembly(acc.getType(), text + "}", constraints, operands);
@@ -107,10 +111,12 @@ struct MmaNtLowering : OpConversionPattern<MmaNtOp> {
     BufferType a = op.getA().getType(), b = op.getB().getType();
     Value aBase = descriptor(e, in.getA(), layout::sumsColumns(matrixOf(a)));
     Value bBase = descriptor(e, in.getB(), layout::sumsColumns(matrixOf(b)));
-    Value acc = e.undef(getTypeConverter()->convertType(op.getResult().getType()));
-    int64_t steps = op.getDepth() / stepDepth;
-    for (int64_t first = 0; first < steps; first += stepsPerAssembly) {
-      Chain chain{op.getResult().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, first == 0, false};
+    bool onto = bool(op.getAcc());
+    Value acc = onto ? in.getAcc() : e.undef(getTypeConverter()->convertType(op.getResult().getType()));
+    int64_t begin = op.getFrom() / stepDepth, steps = begin + op.getDepth() / stepDepth;
+    for (int64_t first = begin; first < steps; first += stepsPerAssembly) {
+      Chain chain{
+          op.getResult().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, first == begin && !onto};
       for (int64_t step = first; step < std::min(steps, first + stepsPerAssembly); ++step) {
         chain.a.offsets.push_back(layout::columnStep(matrixOf(a), step) / layout::chunkBytes);
         chain.b.offsets.push_back(layout::columnStep(matrixOf(b), step) / layout::chunkBytes);
@@ -136,13 +142,40 @@ struct MmaNnLowering : OpConversionPattern<MmaNnOp> {
     Value acc = in.getAcc();
     int64_t steps = b.getRows() / stepDepth;
     for (int64_t start = 0; start < steps; start += stepsPerAssembly) {
-      Chain chain{op.getAcc().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, false, true};
+      Chain chain{op.getAcc().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}};
+      chain.bTransposed = true;
       for (int64_t step = start; step < std::min(steps, start + stepsPerAssembly); ++step) {
         chain.b.offsets.push_back(layout::rowStep(matrixOf(b), step) / layout::chunkBytes);
         if (aBuffer)
           chain.a.offsets.push_back(layout::columnStep(matrixOf(aBuffer), step) / layout::chunkBytes);
         else
           chain.a.registers.append(aRegisters.begin() + 4 * step, aRegisters.begin() + 4 * step + 4);
+      }
+      acc = emitChain(e, acc, chain);
+    }
+    rewriter.replaceOp(op, acc);
+    return success();
+  }
+};
+
+struct MmaTtLowering : OpConversionPattern<MmaTtOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(MmaTtOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    layout::BoxedMatrix a = matrixOf(op.getA().getType()), b = matrixOf(op.getB().getType());
+    // The box is a constant of the steps: all products of a tile then share one descriptor of it.
+    Value aBase = descriptor(e, in.getA(), layout::sumsRows(a));
+    Value bBase = descriptor(e, in.getB(), layout::sumsColumns(b));
+    Value acc = in.getAcc();
+    int64_t steps = a.rows / stepDepth;
+    for (int64_t first = 0; first < steps; first += stepsPerAssembly) {
+      Chain chain{op.getAcc().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}};
+      chain.aTransposed = true;
+      for (int64_t step = first; step < std::min(steps, first + stepsPerAssembly); ++step) {
+        int64_t offset = int64_t(op.getBox()) * a.boxBytes() + layout::rowStep(a, step);
+        chain.a.offsets.push_back(offset / layout::chunkBytes);
+        chain.b.offsets.push_back(layout::columnStep(b, step) / layout::chunkBytes);
       }
       acc = emitChain(e, acc, chain);
     }
@@ -198,7 +231,7 @@ struct MmaWaitLowering : OpConversionPattern<MmaWaitOp> {
 } // namespace
 
 void populateWgmmaPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<MmaNtLowering, MmaNnLowering, MmaWaitLowering,
+  patterns.add<MmaNtLowering, MmaNnLowering, MmaTtLowering, MmaWaitLowering,
                DirectLowering<MmaFenceOp, NVVM::WgmmaFenceAlignedOp>,
                DirectLowering<MmaCommitOp, NVVM::WgmmaGroupSyncAlignedOp>>(types, patterns.getContext());
 }

@@ -52,13 +52,28 @@ LogicalResult BufferType::verify(EmitError emitError, int64_t rows, int64_t colu
 }
 
 LogicalResult PipeType::verify(EmitError emitError, int64_t stages, int64_t rows, int64_t columns,
-                               int64_t cluster) {
+                               int64_t cluster, int64_t groups, int64_t parts) {
   if (stages < 1)
     return emitError() << "a pipe needs at least one stage, got " << stages;
   if (cluster < 1 || cluster > 16 || rows % (8 * cluster) != 0)
     return emitError() << "each of a cluster's 1 to 16 CTAs loads a multiple of 8 rows, got " << rows
                        << " rows for " << cluster << " CTAs";
-  return BufferType::verify(emitError, rows, columns, 128);
+  if (failed(BufferType::verify(emitError, rows, columns, 128)))
+    return failure();
+  const int64_t boxes = (columns + 63) / 64, groupBoxes = groups < 1 ? 0 : (boxes + groups - 1) / groups;
+  if (groups < 1 || groupBoxes * (groups - 1) >= boxes)
+    return emitError() << "each group of a stage's " << boxes << " boxes has at least one, got " << groups
+                       << " groups";
+  if (parts < 1 || parts > boxes)
+    return emitError() << "each part of a stage's " << boxes << " boxes has at least one, got " << parts
+                       << " parts";
+  return success();
+}
+
+LogicalResult ColumnsType::verify(EmitError emitError, int64_t columns, Type elementType) {
+  if (!elementType.isF32() && !elementType.isInteger(32))
+    return emitError() << "column values are f32 or i32, got " << elementType;
+  return FragmentType::verify(emitError, columns);
 }
 
 LogicalResult FragmentType::verify(EmitError emitError, int64_t columns) {

@@ -40,19 +40,23 @@ LogicalResult RolesOp::verify() {
     if (body.getNumArguments() != 1 || !body.getArgument(0).getType().isInteger(32))
       return emitOpError() << "a role takes one argument, its warpgroup's index (i32)";
   }
-  if (threads != (*this)->getParentOfType<KernelOp>().getThreads())
-    return emitOpError() << "gives roles to " << threads << " threads, the kernel has "
-                         << (*this)->getParentOfType<KernelOp>().getThreads();
+  int64_t given = (*this)->getParentOfType<KernelOp>().getThreads();
+  bool keepRegisters = llvm::all_of(getRegisters(), [](int32_t count) { return count == 0; });
+  if (given > threads || given <= threads - (keepRegisters ? 128 : 1))
+    return emitOpError() << "gives roles to " << threads << " threads, the kernel has " << given;
   return success();
 }
 
-LogicalResult SyncEventOp::verify() {
-  if (getEvent() < 1 || getEvent() > 15)
-    return emitOpError() << "event must be 1 to 15 (0 is the CTA's own barrier), got " << getEvent();
-  if (getThreads() < 32 || getThreads() % 32 != 0)
-    return emitOpError() << "threads must be a multiple of 32, got " << getThreads();
+template <class Op>
+static LogicalResult verifyEvent(Op op) {
+  if (op.getEvent() < 1 || op.getEvent() > 15)
+    return op.emitOpError() << "event must be 1 to 15 (0 is the CTA's own barrier), got " << op.getEvent();
+  if (op.getThreads() < 32 || op.getThreads() % 32 != 0)
+    return op.emitOpError() << "threads must be a multiple of 32, got " << op.getThreads();
   return success();
 }
+LogicalResult SyncEventOp::verify() { return verifyEvent(*this); }
+LogicalResult ArriveEventOp::verify() { return verifyEvent(*this); }
 
 /// How many equal things an operation's index counts, where it tells.
 static LogicalResult verifyCount(Operation *op, std::optional<uint32_t> count) {
@@ -104,16 +108,42 @@ LogicalResult PipeOp::verify() {
   return success();
 }
 
+static LogicalResult verifyGroup(Operation *op, PipeType pipe, int64_t group) {
+  if (group < 0 || group >= pipe.getGroups())
+    return op->emitOpError() << "group " << group << " is past the last of " << pipe.getGroups();
+  return success();
+}
+
+static LogicalResult verifyPart(Operation *op, PipeType pipe, int64_t part) {
+  if (part < 0 || part >= pipe.getParts())
+    return op->emitOpError() << "part " << part << " is past the last of " << pipe.getParts();
+  return success();
+}
+LogicalResult AcquireOp::verify() { return verifyPart(*this, getPipe().getType(), int32_t(getPart())); }
+LogicalResult ReleaseOp::verify() { return verifyPart(*this, getPipe().getType(), int32_t(getPart())); }
+
+LogicalResult ExpectOp::verify() { return verifyGroup(*this, getPipe().getType(), int32_t(getGroup())); }
+
 LogicalResult WaitOp::verify() {
+  if (failed(verifyGroup(*this, getPipe().getType(), int32_t(getGroup()))))
+    return failure();
   if (getBuffer().getType() != getPipe().getType().getStageType())
     return emitOpError() << "result must be a stage of the pipe, " << getPipe().getType().getStageType();
   return success();
 }
 
+static LogicalResult verifyCoordinates(Operation *op, size_t coordinates) {
+  if (coordinates < 1 || coordinates > 5)
+    return op->emitOpError() << "needs 1 to 5 coordinates, got " << coordinates;
+  return success();
+}
+
+LogicalResult PrefetchOp::verify() { return verifyCoordinates(*this, getCoordinates().size()); }
+
 LogicalResult LoadOp::verify() {
   PipeType pipe = getPipe().getType();
-  if (getCoordinates().empty() || getCoordinates().size() > 5)
-    return emitOpError() << "needs 1 to 5 coordinates, got " << getCoordinates().size();
+  if (failed(verifyCoordinates(*this, getCoordinates().size())))
+    return failure();
   if (int64_t(getBox()) >= pipe.getStageType().getBoxes())
     return emitOpError() << "box " << getBox() << " is past the last of " << pipe.getStageType().getBoxes();
   if (getRow() % 8 != 0 || int64_t(getRow()) + getRows() > pipe.getRows())
@@ -136,9 +166,15 @@ LogicalResult MmaNtOp::verify() {
   if (b.getRows() != getResult().getType().getColumns())
     return emitOpError() << "second operand has " << b.getRows() << " rows, the result "
                          << getResult().getType().getColumns() << " columns";
+  if (getFrom() % 16 != 0)
+    return emitOpError() << "the first column must be a multiple of 16, got " << getFrom();
   if (getDepth() % 16 != 0 || getDepth() < 16 ||
-      int64_t(getDepth()) > std::min(a.getColumns(), b.getColumns()))
-    return emitOpError() << "depth must be a multiple of 16 within both operands, got " << getDepth();
+      int64_t(getFrom()) + getDepth() > std::min(a.getColumns(), b.getColumns()))
+    return emitOpError() << "depth must be a multiple of 16 within both operands, got " << getDepth()
+                         << " from column " << getFrom();
+  if (getAcc() && getAcc().getType() != getResult().getType())
+    return emitOpError() << "accumulates onto " << getAcc().getType() << ", result is "
+                         << getResult().getType();
   if (a.getSwizzle() != 128 || b.getSwizzle() != 128)
     return emitOpError() << "operands must have 128-byte swizzle";
   return success();
@@ -173,10 +209,19 @@ LogicalResult MmaWaitOp::verify() {
   return success();
 }
 
+/// Element of a fragment, rows, columns or scalar.
+static Type elementOf(Type type) {
+  if (auto rows = dyn_cast<RowsType>(type))
+    return rows.getElementType();
+  if (auto columns = dyn_cast<ColumnsType>(type))
+    return columns.getElementType();
+  if (isa<FragmentType>(type))
+    return Float32Type::get(type.getContext());
+  return type;
+}
+
 LogicalResult SplatOp::verify() {
-  Type element = Float32Type::get(getContext());
-  if (auto rows = dyn_cast<RowsType>(getResult().getType()))
-    element = rows.getElementType();
+  Type element = elementOf(getResult().getType());
   if (getValue().getType() != element)
     return emitOpError() << "value must be " << element << ", got " << getValue().getType();
   return success();
@@ -185,19 +230,31 @@ LogicalResult SplatOp::verify() {
 /// The yield that ends a block; null where something else or nothing does (the block is not verified yet).
 static YieldOp yieldOf(Block &block) { return block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back()); }
 
-/// Element of a fragment, rows or scalar.
-static Type elementOf(Type type) {
-  if (auto rows = dyn_cast<RowsType>(type))
-    return rows.getElementType();
-  if (isa<FragmentType>(type))
-    return Float32Type::get(type.getContext());
-  return type;
+LogicalResult AnyRowOp::verify() {
+  if (!getRows().getType().getElementType().isF32())
+    return emitOpError() << "compares f32 rows, got " << getRows().getType();
+  return success();
 }
 
 LogicalResult RowOp::verify() {
   if (!getResult().getType().getElementType().isInteger(32))
     return emitOpError() << "result must be i32 rows, got " << getResult().getType();
   return success();
+}
+
+/// Whether an input has a value for each element of the result: one of its own, its row's or its column's.
+static bool hasShapeFor(Type input, Type result) {
+  auto fragment = dyn_cast<FragmentType>(result);
+  if (isa<FragmentType>(input))
+    return input == result;
+  if (isa<RowsType>(input))
+    return fragment || isa<RowsType>(result);
+  auto columns = dyn_cast<ColumnsType>(input);
+  if (!columns)
+    return true;
+  if (auto same = dyn_cast<ColumnsType>(result))
+    return same.getColumns() == columns.getColumns();
+  return fragment && fragment.getColumns() == columns.getColumns();
 }
 
 LogicalResult MapOp::verify() {
@@ -209,7 +266,7 @@ LogicalResult MapOp::verify() {
     if (argument.getType() != elementOf(input.getType()))
       return emitOpError() << "region argument for " << input.getType() << " must be "
                            << elementOf(input.getType()) << ", got " << argument.getType();
-    if (isa<FragmentType>(input.getType()) && input.getType() != getResult().getType())
+    if (!hasShapeFor(input.getType(), getResult().getType()))
       return emitOpError() << "input " << input.getType() << " must have the shape of the result "
                            << getResult().getType();
   }
@@ -264,8 +321,8 @@ static LogicalResult verifyRowRegion(Operation *op, Region &region) {
 }
 
 LogicalResult StoreOp::verify() {
-  if (!getElement().isBF16() && !getElement().isF32())
-    return emitOpError() << "element must be bf16 or f32, got " << getElement();
+  if (!getElement().isBF16() && !getElement().isF16() && !getElement().isF32())
+    return emitOpError() << "element must be bf16, f16 or f32, got " << getElement();
   if (getLimit() % 8 != 0)
     return emitOpError() << "limit must be a multiple of 8 columns, got " << getLimit();
   return verifyRowRegion(*this, getBody());

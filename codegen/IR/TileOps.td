@@ -59,14 +59,28 @@ def Tile_PipeType : Tile_Type<"Pipe", "pipe"> {
 
     The CTAs of a `cluster` may share a pipe: every CTA has its own stages and barriers, each load goes to all of them, and a
     stage is empty when the consumers of all CTAs have released it.
+
+    With `groups` a stage has that many full barriers, one for each `getGroupBoxes()` boxes in order, so that a consumer can
+    begin with the first boxes while the others are on their way. With `parts` a stage has that many empty barriers: its
+    parts are released, acquired and loaded again one by one. Which boxes are a part's is up to the schedule.
   }];
   let parameters = (ins "int64_t":$stages, "int64_t":$rows, "int64_t":$columns,
-                        DefaultValuedParameter<"int64_t", "1">:$cluster);
-  let assemblyFormat = "`<` $stages `,` $rows `,` $columns (`,` `cluster` $cluster^)? `>`";
+                        DefaultValuedParameter<"int64_t", "1">:$cluster, DefaultValuedParameter<"int64_t", "1">:$groups,
+                        DefaultValuedParameter<"int64_t", "1">:$parts);
+  let assemblyFormat = [{
+    `<` $stages `,` $rows `,` $columns (`,` `cluster` $cluster^)? (`groups` $groups^)? (`parts` $parts^)? `>`
+  }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     BufferType getStageType() const { return BufferType::get(getContext(), getRows(), getColumns(), 128); }
     int64_t getStageBytes() const { return getStageType().getBytes(); }
+    int64_t getFullBarriers() const { return getStages() * getGroups(); }
+    int64_t getEmptyBarriers() const { return getStages() * getParts(); }
+    int64_t getGroupBoxes() const { return (getStageType().getBoxes() + getGroups() - 1) / getGroups(); }
+    int64_t getGroupBytes(int64_t group) const {
+      int64_t left = getStageType().getBoxes() - group * getGroupBoxes();
+      return std::min(getGroupBoxes(), left) * getStageType().getBoxBytes();
+    }
   }];
 }
 
@@ -96,12 +110,22 @@ def Tile_RowsType : Tile_Type<"Rows", "rows"> {
   let genVerifyDecl = 1;
 }
 
+def Tile_ColumnsType : Tile_Type<"Columns", "columns"> {
+  let summary = "one value for each of a fragment's columns";
+  let description = "columns/4 values a thread, for its two columns of every eight; element type f32 or i32.";
+  let parameters = (ins "int64_t":$columns, "::mlir::Type":$elementType);
+  let assemblyFormat = "`<` $columns `,` $elementType `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{ int64_t getRegisters() const { return getColumns() / 4; } }];
+}
+
 def Tile_TensorMapType : Tile_Type<"TensorMap", "tensor_map"> {
   let summary = "TMA descriptor, a kernel argument of 128 bytes";
 }
 
 def Tile_FragmentOrRows : AnyTypeOf<[Tile_FragmentType, Tile_RowsType]>;
-def Tile_MapInput : AnyTypeOf<[Tile_FragmentType, Tile_RowsType, F32, I32, I1]>;
+def Tile_Spread : AnyTypeOf<[Tile_FragmentType, Tile_RowsType, Tile_ColumnsType]>;
+def Tile_MapInput : AnyTypeOf<[Tile_FragmentType, Tile_RowsType, Tile_ColumnsType, F32, I32, I1]>;
 
 class Tile_Op<string opMnemonic, list<Trait> traits = []> : Op<Tile_Dialect, opMnemonic, traits>;
 
@@ -139,7 +163,7 @@ def Tile_RolesOp : Tile_Op<"roles", [NoTerminator, HasParent<"KernelOp">]> {
   let description = [{
     Region i is run by the next `warpgroups[i]` warpgroups, each thread with `registers[i]` registers (setmaxnreg; 0 leaves
     the budget alone). The region's argument is the warpgroup's index within the role. The warpgroups of all roles are those
-    of the kernel.
+    of the kernel; the last of them may have fewer than four warps where no role changes its registers.
 
     ```mlir
     tile.roles ["consumer", "producer"] warpgroups [2, 1] registers [224, 56] {
@@ -183,11 +207,25 @@ def Tile_SyncClusterOp : Tile_Op<"sync_cluster"> {
   let assemblyFormat = "attr-dict";
 }
 
-def Tile_SyncEventOp : Tile_Op<"sync_event"> {
-  let summary = "waits until `threads` threads have reached the named event (1 to 15)";
+def Tile_GridWaitOp : Tile_Op<"grid_wait"> {
+  let summary = "waits until the launch before has ended and its results are visible (programmatic dependent launch)";
+  let assemblyFormat = "attr-dict";
+}
+def Tile_GridLaunchOp : Tile_Op<"grid_launch"> {
+  let summary = "lets the next launch start; it starts when all CTAs have said so or ended";
+  let assemblyFormat = "attr-dict";
+}
+
+class Tile_EventOp<string opMnemonic> : Tile_Op<opMnemonic> {
   let arguments = (ins I32Attr:$event, I32Attr:$threads);
   let assemblyFormat = "$event `threads` $threads attr-dict";
   let hasVerifier = 1;
+}
+def Tile_SyncEventOp : Tile_EventOp<"sync_event"> {
+  let summary = "waits until `threads` threads have reached the named event (1 to 15)";
+}
+def Tile_ArriveEventOp : Tile_EventOp<"arrive_event"> {
+  let summary = "reaches the named event without waiting for the others; they see what was written before";
 }
 
 //===- Shared memory and pipes ------------------------------------------------------------------------===//
@@ -226,8 +264,9 @@ def Tile_BoxOp : Tile_Op<"box", [Pure]> {
 def Tile_PipeOp : Tile_Op<"pipe", [Tile_NamedResult]> {
   let summary = "makes a pipe and initialises its barriers";
   let description = [{
-    Stages start at byte `offset` (a multiple of 1024), 2·stages barriers of 8 bytes at `barrier_offset`: full ones, then
-    empty ones. `releases` is the number of `tile.release` (one a warpgroup) that empty a stage. Used before `tile.sync_cta`.
+    Stages start at byte `offset` (a multiple of 1024), barriers of 8 bytes at `barrier_offset`: full ones, those of a stage
+    together, then empty ones likewise. `releases` is the number of `tile.release` (one a warpgroup) that empty a part of a
+    stage. Used before `tile.sync_cta`.
     `name` is for people and for tools that read the PTX.
 
     ```mlir
@@ -240,26 +279,30 @@ def Tile_PipeOp : Tile_Op<"pipe", [Tile_NamedResult]> {
   let hasVerifier = 1;
 }
 
-class Tile_PipeAccess<string opMnemonic> : Tile_Op<opMnemonic> {
-  let arguments = (ins Tile_PipeType:$pipe, I32:$count);
-  let assemblyFormat = "$pipe `[` $count `]` attr-dict `:` type($pipe)";
+class Tile_PartAccess<string opMnemonic> : Tile_Op<opMnemonic> {
+  let arguments = (ins Tile_PipeType:$pipe, I32:$count, DefaultValuedAttr<I32Attr, "0">:$part);
+  let assemblyFormat = "$pipe `[` $count `]` (`part` $part^)? attr-dict `:` type($pipe)";
+  let hasVerifier = 1;
 }
 
-def Tile_AcquireOp : Tile_PipeAccess<"acquire"> {
-  let summary = "producer: waits until the stage is empty";
+def Tile_AcquireOp : Tile_PartAccess<"acquire"> {
+  let summary = "producer: waits until the stage, or a part of it, is empty";
 }
-def Tile_ExpectOp : Tile_PipeAccess<"expect"> {
-  let summary = "producer: announces that a whole stage of bytes will arrive";
+def Tile_ExpectOp : Tile_Op<"expect"> {
+  let summary = "producer: announces that the bytes of a stage, or of one of its groups of boxes, will arrive";
+  let arguments = (ins Tile_PipeType:$pipe, I32:$count, DefaultValuedAttr<I32Attr, "0">:$group);
+  let assemblyFormat = "$pipe `[` $count `]` (`group` $group^)? attr-dict `:` type($pipe)";
+  let hasVerifier = 1;
 }
-def Tile_ReleaseOp : Tile_PipeAccess<"release"> {
-  let summary = "consumer warpgroup: has read the stage (each warp arrives)";
+def Tile_ReleaseOp : Tile_PartAccess<"release"> {
+  let summary = "consumer warpgroup: has read the stage, or a part of it (each warp arrives)";
 }
 
 def Tile_WaitOp : Tile_Op<"wait"> {
-  let summary = "consumer: waits until the stage is full, gives its buffer";
-  let arguments = (ins Tile_PipeType:$pipe, I32:$count);
+  let summary = "consumer: waits until the stage, or a group of its boxes, is full, gives the stage's buffer";
+  let arguments = (ins Tile_PipeType:$pipe, I32:$count, DefaultValuedAttr<I32Attr, "0">:$group);
   let results = (outs Tile_BufferType:$buffer);
-  let assemblyFormat = "$pipe `[` $count `]` attr-dict `:` type($pipe) `->` type($buffer)";
+  let assemblyFormat = "$pipe `[` $count `]` (`group` $group^)? attr-dict `:` type($pipe) `->` type($buffer)";
   let hasVerifier = 1;
 }
 
@@ -282,6 +325,13 @@ def Tile_LoadOp : Tile_Op<"load"> {
   let hasVerifier = 1;
 }
 
+def Tile_PrefetchOp : Tile_Op<"prefetch"> {
+  let summary = "TMA: brings a box of a tensor to the L2 cache; a hint, run by one thread";
+  let arguments = (ins Tile_TensorMapType:$map, Variadic<I32>:$coordinates);
+  let assemblyFormat = "$map `[` $coordinates `]` attr-dict";
+  let hasVerifier = 1;
+}
+
 def Tile_ZeroRowsOp : Tile_Op<"zero_rows"> {
   let summary = "a warpgroup sets rows `first` … of the leading boxes of a buffer to zero";
   let description = [{
@@ -296,11 +346,17 @@ def Tile_ZeroRowsOp : Tile_Op<"zero_rows"> {
 //===- Tensor cores -----------------------------------------------------------------------------------===//
 
 def Tile_MmaNtOp : Tile_Op<"mma_nt"> {
-  let summary = "acc = a · bᵀ over the first `depth` columns of both (asynchronous)";
-  let description = "`a` has 64 rows; `b` has as many rows as the result has columns; `depth` is a multiple of 16.";
-  let arguments = (ins Tile_BufferType:$a, Tile_BufferType:$b, I32Attr:$depth);
+  let summary = "result = a · bᵀ over `depth` columns of both from column `from` on (asynchronous)";
+  let description = [{
+    `a` has 64 rows; `b` has as many rows as the result has columns; `depth` and `from` are multiples of 16. With an
+    accumulator, `onto` it.
+  }];
+  let arguments = (ins Tile_BufferType:$a, Tile_BufferType:$b, I32Attr:$depth, DefaultValuedAttr<I32Attr, "0">:$from,
+                       Optional<Tile_FragmentType>:$acc);
   let results = (outs Tile_FragmentType:$result);
-  let assemblyFormat = "$a `,` $b `depth` $depth attr-dict `:` type($a) `,` type($b) `->` type($result)";
+  let assemblyFormat = [{
+    $a `,` $b `depth` $depth (`from` $from^)? (`onto` $acc^ `:` type($acc))? attr-dict `:` type($a) `,` type($b) `->` type($result)
+  }];
   let hasVerifier = 1;
 }
 
@@ -337,8 +393,16 @@ def Tile_MmaWaitOp : Tile_Op<"mma_wait"> {
 def Tile_SplatOp : Tile_Op<"splat", [Pure]> {
   let summary = "one scalar everywhere";
   let arguments = (ins AnyTypeOf<[F32, I32]>:$value);
-  let results = (outs Tile_FragmentOrRows:$result);
+  let results = (outs Tile_Spread:$result);
   let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Tile_AnyRowOp : Tile_Op<"any_row"> {
+  let summary = "whether a row value of any of the warp's rows differs from `from`; the same in all its lanes";
+  let arguments = (ins Tile_RowsType:$rows, F32Attr:$from);
+  let results = (outs I1:$result);
+  let assemblyFormat = "$rows `differs` `from` $from attr-dict `:` type($rows)";
   let hasVerifier = 1;
 }
 
@@ -350,10 +414,10 @@ def Tile_RowOp : Tile_Op<"row", [Pure]> {
 }
 
 def Tile_MapOp : Tile_Op<"map", [SingleBlock]> {
-  let summary = "element-wise code over fragments, rows and scalars";
+  let summary = "element-wise code over fragments, rows, columns and scalars";
   let description = [{
-    The region sees one scalar an input, a row's value for each of its elements, and yields one scalar: an element of the
-    result. `tile.column` gives the element's column.
+    The region sees one scalar an input, a row's or column's value for each of its elements, and yields one scalar: an element
+    of the result. `tile.column` gives the element's column.
 
     ```mlir
     %y = tile.map(%x, %m : !tile.fragment<32>, !tile.rows<f32>) -> !tile.fragment<32> {
@@ -364,7 +428,7 @@ def Tile_MapOp : Tile_Op<"map", [SingleBlock]> {
     ```
   }];
   let arguments = (ins Variadic<Tile_MapInput>:$inputs);
-  let results = (outs Tile_FragmentOrRows:$result);
+  let results = (outs Tile_Spread:$result);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "`(` ($inputs^ `:` type($inputs))? `)` `->` type($result) $body attr-dict";
   let hasVerifier = 1;
@@ -377,7 +441,7 @@ def Tile_YieldOp : Tile_Op<"yield", [Terminator]> {
 }
 
 def Tile_ColumnOp : Tile_Op<"column", [Pure, ParentOneOf<["MapOp"]>]> {
-  let summary = "inside tile.map over a fragment: the element's column";
+  let summary = "inside tile.map over a fragment or columns: the element's column";
   let results = (outs I32:$result);
   let assemblyFormat = "attr-dict";
 }
@@ -456,7 +520,7 @@ def Tile_StoreOp : Tile_Op<"store"> {
   let description = [{
     The region maps a row (0 to 63) to the element offset of its first column and whether the row is written at all.
     Columns are the fragment's plus `column`; those before `from` (a multiple of 8, where it is given) and those at or past
-    `limit` (a multiple of 8) are left out, a limit of 0 leaves out none. `element` is bf16 or f32.
+    `limit` (a multiple of 8) are left out, a limit of 0 leaves out none. `element` is bf16, f16 or f32.
   }];
   let arguments = (ins Tile_FragmentType:$fragment, LLVM_PointerInAddressSpace<1>:$base, I32:$column, Optional<I32>:$from,
                        I32Attr:$limit, TypeAttr:$element);
@@ -474,5 +538,7 @@ def Tile_StoreRowsOp : Tile_Op<"store_rows"> {
   let assemblyFormat = "$rows `to` $base attr-dict `:` type($rows) `,` type($base) $body";
   let hasVerifier = 1;
 }
+
+include "TileColumnOps.td"
 
 #endif // TILE_OPS

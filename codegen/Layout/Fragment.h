@@ -21,9 +21,25 @@ constexpr int64_t rowHalf(int64_t i) { return i >> 1 & 1; }
 /// Column of register i in the lane with the lowest number of its row; the others hold 2, 4 and 6 more.
 constexpr int64_t firstColumn(int64_t i) { return i / 4 * 8 + i % 2; }
 
+/// Which of a lane's columns register i holds, in their order.
+constexpr int64_t columnPlace(int64_t i) { return i / 4 * 2 + i % 2; }
+/// The first register of the lane's column number `place`.
+constexpr int64_t ofColumn(int64_t place) { return place / 2 * 4 + place % 2; }
+
 /// Element that register `i` of thread `thread` (0 to 127) of the warpgroup holds.
 constexpr Position accumulator(int64_t thread, int64_t i) {
   return {thread / 32 * 16 + thread % 32 / 4 + 8 * rowHalf(i), firstColumn(i) + thread % 4 * 2};
+}
+
+/// Bytes of a row that `fragments` fragments, one below the other, have in a column: elements of 16 bits, and
+/// 16 bytes more, so that eight rows' chunks lie in different banks.
+constexpr int64_t transposedRowBytes(int64_t fragments) { return fragments * 128 + 16; }
+
+/// The row of 16 bytes (eight bf16) that a lane names to stmatrix.x4.trans for columns 16·pair …: row and
+/// column are those of the fragment where the eight elements lie, one below the other.
+constexpr Position transposedRow(int64_t thread, int64_t pair) {
+  int64_t matrix = thread % 32 / 8;
+  return {thread / 32 * 16 + matrix % 2 * 8, pair * 16 + matrix / 2 * 8 + thread % 8};
 }
 
 /// The row of 16 bytes (eight bf16) that a lane names to stmatrix.x4 for columns 16·step …: lane l names row

@@ -25,10 +25,18 @@ struct AttentionBuild {
   } ///< KV tokens of one unit of the work list.
 };
 
+/// Words of 4 bytes of an entry of the work list: sequence, first KV unit, end, slot for partial results or
+/// -1, length, and three unused.
+inline constexpr int workItemWords = 8;
+
 /// Lengths to work list. One CTA.
 void buildPlanKernel(mlir::OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry);
 /// The main kernel. Grid: row blocks × workers.
 void buildAttendKernel(mlir::OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry);
+/// The main kernel with operands exchanged, as buildAttendKernel; `entry` is filled in.
+void buildSwappedKernel(mlir::OpBuilder &builder, const AttentionBuild &build, const KernelEntry &entry);
+/// The main kernel with two consumers in turns, as buildAttendKernel; `entry` is filled in.
+void buildSeesawKernel(mlir::OpBuilder &builder, const AttentionBuild &build, const KernelEntry &entry);
 /// Partial results to results, one warp a row of each split sequence.
 void buildCombineKernel(mlir::OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry);
 

@@ -1,7 +1,8 @@
 //===- CombineKernel.cpp - Merges the partial results of split sequences -----------------------------===//
 //
-// One warp a row: the parts' logarithms give their weights (2^(l - max) over the sum), lanes own columns.
-// Rows of sequences that were not split return at once: the main kernel wrote them.
+// A task is 256 columns of a row: the parts' logarithms give their weights (2^(l - max) over the sum), lanes
+// own eight columns each, 2^combine_shift warps of a CTA share the parts. Rows of sequences that were not
+// split are left alone: the main kernel wrote them.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/AttentionKernels.h"
@@ -15,8 +16,12 @@ using namespace lathe::tile;
 
 namespace lathe::codegen {
 
-static constexpr int combineThreads = 256;
-static constexpr int columnsPerLane = 4; // One 16-byte load.
+static constexpr int combineWarps = 8, combineThreads = 32 * combineWarps;
+static constexpr int laneColumns = 8; // One 16-byte load of f16.
+static constexpr int taskColumns = 32 * laneColumns;
+static constexpr int inFlight = 4;         // Parts that a warp loads at a time.
+static constexpr int exchangeRow = 33 * 4; // A value of all lanes, and a word that parts the banks.
+static constexpr int exchangeBytes = laneColumns * exchangeRow; // Of a warp.
 
 namespace {
 
@@ -26,21 +31,52 @@ public:
       : k(builder, builder.getUnknownLoc(), entry), build(build), problem(build.pattern.problem) {}
 
   void run() {
-    Value block = NVVM::BlockIdXOp::create(k.b, k.loc, k.i32());
-    Value warp = k.uniform(k.shr(k.thread(), 5));
-    Value task = k.add(k.mul(block, combineThreads / 32), warp);
-    k.when(k.lt(task, k.mul(k["batch"], problem.rows())), [&] {
-      sequence = k.divu(task, problem.rows());
-      row = k.remu(task, problem.rows());
-      Value split = k.mul(sequence, 2);
-      firstSlot = loadI32(k, k["splits"], split);
-      parts = loadI32(k, k["splits"], k.add(split, 1));
-      k.when(k.lt(k.c(1), parts), [&] { combineRow(); });
-    });
+    k.nameScratch("sums");
+    bool dependent = build.config.dependentLaunch != DependentLaunch::Off;
+    if (dependent)
+      GridLaunchOp::create(k.b, k.loc);
+    findTask();
+    if (dependent) // The work list is older than the launch before.
+      GridWaitOp::create(k.b, k.loc);
+    SmallVector<Value> sums = whenSplit([&] { return weightedSum(); });
+    sums = overWarps(sums);
+    k.when(k.band(split, k.eq(member, 0)), [&] { storeColumns(sums); });
     k.finish();
   }
 
 private:
+  Value exp2(Value x) { return Exp2Op::create(k.b, k.loc, k.f32(), x); }
+  int chunks() const { return (problem.valueDim + taskColumns - 1) / taskColumns; }
+
+  void findTask() {
+    Value block = NVVM::BlockIdXOp::create(k.b, k.loc, k.i32());
+    Value warp = k.uniform(k.shr(k.thread(), 5)), shift = k["combine_shift"];
+    members = k.shl(k.c(1), shift);
+    member = k.band(warp, k.sub(members, 1));
+    Value task = k.add(k.shl(block, k.sub(k.c(3), shift)), k.shr(warp, shift));
+    int rowTasks = problem.rows() * chunks();
+    sequence = k.min(k.divu(task, rowTasks), k.sub(k["batch"], 1));
+    Value inSequence = k.remu(task, rowTasks);
+    row = k.divu(inSequence, chunks());
+    chunk = k.remu(inSequence, chunks());
+    column = k.add(k.mul(chunk, taskColumns), k.mul(k.lane(), laneColumns));
+    Value entry = k.mul(sequence, 2);
+    firstSlot = loadI32(k, k["splits"], entry);
+    parts = loadI32(k, k["splits"], k.add(entry, 1));
+    split = k.band(k.lt(task, k.mul(k["batch"], rowTasks)), k.lt(k.c(1), parts));
+  }
+
+  /// The eight sums of `body` where the task is one, else zeros.
+  SmallVector<Value> whenSplit(llvm::function_ref<SmallVector<Value>()> body) {
+    auto op = scf::IfOp::create(k.b, k.loc, SmallVector<Type>(laneColumns, k.f32()), split, true);
+    OpBuilder::InsertionGuard guard(k.b);
+    k.b.setInsertionPointToStart(op.thenBlock());
+    scf::YieldOp::create(k.b, k.loc, body());
+    k.b.setInsertionPointToStart(op.elseBlock());
+    scf::YieldOp::create(k.b, k.loc, SmallVector<Value>(laneColumns, k.cf(0)));
+    return SmallVector<Value>(op.getResults());
+  }
+
   /// Row index among all partial rows, of part `part`.
   Value partialRow(Value part) {
     int rows = build.resources.rowBlocks * build.config.rowsPerCta;
@@ -49,7 +85,6 @@ private:
   Value partLse(Value part) {
     return k.load(k.f32(), k.at(k["partial_lse"], k.wide(k.mul(partialRow(part), 4))));
   }
-  Value exp2(Value x) { return Exp2Op::create(k.b, k.loc, k.f32(), x); }
 
   /// Folds part l, l + 32, … of lane l into a value, then the lanes into one.
   Value overParts(Value init, llvm::function_ref<Value(Value, Value)> fold,
@@ -66,7 +101,8 @@ private:
     return result;
   }
 
-  void combineRow() {
+  /// The weights' reference and the inverse of their sum; writes the row's logarithm.
+  std::pair<Value, Value> weigh() {
     float infinity = std::numeric_limits<float>::infinity();
     auto largest = [&](Value x, Value y) { return k.fmax(x, y); };
     Value top = overParts(k.cf(-infinity), largest, largest);
@@ -76,71 +112,118 @@ private:
     Value sum = overParts(
         k.cf(0), [&](Value total, Value lse) { return k.fadd(total, exp2(k.fsub(lse, reference))); },
         [&](Value x, Value y) { return k.fadd(x, y); });
-    Value inverse = k.select(none, k.cf(0), RcpOp::create(k.b, k.loc, k.f32(), sum));
-    storeColumns(weightedSum(reference, inverse));
-    k.when(k.eq(k.lane(), 0), [&] {
+    k.when(k.band(k.eq(k.lane(), 0), k.band(k.eq(member, 0), k.eq(chunk, 0))), [&] {
       Value log = k.fmul(k.fadd(reference, Log2Op::create(k.b, k.loc, k.f32(), sum)), k.cf(float(M_LN2)));
       Value offset = lseOffset(k, sequence, row, problem.heads);
       k.store(k.select(none, k.cf(infinity), log), k.at(k["lse"], k.mul(offset, k.c64(4))));
     });
+    return {reference, k.select(none, k.cf(0), RcpOp::create(k.b, k.loc, k.f32(), sum))};
   }
 
-  int chunks() const { return (problem.valueDim + 32 * columnsPerLane - 1) / (32 * columnsPerLane); }
-  Value column(int chunk) { return k.add(k.mul(k.lane(), columnsPerLane), chunk * 32 * columnsPerLane); }
-  VectorType quad() { return VectorType::get({columnsPerLane}, k.f32()); }
+  /// The lane's columns of a part; those behind the row's end are read from its beginning, and not used.
+  Value loadPart(Value part) {
+    Value from = k.lt(column, problem.valueDim);
+    Value element = k.add(k.mul(k.wide(partialRow(part)), k.c64(problem.valueDim)),
+                          k.wide(k.select(from, column, k.c(0))));
+    return k.load(VectorType::get({laneColumns / 2}, k.i32()),
+                  k.at(k["partial_out"], k.mul(element, k.c64(2))));
+  }
 
-  SmallVector<Value> weightedSum(Value reference, Value inverse) {
-    SmallVector<Value> init(chunks(), Value(LLVM::ZeroOp::create(k.b, k.loc, quad())));
-    auto op = scf::ForOp::create(k.b, k.loc, k.c(0), parts, k.c(1), init);
+  /// Over the parts member, member + members, …: loads first, then weights, so that both are on their way at
+  /// once.
+  SmallVector<Value> weightedSum() {
+    auto loadFrom = [&](Value first) {
+      SmallVector<Value> loads;
+      for (int i = 0; i < inFlight; ++i) {
+        Value part = k.add(first, k.mul(members, i));
+        loads.push_back(loadPart(k.min(part, k.sub(parts, 1))));
+      }
+      return loads;
+    };
+    SmallVector<Value> carried = loadFrom(member);
+    auto [reference, inverse] = weigh();
+    carried.append(laneColumns, k.cf(0));
+    Value step = k.mul(members, inFlight);
+    auto op = scf::ForOp::create(k.b, k.loc, member, parts, step, carried);
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(op.getBody());
-    Value part = op.getInductionVar();
-    Value weight = k.fmul(exp2(k.fsub(partLse(part), reference)), inverse);
-    Value weights = LLVM::UndefOp::create(k.b, k.loc, quad());
-    for (int i = 0; i < columnsPerLane; ++i)
-      weights = LLVM::InsertElementOp::create(k.b, k.loc, weights, weight, k.c(i));
-    Value start = k.mul(k.wide(partialRow(part)), k.c64(problem.valueDim));
-    SmallVector<Value> next;
-    for (int chunk = 0; chunk < chunks(); ++chunk)
-      next.push_back(addChunk(op.getRegionIterArgs()[chunk], weights, start, chunk));
+    Value first = op.getInductionVar();
+    SmallVector<Value> sums(op.getRegionIterArgs().drop_front(inFlight));
+    for (int i = 0; i < inFlight; ++i) {
+      Value part = k.add(first, k.mul(members, i)), inside = k.lt(part, parts);
+      Value lse = partLse(k.min(part, k.sub(parts, 1)));
+      Value weight = k.select(inside, k.fmul(exp2(k.fsub(lse, reference)), inverse), k.cf(0));
+      addPart(sums, op.getRegionIterArgs()[i], weight);
+    }
+    SmallVector<Value> next = loadFrom(k.add(first, step));
+    next.append(sums);
     scf::YieldOp::create(k.b, k.loc, next);
+    return SmallVector<Value>(op.getResults().drop_front(inFlight));
+  }
+
+  void addPart(SmallVectorImpl<Value> &sums, Value halves, Value weight) {
+    auto pair = VectorType::get({2}, k.b.getF16Type());
+    for (int word = 0; word < laneColumns / 2; ++word) {
+      Value bits = LLVM::ExtractElementOp::create(k.b, k.loc, halves, k.c(word));
+      Value both = LLVM::BitcastOp::create(k.b, k.loc, pair, bits);
+      for (int i = 0; i < 2; ++i) {
+        Value half = LLVM::ExtractElementOp::create(k.b, k.loc, both, k.c(i));
+        Value wide = LLVM::FPExtOp::create(k.b, k.loc, k.f32(), half);
+        sums[2 * word + i] = k.fma(wide, weight, sums[2 * word + i]);
+      }
+    }
+  }
+
+  /// Member 0 gets what the others of its task have summed up. All warps of the CTA meet.
+  SmallVector<Value> overWarps(ArrayRef<Value> mine) {
+    Value warp = k.shr(k.thread(), 5);
+    auto place = [&](Value owner, int value) {
+      Value base = k.add(k.mul(owner, exchangeBytes), k.mul(k.lane(), 4));
+      return k.at(k.at(k.shared(), base), int64_t(value) * exchangeRow);
+    };
+    auto op =
+        scf::IfOp::create(k.b, k.loc, SmallVector<Type>(laneColumns, k.f32()), k.lt(k.c(1), members), true);
+    OpBuilder::InsertionGuard guard(k.b);
+    k.b.setInsertionPointToStart(op.thenBlock());
+    k.when(k.lt(k.c(0), member), [&] {
+      for (auto [i, value] : llvm::enumerate(mine))
+        k.store(value, place(warp, int(i)));
+    });
+    NVVM::Barrier0Op::create(k.b, k.loc);
+    Value others = k.select(k.eq(member, 0), members, k.c(0));
+    auto add = scf::ForOp::create(k.b, k.loc, k.c(1), others, k.c(1), ValueRange(mine));
+    {
+      OpBuilder::InsertionGuard inner(k.b);
+      k.b.setInsertionPointToStart(add.getBody());
+      SmallVector<Value> sums;
+      for (int i = 0; i < laneColumns; ++i)
+        sums.push_back(k.fadd(add.getRegionIterArgs()[i],
+                              k.load(k.f32(), place(k.add(warp, add.getInductionVar()), i))));
+      scf::YieldOp::create(k.b, k.loc, sums);
+    }
+    scf::YieldOp::create(k.b, k.loc, add.getResults());
+    k.b.setInsertionPointToStart(op.elseBlock());
+    scf::YieldOp::create(k.b, k.loc, mine);
     return SmallVector<Value>(op.getResults());
   }
 
-  /// total + weight · the lane's columns of the chunk, where the row has them.
-  Value addChunk(Value total, Value weights, Value start, int chunk) {
-    auto add = [&]() -> Value {
-      Value address = k.at(k["partial_out"], k.mul(k.add(start, k.wide(column(chunk))), k.c64(4)));
-      return k.fma(k.load(quad(), address), weights, total);
-    };
-    if ((chunk + 1) * 32 * columnsPerLane <= problem.valueDim)
-      return add();
-    auto op = scf::IfOp::create(k.b, k.loc, TypeRange{quad()}, k.lt(column(chunk), problem.valueDim), true);
-    OpBuilder::InsertionGuard guard(k.b);
-    k.b.setInsertionPointToStart(op.thenBlock());
-    scf::YieldOp::create(k.b, k.loc, add());
-    k.b.setInsertionPointToStart(op.elseBlock());
-    scf::YieldOp::create(k.b, k.loc, total);
-    return op.getResult(0);
-  }
-
-  void storeColumns(ArrayRef<Value> totals) {
-    Value offset = outOffset(k, sequence, row, problem.heads);
-    for (auto [chunk, total] : llvm::enumerate(totals))
-      k.when(k.lt(column(chunk), problem.valueDim), [&] {
-        Value address = k.at(k["out"], k.mul(k.add(offset, k.wide(column(chunk))), k.c64(2)));
-        auto element = [&](int i) -> Value {
-          return LLVM::ExtractElementOp::create(k.b, k.loc, total, k.c(i));
-        };
-        for (int i = 0; i < columnsPerLane; i += 2)
-          k.store(k.packBf16(element(i), element(i + 1)), k.at(address, 2 * i));
-      });
+  void storeColumns(ArrayRef<Value> sums) {
+    k.when(k.lt(column, problem.valueDim), [&] {
+      auto quad = VectorType::get({laneColumns / 2}, k.i32());
+      Value packed = k.undef(quad);
+      for (int word = 0; word < laneColumns / 2; ++word)
+        packed = LLVM::InsertElementOp::create(k.b, k.loc, packed,
+                                               k.packBf16(sums[2 * word], sums[2 * word + 1]), k.c(word));
+      Value element = k.add(outOffset(k, sequence, row, problem.heads), k.wide(column));
+      k.store(packed, k.at(k["out"], k.mul(element, k.c64(2))));
+    });
   }
 
   KernelBuilder k;
   const AttentionBuild &build;
   const AttentionProblem &problem;
-  Value sequence, row, firstSlot, parts;
+  Value sequence, row, chunk, column, firstSlot, parts, split;
+  Value members, member; ///< Warps of a task, and which of them this one is.
 };
 
 } // namespace
@@ -148,8 +231,8 @@ private:
 void buildCombineKernel(OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry) {
   entry.name = "combine";
   entry.threads = combineThreads;
-  entry.sharedBytes = 0;
-  entry.arguments = {{"pointer", "splits"}, {"i32", "batch"}};
+  entry.sharedBytes = combineWarps * exchangeBytes;
+  entry.arguments = {{"pointer", "splits"}, {"i32", "batch"}, {"i32", "combine_shift"}};
   for (KernelArgument &argument : outputArguments())
     entry.arguments.push_back(argument);
   CombineBuilder(builder, build, entry).run();

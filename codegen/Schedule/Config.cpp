@@ -22,8 +22,13 @@ namespace lathe::codegen {
 // Facts of the schedule. Whoever changes the schedule's memory plan or roles changes these, and nothing else
 // here.
 static constexpr int warpgroupThreads = 128;
+static constexpr int warpThreads = 32;
 static constexpr int producerRegisterCount = 40;
 static constexpr int consumerRegisterCount = 232;
+static constexpr int seesawProducerRegisters = 56; // Pages of two tiles ahead.
+static constexpr int seesawConsumerRegisters = 224;
+static constexpr int seesawTile = 64, seesawStages = 2, seesawConsumers = 2;
+static constexpr int seesawColumns = 128;       // Each consumer has half of the values, in whole boxes.
 static constexpr int bookkeepingRegisters = 32; // Addresses, statistics, loop state of a consumer thread.
 static constexpr int maxRegistersPerThread = 255;
 static constexpr int maxHeads = 128;
@@ -32,11 +37,16 @@ static constexpr int maxValueDim = 512;
 static constexpr int maxStages = 16;
 static constexpr int maxValueColumns = 256; // Largest N of a WGMMA.
 static constexpr int dimGranule = 16;       // K of a bf16 WGMMA.
+static constexpr int granuleN = 8;          // N of a WGMMA.
 
 static constexpr std::array kvTileAxis{16, 32, 64};
 static constexpr std::array rowsPerCtaAxis{64};
+static constexpr std::array swappedRowsAxis{8, 16, 24, 32}; // Query rows on WGMMA's N.
+static constexpr int swappedTile = 64;                      // WGMMA's M.
+static constexpr std::array launchAxis{DependentLaunch::Off, DependentLaunch::Early, DependentLaunch::Late};
 static constexpr std::array stagesAxis{1, 2, 3, 4, 5, 6, 8, 10, 12};
 static constexpr std::array consumersAxis{1, 2};
+static constexpr int maxConsumers = consumersAxis.back();
 static constexpr std::array clusterAxis{1, 2, 4};
 static constexpr std::array fixedSplitsAxis{2, 4, 8, 16, 32};
 
@@ -71,21 +81,44 @@ static const char *splitName(SplitPolicy policy) {
   return "?";
 }
 
+static const char *launchName(DependentLaunch launch) {
+  switch (launch) {
+  case DependentLaunch::Off:
+    return "off";
+  case DependentLaunch::Early:
+    return "early";
+  case DependentLaunch::Late:
+    return "late";
+  }
+  return "?";
+}
+
 std::string Config::str() const {
-  return fmt::format("kvTile={} rowsPerCta={} stages={} consumers={} cluster={} split={} fixedSplits={}",
-                     kvTile, rowsPerCta, stages, consumers, cluster, splitName(split), fixedSplits);
+  return fmt::format("kvTile={} rowsPerCta={} stages={} consumers={} cluster={} split={} fixedSplits={} "
+                     "swapOperands={} seesaw={} prefetch={} dependentLaunch={}",
+                     kvTile, rowsPerCta, stages, consumers, cluster, splitName(split), fixedSplits,
+                     swapOperands, seesaw, prefetch, launchName(dependentLaunch));
 }
 
 void to_json(nlohmann::json &json, const Config &config) {
-  json = {{"kvTile", config.kvTile},          {"rowsPerCta", config.rowsPerCta},
-          {"stages", config.stages},          {"consumers", config.consumers},
-          {"cluster", config.cluster},        {"split", splitName(config.split)},
-          {"fixedSplits", config.fixedSplits}};
+  json = {{"kvTile", config.kvTile},
+          {"rowsPerCta", config.rowsPerCta},
+          {"stages", config.stages},
+          {"consumers", config.consumers},
+          {"cluster", config.cluster},
+          {"split", splitName(config.split)},
+          {"fixedSplits", config.fixedSplits},
+          {"swapOperands", config.swapOperands},
+          {"seesaw", config.seesaw},
+          {"prefetch", config.prefetch},
+          {"dependentLaunch", launchName(config.dependentLaunch)}};
 }
 
 static UserError configError(std::string rule, std::string value) {
-  return UserError(Fault{"schedule config", std::move(rule), std::move(value),
-                         "fields are kvTile, rowsPerCta, stages, consumers, cluster, split, fixedSplits"});
+  return UserError(
+      Fault{"schedule config", std::move(rule), std::move(value),
+            "fields are kvTile, rowsPerCta, stages, consumers, cluster, split, fixedSplits, swapOperands, "
+            "seesaw, prefetch, dependentLaunch"});
 }
 
 static int readInt(const std::string &name, const nlohmann::json &value) {
@@ -106,6 +139,20 @@ static SplitPolicy readSplit(const nlohmann::json &value) {
   throw configError("field 'split' must be \"balanced\", \"whole\" or \"fixed\"", value.dump());
 }
 
+static DependentLaunch readLaunch(const nlohmann::json &value) {
+  if (value.is_string())
+    for (DependentLaunch launch : launchAxis)
+      if (value.get<std::string>() == launchName(launch))
+        return launch;
+  throw configError("field 'dependentLaunch' must be \"off\", \"early\" or \"late\"", value.dump());
+}
+
+static bool readBool(const std::string &name, const nlohmann::json &value) {
+  if (!value.is_boolean())
+    throw configError(fmt::format("field '{}' must be true or false", name), value.dump());
+  return value.get<bool>();
+}
+
 void from_json(const nlohmann::json &json, Config &config) {
   if (!json.is_object())
     throw configError("a config must be a JSON object", json.dump());
@@ -116,13 +163,24 @@ void from_json(const nlohmann::json &json, Config &config) {
                                                                       {"consumers", &Config::consumers},
                                                                       {"cluster", &Config::cluster},
                                                                       {"fixedSplits", &Config::fixedSplits}}};
+  const std::array<std::pair<const char *, bool Config::*>, 3> flags{{{"swapOperands", &Config::swapOperands},
+                                                                      {"seesaw", &Config::seesaw},
+                                                                      {"prefetch", &Config::prefetch}}};
   for (const auto &[name, value] : json.items()) {
     if (name == "split") {
       read.split = readSplit(value);
       continue;
     }
-    auto field =
-        std::find_if(fields.begin(), fields.end(), [&](const auto &entry) { return name == entry.first; });
+    if (name == "dependentLaunch") {
+      read.dependentLaunch = readLaunch(value);
+      continue;
+    }
+    auto named = [&](const auto &entry) { return name == entry.first; };
+    if (auto flag = std::find_if(flags.begin(), flags.end(), named); flag != flags.end()) {
+      read.*(flag->second) = readBool(name, value);
+      continue;
+    }
+    auto field = std::find_if(fields.begin(), fields.end(), named);
     if (field == fields.end())
       throw configError("unknown field", name);
     read.*(field->second) = readInt(name, value);
@@ -140,15 +198,24 @@ Resources resources(const AttentionProblem &problem, const Config &config) {
   cost.stageBytes = memory.stageBytes;
   cost.sharedBytes = memory.sharedBytes;
   cost.mbarriers = memory.mbarriers;
-  cost.threads = (1 + config.consumers) * warpgroupThreads;
-  cost.consumerRegisters = consumerRegisterCount;
-  cost.producerRegisters = producerRegisterCount;
+  cost.threads = config.consumers * warpgroupThreads + (config.swapOperands ? warpThreads : warpgroupThreads);
+  if (config.seesaw) {
+    cost.consumerRegisters = seesawConsumerRegisters;
+    cost.producerRegisters = seesawProducerRegisters;
+  } else if (!config.swapOperands) { // With a producer of one warp every thread has as many as it can use.
+    cost.consumerRegisters = consumerRegisterCount;
+    cost.producerRegisters = producerRegisterCount;
+  }
   cost.rowBlocks = ceilDiv(problem.rows(), std::max(config.rowsPerCta, 1));
   return cost;
 }
 
 /// Registers that a consumer thread needs: its fragments of the output and of the scores, and the rest.
 static int consumerNeeds(const AttentionProblem &problem, const Config &config) {
+  if (config.swapOperands) // An output fragment for each 64 value columns, the scores, and three states a
+                           // column.
+    return (problem.valueDim + 63) / 64 * config.rowsPerCta / 2 + 2 * config.rowsPerCta +
+           bookkeepingRegisters;
   return valueColumns(problem, config) / 2 + config.kvTile + bookkeepingRegisters;
 }
 
@@ -214,6 +281,11 @@ static std::string brokenPage(const AttentionProblem &problem, const Config &con
 }
 
 static std::string brokenRowsPerCta(const AttentionProblem &, const Config &config, const Target &) {
+  if (config.swapOperands && contains(swappedRowsAxis, config.rowsPerCta))
+    return {};
+  if (config.swapOperands)
+    return fmt::format("rowsPerCta must be one of {} with swapOperands, got {}",
+                       fmt::join(swappedRowsAxis, ", "), config.rowsPerCta);
   if (contains(rowsPerCtaAxis, config.rowsPerCta))
     return {};
   return fmt::format("rowsPerCta must be one of {}, got {}", fmt::join(rowsPerCtaAxis, ", "),
@@ -224,6 +296,31 @@ static std::string brokenConsumers(const AttentionProblem &, const Config &confi
   if (contains(consumersAxis, config.consumers))
     return {};
   return fmt::format("consumers must be one of {}, got {}", fmt::join(consumersAxis, ", "), config.consumers);
+}
+
+static std::string brokenSwap(const AttentionProblem &, const Config &config, const Target &) {
+  if (!config.swapOperands || (config.kvTile == swappedTile && config.consumers == 1 && config.cluster == 1))
+    return {};
+  return fmt::format("swapOperands needs kvTile {}, consumers 1 and cluster 1, got {}, {} and {}",
+                     swappedTile, config.kvTile, config.consumers, config.cluster);
+}
+
+static std::string brokenSeesaw(const AttentionProblem &problem, const Config &config, const Target &) {
+  if (config.prefetch && !config.seesaw)
+    return "prefetch is the seesaw's, got prefetch 1 and seesaw 0; set seesaw=true";
+  if (!config.seesaw)
+    return {};
+  if (config.swapOperands || config.kvTile != seesawTile || config.stages != seesawStages ||
+      config.consumers != seesawConsumers || config.cluster != 1)
+    return fmt::format("seesaw needs kvTile {}, stages {}, consumers {}, cluster 1 and operands not "
+                       "exchanged, got {}, {}, {}, {} and swapOperands={}",
+                       seesawTile, seesawStages, seesawConsumers, config.kvTile, config.stages,
+                       config.consumers, config.cluster, config.swapOperands);
+  if (problem.valueDim % seesawColumns != 0)
+    return fmt::format(
+        "seesaw halves the value columns in boxes of 64: they must be a multiple of {}, got {}",
+        seesawColumns, problem.valueDim);
+  return {};
 }
 
 static std::string brokenStages(const AttentionProblem &, const Config &config, const Target &) {
@@ -241,7 +338,7 @@ static std::string brokenStageOwner(const AttentionProblem &, const Config &conf
 
 static std::string brokenValueColumns(const AttentionProblem &problem, const Config &config, const Target &) {
   const int columns = valueColumns(problem, config);
-  if (columns <= maxValueColumns)
+  if (config.swapOperands || columns <= maxValueColumns)
     return {};
   return fmt::format(
       "a consumer can own {} value columns at most, got {} for {} consumer{}; take more consumers",
@@ -277,7 +374,8 @@ static std::string brokenFixedSplits(const AttentionProblem &, const Config &con
 
 static std::string brokenRegisters(const AttentionProblem &problem, const Config &config, const Target &) {
   const int needed = consumerNeeds(problem, config);
-  const int given = std::min(resources(problem, config).consumerRegisters, maxRegistersPerThread);
+  const int budget = resources(problem, config).consumerRegisters;
+  const int given = budget == 0 ? maxRegistersPerThread : std::min(budget, maxRegistersPerThread);
   if (needed <= given)
     return {};
   return fmt::format("a consumer thread needs {} registers, the limit is {}", needed, given);
@@ -315,6 +413,8 @@ static constexpr std::array constraints{
     Constraint{"page", brokenPage},
     Constraint{"rows_per_cta", brokenRowsPerCta},
     Constraint{"consumers", brokenConsumers},
+    Constraint{"swap_operands", brokenSwap},
+    Constraint{"seesaw", brokenSeesaw},
     Constraint{"stages", brokenStages},
     Constraint{"stage_owner", brokenStageOwner},
     Constraint{"value_columns", brokenValueColumns},
@@ -351,21 +451,49 @@ static std::vector<std::pair<SplitPolicy, int>> splitAxis() {
   return axis;
 }
 
-std::vector<Config> enumerateConfigs(const AttentionProblem &) {
-  std::vector<Config> space;
-  for (int kvTile : kvTileAxis)
-    for (int rows : rowsPerCtaAxis)
-      for (int stages : stagesAxis)
+/// Exchanged, rows that fill their columns: the fewest that hold all of them in as few blocks.
+static std::vector<int> swappedRows(const AttentionProblem &problem) {
+  std::vector<int> rows;
+  for (int count : swappedRowsAxis)
+    if (count < std::min(problem.rows() + granuleN, swappedRowsAxis.back() + 1))
+      rows.push_back(count);
+  return rows;
+}
+
+std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
+  std::vector<Config> forms; // All but launch and split.
+  for (int stages : stagesAxis) {
+    for (int rows : swappedRows(problem))
+      forms.push_back({.kvTile = swappedTile,
+                       .rowsPerCta = rows,
+                       .stages = stages,
+                       .consumers = 1,
+                       .swapOperands = true});
+    for (int kvTile : kvTileAxis)
+      for (int rows : rowsPerCtaAxis)
         for (int consumers : consumersAxis)
           for (int cluster : clusterAxis)
-            for (auto [split, parts] : splitAxis())
-              space.push_back({.kvTile = kvTile,
-                               .rowsPerCta = rows,
-                               .stages = stages,
-                               .consumers = consumers,
-                               .cluster = cluster,
-                               .split = split,
-                               .fixedSplits = parts});
+            forms.push_back({.kvTile = kvTile,
+                             .rowsPerCta = rows,
+                             .stages = stages,
+                             .consumers = consumers,
+                             .cluster = cluster});
+  }
+  for (bool prefetch : {false, true})
+    forms.push_back({.kvTile = seesawTile,
+                     .stages = seesawStages,
+                     .consumers = seesawConsumers,
+                     .seesaw = true,
+                     .prefetch = prefetch});
+  std::vector<Config> space;
+  for (Config config : forms)
+    for (auto [split, parts] : splitAxis())
+      for (DependentLaunch launch : launchAxis) {
+        config.split = split;
+        config.fixedSplits = parts;
+        config.dependentLaunch = launch;
+        space.push_back(config);
+      }
   return space;
 }
 
@@ -373,8 +501,15 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &) {
 /// for the scores), then the deeper ring. Two stages of 64 tokens beat four of 32 on an H100 at batch 128:
 /// 207.9 against 211.2 µs with 16 heads and 4096 tokens, 1115 against 1240 µs with 128 heads, 2 query tokens
 /// and 8192 tokens (lathe bench mla).
-static auto preference(const Config &config) {
-  return std::make_tuple(config.consumers, config.kvTile, config.stages);
+/// Operands are exchanged where all rows then fit one block: 215.6 against 221.3 µs at batch 128 × 4096, 7.3
+/// against 11.1 µs at 1 × 4096, with 16 heads.
+static auto preference(const AttentionProblem &problem, const Config &config) {
+  const bool oneBlock = config.swapOperands && config.rowsPerCta >= problem.rows();
+  // Of exchanged forms the one without spare rows; of others two consumers, before all else.
+  const int form = config.swapOperands
+                       ? (oneBlock ? maxConsumers + swappedRowsAxis.back() - config.rowsPerCta + 1 : 0)
+                       : config.consumers;
+  return std::make_tuple(form, config.kvTile, config.stages);
 }
 
 Config defaultConfig(const AttentionProblem &problem, const Target &target) {
@@ -383,10 +518,11 @@ Config defaultConfig(const AttentionProblem &problem, const Target &target) {
   size_t closestRank = 0;
   const std::vector<std::string> names = constraintNames();
   for (const Config &config : enumerateConfigs(problem)) {
-    if (config.cluster != 1 || config.split != SplitPolicy::Balanced)
+    if (config.cluster != 1 || config.split != SplitPolicy::Balanced ||
+        config.dependentLaunch != DependentLaunch::Early)
       continue;
     if (Verdict verdict = check(problem, config, target); verdict) {
-      if (!best || preference(config) > preference(*best))
+      if (!best || preference(problem, config) > preference(problem, *best))
         best = config;
     } else if (size_t rank =
                    size_t(std::find(names.begin(), names.end(), verdict.constraint) - names.begin());

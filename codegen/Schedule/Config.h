@@ -20,18 +20,30 @@ enum class SplitPolicy {
   Fixed     ///< Every sequence in the same number of parts.
 };
 
+/// Programmatic dependent launch: when a kernel lets the next one start.
+enum class DependentLaunch {
+  Off,   ///< Launches follow one another.
+  Early, ///< At once: the next kernel's set-up hides behind this one.
+  Late   ///< After the main loop: nothing of the next kernel disturbs it.
+};
+
 /// Cost of a sequence beside its units of KV tiles (query, output, statistics), as the plan kernel weighs it.
 inline constexpr int planOverheadUnits = 1;
 
 /// Axes of the paged-attention schedule. Units in names.
 struct Config {
-  int kvTile = 32;     ///< KV tokens a pipeline stage: 16, 32 or 64.
-  int rowsPerCta = 64; ///< Query rows (heads × query tokens) a CTA: 64 (WGMMA's M) times a small number.
-  int stages = 4;      ///< Stages of the KV ring.
-  int consumers = 2;   ///< Consumer warpgroups.
-  int cluster = 1;     ///< CTAs of a cluster that share KV tiles by multicast.
+  int kvTile = 32; ///< KV tokens a pipeline stage: 16, 32 or 64.
+  int rowsPerCta =
+      64;         ///< Query rows (heads × query tokens) a CTA: 64 (WGMMA's M), or exchanged 8, 16, 24 or 32.
+  int stages = 4; ///< Stages of the KV ring.
+  int consumers = 2; ///< Consumer warpgroups.
+  int cluster = 1;   ///< CTAs of a cluster that share KV tiles by multicast.
   SplitPolicy split = SplitPolicy::Balanced;
-  int fixedSplits = 1; ///< Parts a sequence under SplitPolicy::Fixed.
+  int fixedSplits = 1;       ///< Parts a sequence under SplitPolicy::Fixed.
+  bool swapOperands = false; ///< KV tokens on WGMMA's M and query rows on its N: for few rows.
+  bool seesaw = false;       ///< Two consumers in turns over two KV tiles: for many rows.
+  bool prefetch = false;     ///< With seesaw: brings the next two KV tiles to the L2 cache.
+  DependentLaunch dependentLaunch = DependentLaunch::Off;
 
   bool operator==(const Config &) const = default;
   std::string str() const; ///< "kvTile=32 rowsPerCta=64 …", stable, one line.

@@ -14,11 +14,16 @@ struct MemoryPlan {
   int boxes = 0;      ///< Column boxes (64 bf16) of a query or cache row.
   int valueBoxes = 0; ///< Of these, the leading ones that hold values.
   int queryBytes = 0;
+  int queryStages = 1; ///< Queries in flight: of the item that is worked on, and of the next where they fit.
+  int loadGroups = 1;  ///< Full barriers of a KV stage.
+  int stageParts = 1;  ///< Empty barriers of a KV stage.
+  int statisticsArrays = 0;          ///< Row statistics of 64 f32 that consumers exchange.
   int stageBytes = 0;                ///< One KV tile.
   int probabilityBytes = 0;          ///< One consumer's 64 × kvTile bf16.
   bool probabilitiesInStage = false; ///< In the tile's last box, which only the scores use.
 
-  int query = 0, ring = 0, probabilities = 0, statistics = 0, barriers = 0; ///< Byte offsets.
+  /// Byte offsets. `staging` is where output rows are transposed, with operands exchanged.
+  int query = 0, ring = 0, probabilities = 0, staging = 0, statistics = 0, barriers = 0;
   int mbarriers = 0;
   int sharedBytes = 0;
 };

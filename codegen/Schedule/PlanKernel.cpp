@@ -149,11 +149,12 @@ private:
 
   void storeItem(Value sequence, const Place &place, Value part, Value firstItem, Value firstSlot) {
     Value slot = k.select(k.lt(firstSlot, 0), firstSlot, k.add(firstSlot, part));
-    Value at = k.mul(k.add(firstItem, part), 4);
+    Value at = k.mul(k.add(firstItem, part), workItemWords);
     storeI32(k, sequence, k["items"], at);
     storeI32(k, partBegin(place, part), k["items"], k.add(at, 1));
     storeI32(k, partBegin(place, k.add(part, 1)), k["items"], k.add(at, 2));
     storeI32(k, slot, k["items"], k.add(at, 3));
+    storeI32(k, k.max(loadI32(k, k["lengths"], sequence), k.c(0)), k["items"], k.add(at, 4));
   }
 
   /// The workers from the one after the previous sequence's last up to this one's last start with items of

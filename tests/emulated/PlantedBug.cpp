@@ -5,6 +5,11 @@
 
 using namespace lathe::emulatedtest;
 
+/// A JSON string's text: quotes and backslashes stand for themselves.
+static std::string unescaped(const std::string &json) {
+  return std::regex_replace(json, std::regex(R"(\\(["\\]))"), "$1");
+}
+
 PtxEditor::PtxEditor(const std::string &ptx, const std::string &kernel) {
   std::istringstream stream(ptx);
   for (std::string line; std::getline(stream, line);)
@@ -18,7 +23,7 @@ PtxEditor::PtxEditor(const std::string &ptx, const std::string &kernel) {
   const std::regex note(R"re(// lathe:op \{"line":(\d+),"text":"(.*)"\})re");
   for (const std::string &line : lines_)
     if (std::smatch match; std::regex_search(line, match, note))
-      operations_[match[1]] = match[2];
+      operations_[match[1]] = unescaped(match[2]);
   if (end_ == 0)
     throw std::runtime_error("there is no kernel " + kernel);
 }
@@ -61,10 +66,12 @@ std::string PtxEditor::operationAt(size_t line) const {
 
 size_t PtxEditor::findOf(const std::string &pattern, const std::string &operation, int n) const {
   const std::regex expression(operation);
-  for (size_t at : find(pattern))
-    if (std::regex_search(operationAt(at), expression) && n-- == 0)
-      return at;
-  throw std::runtime_error("no line of " + operation + " matches " + pattern);
+  std::vector<size_t> found = find(pattern);
+  std::erase_if(found, [&](size_t at) { return !std::regex_search(operationAt(at), expression); });
+  const long at = n < 0 ? long(found.size()) + n : n;
+  if (at < 0 || at >= long(found.size()))
+    throw std::runtime_error("too few lines of " + operation + " match " + pattern);
+  return found[size_t(at)];
 }
 
 size_t PtxEditor::after(size_t line, const std::string &pattern) const {

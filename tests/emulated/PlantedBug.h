@@ -25,7 +25,8 @@ public:
   std::vector<size_t> find(const std::string &pattern) const;
   /// The n-th of them, negative from the end.
   size_t find(const std::string &pattern, int n) const;
-  /// Of the lines that match, the n-th of those whose tile operation matches the second expression.
+  /// Of the lines that match, the n-th of those whose tile operation (as it prints) matches the second
+  /// expression.
   size_t findOf(const std::string &pattern, const std::string &operation, int n = 0) const;
   /// The first match behind (or before) a line.
   size_t after(size_t line, const std::string &pattern) const;

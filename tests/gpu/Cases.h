@@ -21,6 +21,7 @@ struct KernelCase {
 
   KernelRequest request() const { return {shape->shape, config}; }
 };
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest's.
 inline void PrintTo(const KernelCase &entry, std::ostream *stream) { *stream << entry.name; }
 
 /// Every case of the shape table with the default configuration.

@@ -13,14 +13,14 @@
 // CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[THREAD]], %c0_i32
 // CHECK: scf.if %[[FIRST]] {
 // CHECK:   nvvm.mbarrier.init %[[BARRIERS]], %c1_i32
-// CHECK:   %[[EMPTY0:.*]] = llvm.getelementptr inbounds %[[BARRIERS]][24]
-// CHECK:   nvvm.mbarrier.init %[[EMPTY0]], %c8_i32
 // CHECK:   %[[FULL1:.*]] = llvm.getelementptr inbounds %[[BARRIERS]][8]
 // CHECK:   nvvm.mbarrier.init %[[FULL1]], %c1_i32
-// CHECK:   %[[EMPTY1:.*]] = llvm.getelementptr inbounds %[[BARRIERS]][32]
-// CHECK:   nvvm.mbarrier.init %[[EMPTY1]], %c8_i32
 // CHECK:   %[[FULL2:.*]] = llvm.getelementptr inbounds %[[BARRIERS]][16]
 // CHECK:   nvvm.mbarrier.init %[[FULL2]], %c1_i32
+// CHECK:   %[[EMPTY0:.*]] = llvm.getelementptr inbounds %[[BARRIERS]][24]
+// CHECK:   nvvm.mbarrier.init %[[EMPTY0]], %c8_i32
+// CHECK:   %[[EMPTY1:.*]] = llvm.getelementptr inbounds %[[BARRIERS]][32]
+// CHECK:   nvvm.mbarrier.init %[[EMPTY1]], %c8_i32
 // CHECK:   %[[EMPTY2:.*]] = llvm.getelementptr inbounds %[[BARRIERS]][40]
 // CHECK:   nvvm.mbarrier.init %[[EMPTY2]], %c8_i32
 // CHECK-NOT: mbarrier.init
@@ -113,5 +113,68 @@ tile.kernel @single attributes {arg_names = ["n"], threads = 128 : i32, shared_b
 // CHECK: nvvm.barrier id = %c2_i32 number_of_threads = %c256_i32
 tile.kernel @event attributes {arg_names = [], threads = 256 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
   tile.sync_event 2 threads 256
+  tile.return
+}
+
+// With groups a stage's full barriers lie together, the empty ones behind all of them; a group announces its own boxes' bytes.
+// CHECK-LABEL: llvm.func @groups
+// CHECK-COUNT-4: nvvm.mbarrier.init %{{.*}}, %c1_i32
+// CHECK: llvm.getelementptr inbounds %{{.*}}[32]
+// CHECK: nvvm.mbarrier.init %{{.*}}, %c4_i32
+// CHECK: llvm.getelementptr inbounds %{{.*}}[40]
+// CHECK: nvvm.mbarrier.init %{{.*}}, %c4_i32
+// CHECK: %[[STAGE:.*]] = arith.remui %{{.*}}, %c2_i32
+// CHECK: %[[BYTES:.*]] = arith.muli %[[STAGE]], %c16_i32
+// CHECK: %[[FULL:.*]] = llvm.getelementptr inbounds %{{.*}}[%[[BYTES]]]
+// Two boxes, then the one that is left.
+// CHECK: nvvm.mbarrier.arrive.expect_tx %[[FULL]], %c8192_i32
+// CHECK: %[[SECOND:.*]] = llvm.getelementptr inbounds %[[FULL]][8]
+// CHECK: nvvm.mbarrier.arrive.expect_tx %[[SECOND]], %c4096_i32
+// CHECK: nvvm.mbarrier.try_wait.parity %[[SECOND]]
+tile.kernel @groups attributes {arg_names = ["n"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%n: i32):
+  %p = tile.pipe at 1024 barriers 65536 releases 1 : !tile.pipe<2, 32, 192 groups 2>
+  tile.expect %p[%n] : !tile.pipe<2, 32, 192 groups 2>
+  tile.expect %p[%n] group 1 : !tile.pipe<2, 32, 192 groups 2>
+  %b = tile.wait %p[%n] group 1 : !tile.pipe<2, 32, 192 groups 2> -> !tile.buffer<32, 192, swizzle 128>
+  tile.return
+}
+
+// Programmatic dependent launch.
+// CHECK-LABEL: llvm.func @grid
+// CHECK: nvvm.griddepcontrol wait
+// CHECK: nvvm.griddepcontrol launch_dependents
+tile.kernel @grid attributes {arg_names = [], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+  tile.grid_wait
+  tile.grid_launch
+  tile.return
+}
+
+// With parts a stage has an empty barrier for each, beside one another; a part is acquired and released by itself.
+// CHECK-LABEL: llvm.func @parts
+// CHECK-COUNT-2: nvvm.mbarrier.init %{{.*}}, %c1_i32
+// CHECK-COUNT-4: nvvm.mbarrier.init %{{.*}}, %c4_i32
+// CHECK-NOT: mbarrier.init
+// CHECK: %[[STAGE:.*]] = arith.remui %{{.*}}, %c2_i32
+// CHECK: %[[BYTES:.*]] = arith.muli %[[STAGE]], %c16_i32
+// CHECK: %[[OFSTAGE:.*]] = llvm.getelementptr inbounds %{{.*}}[%[[BYTES]]]
+// Behind two full ones, and one part on.
+// CHECK: %[[EMPTY:.*]] = llvm.getelementptr inbounds %[[OFSTAGE]][24]
+// CHECK: nvvm.mbarrier.try_wait.parity %[[EMPTY]]
+// CHECK: nvvm.mbarrier.arrive %[[EMPTY]]
+tile.kernel @parts attributes {arg_names = ["n"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%n: i32):
+  %p = tile.pipe at 1024 barriers 65536 releases 1 : !tile.pipe<2, 32, 128 parts 2>
+  tile.acquire %p[%n] part 1 : !tile.pipe<2, 32, 128 parts 2>
+  tile.release %p[%n] part 1 : !tile.pipe<2, 32, 128 parts 2>
+  tile.return
+}
+
+// Reached, not waited for.
+// CHECK-LABEL: llvm.func @arrive
+// CHECK-NOT: nvvm.barrier id
+// CHECK: nvvm.barrier.arrive id = %c2_i32 number_of_threads = %c256_i32
+tile.kernel @arrive attributes {arg_names = [], threads = 256 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+  tile.arrive_event 2 threads 256
   tile.return
 }

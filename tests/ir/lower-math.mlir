@@ -146,3 +146,21 @@ tile.kernel @pack attributes {arg_names = ["x"], threads = 128 : i32, shared_byt
   tile.put_operand %p, %b : !tile.operand<16>, !tile.buffer<64, 16, swizzle 32>
   tile.return
 }
+
+// Each of the lane's two rows is compared (a NaN differs), the warp votes.
+// CHECK-LABEL: llvm.func @any_row
+// CHECK: %[[FROM:.*]] = arith.constant 1.000000e+00 : f32
+// CHECK: %[[D0:.*]] = arith.cmpf une, %{{.*}}, %[[FROM]]
+// CHECK: %[[D1:.*]] = arith.cmpf une, %{{.*}}, %[[FROM]]
+// CHECK: %[[MINE:.*]] = arith.ori %[[D0]], %[[D1]]
+// CHECK: nvvm.vote.sync any %c-1_i32, %[[MINE]] -> i1
+tile.kernel @any_row attributes {arg_names = ["n"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%n: i32):
+  %r = tile.map(%n : i32) -> !tile.rows<f32> {
+  ^bb0(%e: i32):
+    %y = arith.sitofp %e : i32 to f32
+    tile.yield %y : f32
+  }
+  %any = tile.any_row %r differs from 1.0 : !tile.rows<f32>
+  tile.return
+}

@@ -10,7 +10,13 @@
 // CHECK: %[[BYTES:.*]] = arith.muli %[[I]], %c8192_i32
 // CHECK: %[[BUFFER:.*]] = llvm.getelementptr inbounds %[[FIRST]][%[[BYTES]]]
 // CHECK: %[[BOX:.*]] = llvm.getelementptr inbounds %[[BUFFER]][4096]
-// CHECK: llvm.getelementptr inbounds %[[BOX]][%{{.*}}]
+// The same address from a base of its own (Emit::rebased).
+// CHECK: %[[BASE:.*]] = llvm.inline_asm has_side_effects {{.*}}"mov.b64 $0, lathe_shared;"
+// CHECK: %[[ADDRESS:.*]] = llvm.ptrtoint %[[BOX]]
+// CHECK: %[[ORIGIN:.*]] = llvm.ptrtoint %[[SHARED]]
+// CHECK: %[[DISTANCE:.*]] = llvm.sub %[[ADDRESS]], %[[ORIGIN]]
+// CHECK: %[[AGAIN:.*]] = llvm.getelementptr inbounds %[[BASE]][%[[DISTANCE]]]
+// CHECK: llvm.getelementptr inbounds %[[AGAIN]][%{{.*}}]
 // CHECK: nvvm.stmatrix
 tile.kernel @buffers attributes {arg_names = ["i", "x"], threads = 128 : i32, shared_bytes = 0 : i32,
                                  max_registers = 0 : i32} {

@@ -34,3 +34,33 @@ tile.kernel @first attributes {arg_names = ["map", "n"], threads = 128 : i32, sh
   tile.load %map[%n, %n] into %p[%n] box 0 rows 0 to 64 : !tile.pipe<1, 64, 64>
   tile.return
 }
+
+// A box completes on its group's barrier: of five boxes two each are a group's, the last one's alone is the third's.
+// CHECK-LABEL: llvm.func @groups
+// CHECK-SAME: %[[MAP:[^:]*]]: !llvm.ptr
+// CHECK: %[[BYTES:.*]] = arith.muli %{{.*}}, %c24_i32
+// CHECK: %[[FULL:.*]] = llvm.getelementptr inbounds %{{.*}}[%[[BYTES]]]
+// CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %[[MAP]], %[[FULL]], box
+// CHECK: %[[SECOND:.*]] = llvm.getelementptr inbounds %[[FULL]][8]
+// CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %[[MAP]], %[[SECOND]], box
+// CHECK: %[[THIRD:.*]] = llvm.getelementptr inbounds %[[FULL]][16]
+// CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %[[MAP]], %[[THIRD]], box
+tile.kernel @groups attributes {arg_names = ["map", "n"], threads = 128 : i32, shared_bytes = 0 : i32,
+                                max_registers = 0 : i32} {
+^bb0(%map: !tile.tensor_map, %n: i32):
+  %p = tile.pipe at 0 barriers 65536 releases 1 : !tile.pipe<2, 32, 320 groups 3>
+  tile.load %map[%n, %n] into %p[%n] box 1 rows 0 to 32 : !tile.pipe<2, 32, 320 groups 3>
+  tile.load %map[%n, %n] into %p[%n] box 2 rows 0 to 32 : !tile.pipe<2, 32, 320 groups 3>
+  tile.load %map[%n, %n] into %p[%n] box 4 rows 0 to 32 : !tile.pipe<2, 32, 320 groups 3>
+  tile.return
+}
+
+// CHECK-LABEL: llvm.func @prefetch
+// CHECK-SAME: (%[[MAP:[^:]*]]: !llvm.ptr {{.*}}, %[[X:[^:]*]]: i32, %[[Y:[^:]*]]: i32)
+// CHECK: nvvm.cp.async.bulk.tensor.prefetch %[[MAP]], box[%[[X]], %[[Y]]]
+tile.kernel @prefetch attributes {arg_names = ["map", "x", "y"], threads = 128 : i32, shared_bytes = 0 : i32,
+                                  max_registers = 0 : i32} {
+^bb0(%map: !tile.tensor_map, %x: i32, %y: i32):
+  tile.prefetch %map[%x, %y]
+  tile.return
+}

@@ -123,3 +123,45 @@ tile.kernel @nn_swizzle_128 attributes {arg_names = ["box", "x"], threads = 128 
     !tile.buffer<64, 128, swizzle 128> -> !tile.fragment<8>
   tile.return
 }
+
+// K·Qᵀ from column 64 on: the second box of both; onto an accumulator, so that the first step adds too.
+// CHECK-LABEL: llvm.func @nt_from
+// CHECK: llvm.inline_asm has_side_effects
+// CHECK-SAME: setp.ne.b32 p, 1, 0;
+// CHECK-SAME: add.s64 da, $8, 512; add.s64 db, $9, 64; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, p, 1, 1, 0, 0;
+// CHECK-SAME: add.s64 da, $8, 514; add.s64 db, $9, 66; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, 1, 1, 1, 0, 0; }"
+// CHECK-NOT: wgmma
+// CHECK: llvm.return
+tile.kernel @nt_from attributes {arg_names = ["x"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%x: f32):
+  %a = tile.buffer 0 : !tile.buffer<64, 128, swizzle 128>
+  %b = tile.buffer 16384 : !tile.buffer<8, 128, swizzle 128>
+  %c = tile.splat %x : f32 -> !tile.fragment<8>
+  %s = tile.mma_nt %a, %b depth 32 from 64 onto %c : !tile.fragment<8>
+    : !tile.buffer<64, 128, swizzle 128>, !tile.buffer<8, 128, swizzle 128> -> !tile.fragment<8>
+  tile.return
+}
+
+// Vᵀ·Pᵀ: the 64 tokens are summed over. V is transposed where it lies, its fields those of @nn_registers with boxes of 64 rows,
+// 1 << 62 | 64 << 32 | (64 · 128 / 16) << 16; its box, 8192 bytes, is part of every step's offset. P's rows are read along.
+// CHECK-LABEL: llvm.func @tt
+// CHECK: %[[VFIELDS:.*]] = arith.constant 4611686293338849280 : i64
+// CHECK: %[[DA:.*]] = arith.ori %{{.*}}, %[[VFIELDS]]
+// CHECK: %[[PFIELDS:.*]] = arith.constant 4611686293305360384 : i64
+// CHECK: %[[DB:.*]] = arith.ori %{{.*}}, %[[PFIELDS]]
+// CHECK: llvm.inline_asm has_side_effects
+// CHECK-SAME: setp.ne.b32 p, 1, 0;
+// CHECK-SAME: add.s64 da, $8, 512; add.s64 db, $9, 0; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, p, 1, 1, 1, 0;
+// CHECK-SAME: add.s64 da, $8, 640; add.s64 db, $9, 2; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, 1, 1, 1, 1, 0;
+// CHECK-SAME: add.s64 da, $8, 768; add.s64 db, $9, 4; wgmma
+// CHECK-SAME: add.s64 da, $8, 896; add.s64 db, $9, 6; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, da, db, 1, 1, 1, 1, 0; }"
+// CHECK-SAME: %[[DA]], %[[DB]] :
+tile.kernel @tt attributes {arg_names = ["x"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%x: f32):
+  %v = tile.buffer 0 : !tile.buffer<64, 128, swizzle 128>
+  %p = tile.buffer 16384 : !tile.buffer<8, 64, swizzle 128>
+  %c = tile.splat %x : f32 -> !tile.fragment<8>
+  %o = tile.mma_tt %c, %v box 1, %p : !tile.fragment<8>, !tile.buffer<64, 128, swizzle 128>,
+    !tile.buffer<8, 64, swizzle 128> -> !tile.fragment<8>
+  tile.return
+}

@@ -919,8 +919,8 @@ tile.kernel @get_rows_count attributes {arg_names = ["n"], threads = 128 : i32, 
 tile.kernel @store_element attributes {arg_names = ["f", "q", "n", "w", "t"], threads = 128 : i32, shared_bytes = 0 : i32,
                             max_registers = 0 : i32} {
 ^bb0(%f: !tile.fragment<32>, %q: !llvm.ptr<1>, %n: i32, %w: i64, %t: i1):
-  // expected-error @+1 {{element must be bf16 or f32, got 'f16'}}
-  tile.store %f to %q column %n limit 0 as f16 : !tile.fragment<32>, !llvm.ptr<1> {
+  // expected-error @+1 {{element must be bf16, f16 or f32, got 'f64'}}
+  tile.store %f to %q column %n limit 0 as f64 : !tile.fragment<32>, !llvm.ptr<1> {
   ^bb0(%r: i32):
     tile.yield %w, %t : i64, i1
   }

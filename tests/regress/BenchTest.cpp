@@ -19,11 +19,9 @@ TEST(BenchMla, CountsWhatIsAttended) {
   const unsigned seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
-  Manifest manifest;
-  manifest.heads = 1 + int(random() % 128);
-  manifest.queryTokens = 1 + int(random() % 4);
-  manifest.keyDim = 576;
-  manifest.valueDim = 512;
+  reference::AttentionShape shape;
+  shape.heads = 1 + int(random() % 128);
+  shape.queryTokens = 1 + int(random() % 4);
   std::vector<int> lengths(20);
   for (int &length : lengths)
     length = int(random() % 300);
@@ -32,15 +30,16 @@ TEST(BenchMla, CountsWhatIsAttended) {
     double multiplyAdds = 0, tokens = 0;
     for (int length : lengths) {
       tokens += length;
-      for (int query = 0; query < manifest.queryTokens; ++query)
+      for (int query = 0; query < shape.queryTokens; ++query)
         for (int token = 0; token < length; ++token)
-          if (!causal || token < length - (manifest.queryTokens - 1 - query))
-            multiplyAdds += manifest.heads * (576.0 + 512.0);
+          if (!causal || token < length - (shape.queryTokens - 1 - query))
+            multiplyAdds += shape.heads * (576.0 + 512.0);
     }
-    const MlaWork work = countWork(manifest, lengths, causal);
+    shape.causal = causal;
+    const MlaWork work = countWork(shape, lengths);
     EXPECT_EQ(work.operations, 2 * multiplyAdds);
     EXPECT_EQ(double(work.tokens), tokens);
-    const double rows = 20.0 * manifest.heads * manifest.queryTokens;
+    const double rows = 20.0 * shape.heads * shape.queryTokens;
     EXPECT_EQ(work.bytes, tokens * 576 * 2 + rows * (576 * 2 + 512 * 2 + 4));
   }
 }

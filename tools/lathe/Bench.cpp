@@ -1,17 +1,17 @@
 //===- Bench.cpp - lathe bench -------------------------------------------------------------------------===//
 //
 // `lathe bench mla` times MLA decode on the GPU as a model runs it and sets the time against the two limits
-// of the machine. What it prints with --json is what docs/benchmarks/ keeps, command included.
+// of the machine: one workload, or a table of them, alone or against other libraries. What it prints with
+// --json is what docs/benchmarks/ keeps, command included.
 //
 //===--------------------------------------------------------------------------------------------------===//
-#include "BenchMla.h"
+#include "BenchReport.h"
 #include "Commands.h"
 #include "Lengths.h"
-#include "Limits.h"
 #include "Options.h"
 #include "Output.h"
+#include "Progress.h"
 
-#include "lathe/runtime/Jit.h"
 #include "lathe/support/Error.h"
 
 #include <fmt/format.h>
@@ -25,83 +25,14 @@ struct BenchCommand {
   MachineOptions machine;
   ConfigOption config;
   LengthsOptions lengths;
-  BenchMlaOptions bench;
-  bool noLimits = false, json = false;
+  BenchOptions bench;
+  int layers = 0; ///< 0: not given.
+  std::string grid, rows, configs;
+  std::vector<std::string> traces, against;
+  bool list = false, noLimits = false, json = false;
   std::string commandLine;
 };
-
-/// Everything that was found out, ready to print.
-struct Measured {
-  runtime::DeviceProperties device;
-  runtime::JitReport kernel;
-  BenchMlaResult result;
-  Limits limits;
-  std::string workload;
-  /// Time that the slower of the two limits allows, microseconds.
-  double floorUs() const {
-    return std::max(result.work.bytes / limits.readGbps * 1e-3,
-                    result.work.operations / limits.matrixTflops * 1e-6);
-  }
-};
 } // namespace
-
-static nlohmann::json toJson(const BenchCommand &command, const Measured &measured) {
-  const BenchMlaResult &result = measured.result;
-  return {
-      {"benchmark", "mla"},
-      {"command", command.commandLine},
-      {"version", LATHE_VERSION},
-      {"compiler", codegen::compilerVersion()},
-      {"device",
-       {{"name", measured.device.name},
-        {"driver", measured.device.driverVersion},
-        {"sms", measured.device.smCount}}},
-      {"shape", toJson(command.shape.shape())},
-      {"workload", measured.workload},
-      {"batch", command.bench.lengths.size()},
-      {"tokens", result.work.tokens},
-      {"layers", command.bench.layers},
-      {"replays", result.samplesUs.size()},
-      {"caches", result.caches},
-      {"workers", result.workers},
-      {"config", measured.kernel.config},
-      {"configSource", runtime::name(measured.kernel.source)},
-      {"us",
-       {{"median", result.medianUs}, {"p10", result.p10Us}, {"p90", result.p90Us}, {"best", result.bestUs}}},
-      {"planUs", result.planUs},
-      {"bytes", result.work.bytes},
-      {"operations", result.work.operations},
-      {"gbps", result.gbps},
-      {"tflops", result.tflops},
-      {"limits", measured.limits},
-      {"readShare", result.gbps / measured.limits.readGbps},
-      {"matrixShare", result.tflops / measured.limits.matrixTflops},
-      {"floorUs", measured.floorUs()},
-      {"samplesUs", result.samplesUs}};
-}
-
-static void printForPeople(const BenchCommand &command, const Measured &measured) {
-  const BenchMlaResult &result = measured.result;
-  const Limits &limits = measured.limits;
-  print(fmt::format("device         {}\n", measured.device.name));
-  print(fmt::format("kernel         mla_decode, {}, {} query tokens, page {}\n", command.shape.label(),
-                    command.shape.queryTokens, command.shape.page));
-  print(fmt::format("configuration  {} ({})\n", measured.kernel.config.str(),
-                    runtime::name(measured.kernel.source)));
-  print(fmt::format("workload       {}, {} tokens in all; {} layers a graph, {} caches in turn, {} replays\n",
-                    measured.workload, grouped(result.work.tokens), command.bench.layers, result.caches,
-                    result.samplesUs.size()));
-  print(fmt::format("limits         {:.0f} GB/s ({}), {:.0f} TFLOPS ({})\n\n", limits.readGbps,
-                    limits.readSource, limits.matrixTflops, limits.matrixSource));
-  Table table({"µs a layer", "p10", "p90", "floor µs", "GB/s", "of limit", "TFLOPS", "of limit", "plan µs"});
-  table.add({fmt::format("{:.2f}", result.medianUs), fmt::format("{:.2f}", result.p10Us),
-             fmt::format("{:.2f}", result.p90Us), fmt::format("{:.2f}", measured.floorUs()),
-             fmt::format("{:.0f}", result.gbps), fmt::format("{:.1f}%", 100 * result.gbps / limits.readGbps),
-             fmt::format("{:.0f}", result.tflops),
-             fmt::format("{:.1f}%", 100 * result.tflops / limits.matrixTflops),
-             fmt::format("{:.2f}", result.planUs)});
-  print(table.str());
-}
 
 /// The emulator has no times to tell.
 static void requireGpu(const MachineOptions &machine) {
@@ -116,30 +47,201 @@ static void requireGpu(const MachineOptions &machine) {
                      "`lathe inspect --run` counts on the emulator what a kernel does"});
 }
 
-static void run(BenchCommand command) {
-  requireGpu(command.machine);
-  const dsl::Kernel description = dsl::mlaDecode(command.shape.shape());
-  const autotuner::Workload workload = command.lengths.workload();
-  command.bench.lengths = workload.draw();
-  command.bench.scale = command.shape.scale();
-  command.bench.causal = !command.shape.full;
-  const auto device = command.machine.open(command.json);
-
-  const autotuner::LengthStats stats = autotuner::lengthStats(command.bench.lengths);
-  runtime::JitRequest request;
-  request.config =
-      command.config.config(codegen::analyze(description), runtime::targetOf(device->properties()));
-  request.workload = workload.json();
-  request.batch = stats.batch;
-  request.meanTokens = stats.mean;
-  Measured measured;
-  measured.device = device->properties();
-  measured.workload = workload.str();
-  const runtime::Kernel kernel = runtime::Jit().load(description, device, request, &measured.kernel);
-  measured.limits = command.noLimits ? datasheetLimits() : measureLimits(*device);
-  measured.result = benchMla(kernel, command.bench);
-  command.json ? printJson(toJson(command, measured)) : printForPeople(command, measured);
+static GridRow singleRow(const BenchCommand &command) {
+  const dsl::MlaShape shape = command.shape.shape();
+  autotuner::Workload workload = command.lengths.workload();
+  const autotuner::LengthStats stats = autotuner::lengthStats(workload.draw());
+  const std::string lengths =
+      stats.least == stats.most ? fmt::to_string(stats.most) : fmt::format("mean-{:.0f}", stats.mean);
+  GridRow row{.name = rowName(shape, stats.batch, lengths), .shape = shape, .workload = std::move(workload)};
+  row.scale = command.shape.scale();
+  row.layers = command.layers ? command.layers : 1;
+  return row;
 }
+
+/// Keys of a configuration file that name no row of the table are told: a typo would be measured with others.
+static void warnOfUnused(const BenchCommand &command, const ConfigMap &map,
+                         const std::vector<GridRow> &rows) {
+  std::vector<std::string> names;
+  for (const GridRow &row : rows)
+    names.push_back(row.name);
+  for (const std::string &key : map.unused(names))
+    fmt::print(stderr, "lathe: {}: no row is named '{}'\n", command.configs, key);
+}
+
+static std::vector<GridRow> rowsOf(const BenchCommand &command, const ConfigMap &map) {
+  if (command.grid.empty())
+    return {singleRow(command)};
+  std::vector<GridRow> rows = makeGrid(command.grid, parseTraces(command.traces));
+  warnOfUnused(command, map, rows);
+  rows = filterRows(std::move(rows), command.shape.heads, command.rows);
+  for (GridRow &row : rows)
+    row.layers = command.layers ? std::min(row.layers, command.layers) : row.layers;
+  return rows;
+}
+
+static std::vector<ListedRow> withCandidates(const BenchCommand &command, const codegen::Target &target) {
+  const ConfigMap map = command.configs.empty() ? ConfigMap() : ConfigMap::read(command.configs);
+  std::vector<ListedRow> rows;
+  for (GridRow &row : rowsOf(command, map)) {
+    const codegen::AttentionProblem problem = codegen::analyze(dsl::mlaDecode(row.shape));
+    std::vector<Candidate> candidates =
+        command.config.text.empty()
+            ? map.candidates(row.name, problem, target)
+            : std::vector<Candidate>{parseCandidate("--config", command.config.text, problem, target)};
+    rows.push_back({std::move(row), std::move(candidates)});
+  }
+  return rows;
+}
+
+static void print(const BenchCommand &command, const BenchHeader &header,
+                  const std::vector<RowResult> &rows) {
+  if (!command.grid.empty())
+    command.json ? printJson(gridJson(header, command.grid, rows)) : print(gridText(header, rows));
+  else
+    command.json ? printJson(singleJson(header, rows.front()))
+                 : print(singleText(header, rows.front(), command.shape.label()));
+}
+
+/// Without a time there is nothing to print: the error of the first candidate.
+static void requireMeasured(const std::vector<RowResult> &rows) {
+  for (const RowResult &row : rows)
+    if (row.measured())
+      return;
+  const CandidateResult &first = rows.front().candidates.front();
+  if (first.error)
+    std::rethrow_exception(first.error);
+  fmt::print(stderr, "lathe: {}: {}\n", rows.front().row.name, rows.front().fault);
+  throw CommandFailed{first.wrong ? ExitVerification : ExitDevice};
+}
+
+/// A kernel of ours that is wrong is not a slow one.
+static void requireRight(const std::vector<RowResult> &rows) {
+  for (const RowResult &row : rows)
+    for (const CandidateResult &candidate : row.candidates)
+      if (candidate.wrong)
+        throw CommandFailed{ExitVerification};
+}
+
+/// A table names its workloads; of the options that would name another one --heads alone is a filter.
+static void requireNoOther(const CLI::App &command) {
+  for (const char *other : {"--model", "--tp", "--latent", "--rope", "--value", "--page", "--query-tokens",
+                            "--full", "--scale", "--batch", "--tokens", "--lengths", "--seed"})
+    if (command.get_option("--grid")->count() && command.get_option(other)->count())
+      throw UserError({"command line", "--grid names its workloads itself", other,
+                       "drop it, or leave rows out with --heads and --rows"});
+}
+
+static void run(BenchCommand command) {
+  const std::vector<PeerLibrary> peers = openPeers(command.against);
+  if (command.list) {
+    const std::vector<ListedRow> rows = withCandidates(command, command.machine.facts());
+    return command.json ? printJson(listJson(rows)) : print(listText(rows));
+  }
+  requireGpu(command.machine);
+  const auto device = command.machine.open(command.json);
+  command.bench.ordinal = command.machine.ordinal();
+  command.bench.fewerLayers = !command.grid.empty();
+  BenchRun bench(device, command.bench, peers);
+  for (ListedRow &row : withCandidates(command, runtime::targetOf(device->properties())))
+    bench.add(std::move(row.row), row.candidates);
+
+  const auto progressOf = [&](Progress &progress) {
+    return [&](int done, int total, const std::string &note, bool finished) {
+      if (!command.grid.empty())
+        progress.show(done, total, note, finished);
+    };
+  };
+  {
+    Progress building;
+    bench.compile(progressOf(building));
+  }
+  const Limits limits = command.noLimits ? datasheetLimits() : measureLimits(*device);
+  const BenchHeader header{command.commandLine, device->properties(), limits, command.bench.timing, peers};
+  try {
+    Progress measuring;
+    bench.measure(progressOf(measuring));
+  } catch (const DeviceError &) { // The rows before are worth something.
+    if (!command.grid.empty())
+      print(command, header, bench.results());
+    throw;
+  }
+  requireMeasured(bench.results());
+  print(command, header, bench.results());
+  requireRight(bench.results());
+}
+
+static void addTable(CLI::App &command, BenchCommand &options) {
+  const char *group = "Table";
+  auto *grid = command
+                   .add_option("--grid", options.grid,
+                               "Measure a table of workloads: standard, or a JSON file with rows; --heads N "
+                               "leaves those of N heads")
+                   ->type_name("standard|FILE")
+                   ->group(group);
+  command.add_option("--rows", options.rows, "Only rows whose names this regular expression finds")
+      ->type_name("REGEX")
+      ->needs(grid)
+      ->group(group);
+  command
+      .add_option("--trace", options.traces,
+                  "Rows drawn from a trace besides, read as --lengths trace: reads it; repeatable")
+      ->type_name("NAME=FILE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->needs(grid)
+      ->group(group);
+  command
+      .add_option(
+          "--configs", options.configs,
+          "JSON file from row names ('*': any letters) to a configuration or a list of candidates, of "
+          "which the fastest counts; or what an earlier run printed with --json")
+      ->type_name("FILE")
+      ->excludes(command.get_option("--config"))
+      ->group(group);
+  command.add_flag("--list", options.list, "List the rows that would be measured, and measure nothing")
+      ->needs(grid)
+      ->group(group);
+}
+
+static void addMeasurement(CLI::App &command, BenchCommand &options) {
+  const char *group = "Measurement";
+  command
+      .add_option("--against", options.against,
+                  "A library with PeerInterface.h's functions, measured in turns with ours; repeatable")
+      ->type_name("NAME=library.so")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group(group);
+  command
+      .add_option("--layers", options.layers,
+                  "Layers in one CUDA graph, each with its own cache; default 1, in a table at most 16")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  command.add_option("--replays", options.bench.timing.replays, "Timed replays, at least 30")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--warmup", options.bench.timing.warmup, "Replays before timing")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--workers", options.bench.workers, "Workers of the plan; 0: as many as run at once")
+      ->group(group);
+  command.add_flag("--no-limits", options.noLimits, "Do not measure the limits; use the datasheet")
+      ->group(group);
+}
+
+static constexpr const char *mlaFooter = R"(Examples:
+  lathe bench mla --heads 16 --batch 128 --tokens 4096
+  lathe bench mla --heads 128 --query-tokens 2 --batch 128 --tokens 8192 --json
+  lathe bench mla --model deepseek-v3 --tp 8 --batch 64 --lengths normal:4096:2048 --layers 16
+  lathe bench mla --model deepseek-v2-lite --batch 256 --lengths trace:azure.csv
+  lathe bench mla --heads 16 --batch 8 --tokens 4096 --against other=./libother.so
+  lathe bench mla --grid standard --trace azure=azure.csv --against other=./libother.so --json
+  lathe bench mla --grid standard --rows '^(16|128)h/' --configs candidates.json
+  lathe bench mla --grid standard --heads 16 --list
+Bytes are tokens × row bytes plus q and out; operations count attended tokens only. Before anything is timed
+its result is checked: sampled rows against float64, and all rows of a peer against ours. The floor is the
+time of the slower limit.)";
 
 static void addMla(CLI::App &bench) {
   auto options = std::make_shared<BenchCommand>();
@@ -147,31 +249,14 @@ static void addMla(CLI::App &bench) {
   options->shape.add(*command);
   options->config.add(*command);
   options->lengths.add(*command, 128);
+  addTable(*command, *options);
+  addMeasurement(*command, *options);
   options->machine.add(*command);
-  const char *group = "Measurement";
-  command->add_option("--layers", options->bench.layers, "Layers in one CUDA graph, each with its own cache")
-      ->capture_default_str()
-      ->group(group);
-  command->add_option("--replays", options->bench.replays, "Timed replays, at least 30")
-      ->capture_default_str()
-      ->group(group);
-  command->add_option("--warmup", options->bench.warmup, "Replays before timing")
-      ->capture_default_str()
-      ->group(group);
-  command->add_option("--workers", options->bench.workers, "Workers of the plan; 0: as many as run at once")
-      ->group(group);
-  command->add_flag("--no-limits", options->noLimits, "Do not measure the limits; use the datasheet")
-      ->group(group);
   addJsonFlag(*command, options->json);
-  command->footer(
-      "Examples:\n"
-      "  lathe bench mla --heads 16 --batch 128 --tokens 4096\n"
-      "  lathe bench mla --heads 128 --query-tokens 2 --batch 128 --tokens 8192 --json\n"
-      "  lathe bench mla --model deepseek-v3 --tp 8 --batch 64 --lengths normal:4096:2048 --layers 16\n"
-      "  lathe bench mla --model deepseek-v2-lite --batch 256 --lengths trace:azure.csv\n"
-      "Bytes are tokens × row bytes plus q and out; operations count attended tokens only.");
+  command->footer(mlaFooter);
   command->callback([options, command] {
     options->commandLine = commandLine(*command, "lathe bench mla");
+    requireNoOther(*command);
     run(*options);
   });
 }
@@ -179,7 +264,7 @@ static void addMla(CLI::App &bench) {
 void lathe::tools::addBench(CLI::App &app) {
   CLI::App *command = app.add_subcommand("bench", "Time a kernel as a model runs it");
   command->require_subcommand(1);
-  command->footer(
-      "Examples:\n  lathe bench mla --heads 16 --batch 128 --tokens 4096\n  lathe bench mla --help");
+  command->footer("Examples:\n  lathe bench mla --heads 16 --batch 128 --tokens 4096\n"
+                  "  lathe bench mla --grid standard\n  lathe bench mla --help");
   addMla(*command);
 }

@@ -1,7 +1,6 @@
 //===- BenchMla.cpp - Timing MLA decode as a model runs it ---------------------------------------------===//
 //
-// Holds the tensors of every layer (shared q, table and outputs; a cache of its own), captures the graphs,
-// and turns replay times into medians. No kernel is judged here: `lathe verify` does that.
+// Counts work, captures graphs, and turns replay times into medians. What a layer is stays with the caller.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "BenchMla.h"
@@ -11,219 +10,131 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
-#include <memory>
-#include <numeric>
-#include <random>
+#include <cmath>
 
 using namespace lathe;
 using namespace lathe::tools;
-using runtime::Buffer;
 using runtime::Device;
-using runtime::DevicePtr;
+using runtime::Graph;
 using runtime::Stream;
 
-MlaWork lathe::tools::countWork(const Manifest &manifest, const std::vector<int> &lengths, bool causal) {
+static constexpr int turnReplays = 10;
+static constexpr int maxLayers = 256;
+
+MlaWork lathe::tools::countWork(const reference::AttentionShape &shape, const std::vector<int> &lengths) {
   MlaWork work;
   double pairs = 0;
   for (int length : lengths) {
     work.tokens += length;
-    for (int query = 0; query < manifest.queryTokens; ++query)
-      pairs += std::max(0, length - (causal ? manifest.queryTokens - 1 - query : 0));
+    for (int query = 0; query < shape.queryTokens; ++query)
+      pairs += shape.visibleTokens(length, query);
   }
-  const double rows = double(manifest.heads) * manifest.queryTokens * double(lengths.size());
-  work.bytes =
-      double(work.tokens) * manifest.keyDim * 2 + rows * ((manifest.keyDim + manifest.valueDim) * 2 + 4);
-  work.operations = 2.0 * manifest.heads * pairs * (manifest.keyDim + manifest.valueDim);
+  const double rows = double(shape.rows()) * double(lengths.size());
+  work.bytes = double(work.tokens) * shape.keyDim * 2 + rows * ((shape.keyDim + shape.valueDim) * 2 + 4);
+  work.operations = 2.0 * shape.heads * pairs * (shape.keyDim + shape.valueDim);
   return work;
 }
 
-namespace {
-
-/// An owned stream that goes with its scope.
-struct ScopedStream {
-  Device &device;
-  Stream stream;
-  explicit ScopedStream(Device &device) : device(device), stream(device.createStream()) {}
-  ~ScopedStream() { device.destroyStream(stream); }
-};
-
-/// Everything on the device that the layers read and write.
-struct Tensors {
-  Buffer q, out, lse, lengths, table;
-  std::vector<Buffer> caches;
-  runtime::DecodeTensors layer(size_t cache) const {
-    runtime::DecodeTensors copy = common;
-    copy.kv = caches[cache % caches.size()].get();
-    return copy;
-  }
-  runtime::DecodeTensors common;
-};
-
-} // namespace
-
-/// Random bf16 near a normal distribution of the given width, as many as fit in one upload block.
-static std::vector<uint16_t> randomBlock(size_t elements, float width, std::mt19937_64 &random) {
-  std::vector<uint16_t> block(elements);
-  std::normal_distribution<float> normal(0, width);
-  std::vector<uint16_t> seedValues(1 << 16);
-  for (uint16_t &value : seedValues) {
-    float sample = normal(random);
-    uint32_t bits;
-    static_assert(sizeof bits == sizeof sample);
-    std::memcpy(&bits, &sample, sizeof bits);
-    value = uint16_t(bits >> 16);
-  }
-  for (uint16_t &value : block)
-    value = seedValues[random() & 0xffff];
-  return block;
+static double quantile(const std::vector<double> &sorted, double fraction) {
+  return sorted[size_t(std::lround(fraction * double(sorted.size() - 1)))];
 }
 
-static Buffer uploadRandom(Device &device, size_t bytes, const std::vector<uint16_t> &block) {
-  Buffer buffer(device, bytes);
-  const size_t blockBytes = block.size() * 2;
-  for (size_t at = 0; at < bytes; at += blockBytes)
-    device.copyToDevice(buffer.get() + at, block.data(), std::min(blockBytes, bytes - at));
-  return buffer;
-}
-
-template <typename T>
-static Buffer upload(Device &device, const std::vector<T> &values) {
-  Buffer buffer(device, values.size() * sizeof(T));
-  device.copyToDevice(buffer.get(), values.data(), values.size() * sizeof(T));
-  return buffer;
-}
-
-/// How many caches make every replay cold: all of a graph's, and more than three times the L2 altogether.
-static int cacheCount(const Device &device, size_t cacheBytes, int layers) {
-  const size_t cold = 3 * size_t(std::max<int64_t>(device.properties().l2Bytes, 32 << 20));
-  const size_t forCold = cacheBytes ? (cold + cacheBytes - 1) / cacheBytes : 1;
-  size_t graphs = std::clamp<size_t>((forCold + size_t(layers) - 1) / size_t(layers), 1, 64);
-  const size_t needed = graphs * size_t(layers) * cacheBytes,
-               limit = size_t(device.properties().memoryBytes) / 100 * 85;
-  if (needed > limit)
-    throw UserError({"bench mla", "the caches of all layers must fit in device memory",
-                     fmt::format("{:.1f} GB of {:.1f} GB", needed * 1e-9, limit * 1e-9),
-                     "use fewer --layers, a smaller --batch or shorter --lengths"});
-  return int(graphs) * layers;
-}
-
-static Tensors makeTensors(Device &device, const Manifest &manifest, const BenchMlaOptions &options) {
-  std::mt19937_64 random(options.seed);
-  const int batch = int(options.lengths.size());
-  int64_t pages = 0, widest = 1;
-  for (int length : options.lengths) {
-    int64_t mine = (length + manifest.page - 1) / manifest.page;
-    pages += mine;
-    widest = std::max(widest, mine);
-  }
-  pages = std::max<int64_t>(pages, 1);
-  std::vector<int32_t> order(static_cast<size_t>(pages)), table(size_t(batch * widest), 0);
-  std::iota(order.begin(), order.end(), 0);
-  std::shuffle(order.begin(), order.end(), random);
-  size_t next = 0;
-  for (int b = 0; b < batch; ++b)
-    for (int64_t p = 0; p * manifest.page < options.lengths[size_t(b)]; ++p)
-      table[size_t(b * widest + p)] = order[next++];
-
-  const size_t rows = size_t(batch) * size_t(manifest.heads * manifest.queryTokens);
-  const size_t cacheBytes = size_t(pages) * size_t(manifest.page) * size_t(manifest.keyDim) * 2;
-  const std::vector<uint16_t> block = randomBlock(8 << 20, 1.0f, random);
-  Tensors tensors;
-  tensors.q = uploadRandom(device, rows * size_t(manifest.keyDim) * 2, block);
-  tensors.out = Buffer(device, rows * size_t(manifest.valueDim) * 2);
-  tensors.lse = Buffer(device, rows * 4);
-  tensors.lengths = upload(device, std::vector<int32_t>(options.lengths.begin(), options.lengths.end()));
-  tensors.table = upload(device, table);
-  for (int i = cacheCount(device, cacheBytes, options.layers); i > 0; --i)
-    tensors.caches.push_back(uploadRandom(device, cacheBytes, block));
-
-  runtime::DecodeTensors &common = tensors.common;
-  common.batch = batch;
-  common.q = tensors.q.get();
-  common.numPages = pages;
-  common.blockTable = tensors.table.get();
-  common.blockTableStride = widest;
-  common.lengths = tensors.lengths.get();
-  common.out = tensors.out.get();
-  common.lse = tensors.lse.get();
-  common.scale = options.scale;
-  return tensors;
-}
-
-template <typename Body>
-static std::unique_ptr<runtime::Graph> capture(Device &device, Stream stream, Body body) {
-  device.beginCapture(stream);
-  body();
-  return device.endCapture(stream);
-}
-
-/// Microseconds of each replay after the warm-up; replays go round the graphs in turn.
-static std::vector<double> timeReplays(Device &device, Stream stream,
-                                       const std::vector<std::unique_ptr<runtime::Graph>> &graphs, int warmup,
-                                       int replays) {
-  auto start = device.createEvent(), stop = device.createEvent();
-  std::vector<double> samples;
-  for (int i = 0; i < warmup + replays; ++i) {
-    start->record(stream);
-    graphs[size_t(i) % graphs.size()]->launch(stream);
-    stop->record(stream);
-    stop->synchronize();
-    if (i >= warmup)
-      samples.push_back(stop->millisecondsSince(*start) * 1e3);
-  }
-  return samples;
-}
-
-static double quantile(std::vector<double> sorted, double fraction) {
+Timing lathe::tools::summarize(std::vector<double> samplesUs) {
+  std::vector<double> sorted = samplesUs;
   std::sort(sorted.begin(), sorted.end());
-  return sorted[size_t(fraction * double(sorted.size() - 1) + 0.5)];
+  Timing timing;
+  timing.medianUs = quantile(sorted, 0.5);
+  timing.p10Us = quantile(sorted, 0.1);
+  timing.p90Us = quantile(sorted, 0.9);
+  timing.bestUs = sorted.front();
+  timing.samplesUs = std::move(samplesUs);
+  return timing;
 }
 
-static void checkOptions(const BenchMlaOptions &options) {
-  if (options.lengths.empty())
-    throw UserError({"bench mla", "needs at least one sequence", "0", "set --batch"});
+void lathe::tools::checkTiming(const TimingOptions &options, int layers) {
   if (options.replays < 30)
     throw UserError({"bench mla", "a median needs at least 30 replays", fmt::to_string(options.replays),
                      "raise --replays"});
-  if (options.layers < 1 || options.layers > 256)
-    throw UserError({"bench mla", "layers must be 1 to 256", fmt::to_string(options.layers), "set --layers"});
+  if (layers < 1 || layers > maxLayers)
+    throw UserError({"bench mla", fmt::format("layers must be 1 to {}", maxLayers), fmt::to_string(layers),
+                     "set --layers"});
 }
 
-BenchMlaResult lathe::tools::benchMla(const runtime::Kernel &kernel, const BenchMlaOptions &options) {
-  checkOptions(options);
-  Device &device = kernel.device();
-  const Manifest &manifest = kernel.manifest();
-  BenchMlaResult result;
-  result.work = countWork(manifest, options.lengths, options.causal);
+/// A body that throws must not leave the stream capturing.
+static std::unique_ptr<Graph> capture(Device &device, Stream stream, const std::function<void()> &body) {
+  device.beginCapture(stream);
+  try {
+    body();
+  } catch (const Error &) {
+    try {
+      device.endCapture(stream);
+      // NOLINTNEXTLINE(bugprone-empty-catch): the first error tells.
+    } catch (const Error &) {
+    }
+    throw;
+  }
+  return device.endCapture(stream);
+}
 
-  ScopedStream scoped(device);
-  Stream stream = scoped.stream;
-  Tensors tensors = makeTensors(device, manifest, options);
-  runtime::Plan plan = kernel.makePlan(tensors.common.batch, options.workers);
-  kernel.plan(plan, tensors.common.lengths, tensors.common.batch, stream);
-  device.synchronize(stream);
-
-  std::vector<std::unique_ptr<runtime::Graph>> planGraph, graphs;
-  planGraph.push_back(capture(
-      device, stream, [&] { kernel.plan(plan, tensors.common.lengths, tensors.common.batch, stream); }));
-  for (size_t first = 0; first < tensors.caches.size(); first += size_t(options.layers))
+Graphs lathe::tools::captureLayers(Device &device, Stream stream, const BenchTensors &tensors,
+                                   const LayerCall &layer) {
+  const int layers = tensors.plan().layers;
+  Graphs graphs;
+  for (int graph = 0; graph < tensors.plan().graphs; ++graph)
     graphs.push_back(capture(device, stream, [&] {
-      for (int layer = 0; layer < options.layers; ++layer)
-        kernel.run(plan, tensors.layer(first + size_t(layer)), stream);
+      for (int i = 0; i < layers; ++i)
+        layer(tensors.layer(graph * layers + i), stream);
     }));
+  return graphs;
+}
 
-  result.planUs = quantile(timeReplays(device, stream, planGraph, 5, 31), 0.5);
-  result.samplesUs = timeReplays(device, stream, graphs, options.warmup, options.replays);
-  for (double &sample : result.samplesUs)
-    sample /= options.layers;
-  result.medianUs = quantile(result.samplesUs, 0.5);
-  result.p10Us = quantile(result.samplesUs, 0.1);
-  result.p90Us = quantile(result.samplesUs, 0.9);
-  result.bestUs = quantile(result.samplesUs, 0);
-  result.caches = int(tensors.caches.size());
-  result.workers = plan.workers();
-  result.gbps = result.work.bytes / result.medianUs * 1e-3;
-  result.tflops = result.work.operations / result.medianUs * 1e-6;
-  return result;
+namespace {
+/// One stopwatch for all replays of a row, and the turn of its graphs.
+class Replayer {
+public:
+  Replayer(Device &device, Stream stream)
+      : stream_(stream), start_(device.createEvent()), stop_(device.createEvent()) {}
+
+  /// Replays the next graph; microseconds.
+  double replay(const Graphs &graphs) {
+    start_->record(stream_);
+    graphs[next_++ % graphs.size()]->launch(stream_);
+    stop_->record(stream_);
+    stop_->synchronize();
+    return stop_->millisecondsSince(*start_) * 1e3;
+  }
+
+private:
+  Stream stream_;
+  std::unique_ptr<runtime::Event> start_, stop_;
+  size_t next_ = 0;
+};
+} // namespace
+
+std::vector<Timing> lathe::tools::timeInTurns(Device &device, Stream stream,
+                                              const std::vector<Graphs> &contenders, int layers,
+                                              const TimingOptions &options) {
+  Replayer replayer(device, stream);
+  for (const Graphs &graphs : contenders)
+    for (int i = 0; i < options.warmup; ++i)
+      replayer.replay(graphs);
+  std::vector<std::vector<double>> samples(contenders.size());
+  for (int done = 0, turn = 0; done < options.replays; done += turnReplays, ++turn)
+    for (size_t i = 0; i < contenders.size(); ++i) {
+      const size_t who = (i + size_t(turn)) % contenders.size();
+      if (contenders.size() > 1)
+        replayer.replay(contenders[who]); // Its code and its lists come back into the caches.
+      for (int replay = 0; replay < std::min(turnReplays, options.replays - done); ++replay)
+        samples[who].push_back(replayer.replay(contenders[who]) / layers);
+    }
+  std::vector<Timing> timings;
+  for (std::vector<double> &mine : samples)
+    timings.push_back(summarize(std::move(mine)));
+  return timings;
+}
+
+double lathe::tools::timeOnce(Device &device, Stream stream, const std::function<void()> &body) {
+  std::vector<Graphs> contenders(1);
+  contenders[0].push_back(capture(device, stream, body));
+  return timeInTurns(device, stream, contenders, 1, {.replays = 31, .warmup = 5}).front().medianUs;
 }

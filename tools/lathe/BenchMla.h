@@ -2,27 +2,21 @@
 //
 // A CUDA graph of N layers back to back, each over its own cache, replayed many times; successive replays
 // rotate over caches that together exceed the L2 cache several times, so every replay reads memory cold.
-// `lathe bench mla` prints what this measures; the numbers in docs/benchmarks come from here.
+// Several contenders (configurations, other libraries) are timed in turns over the same caches. The numbers
+// in docs/benchmarks come from here.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
-#include "lathe/runtime/Kernel.h"
+#include "BenchTensors.h"
 
-#include <cstdint>
-#include <vector>
+#include <functional>
 
 namespace lathe::tools {
 
-struct BenchMlaOptions {
-  std::vector<int> lengths;  ///< KV tokens of each sequence; its size is the batch.
-  int layers = 1;            ///< Layers in one graph.
-  int replays = 50;          ///< Timed replays, at least 30.
-  int warmup = 10;           ///< Replays before timing starts.
-  int workers = 0;           ///< 0: as many as the GPU runs at once.
-  float scale = 0.07216878f; ///< Softmax scale; the default is 192^-0.5.
-  bool causal = true;        ///< As the kernel's description: counts attended pairs.
-  uint64_t seed = 1;         ///< Of the random q, cache and page order.
+struct TimingOptions {
+  int replays = 50; ///< Timed replays of every contender, at least 30.
+  int warmup = 10;  ///< Replays of every contender before timing starts.
 };
 
 /// Counted work of one layer. Causality and ragged lengths are counted, not padded over.
@@ -32,23 +26,44 @@ struct MlaWork {
   int64_t tokens = 0;    ///< KV tokens of the batch.
 };
 
-struct BenchMlaResult {
-  MlaWork work;
-  double medianUs = 0, p10Us = 0, p90Us = 0, bestUs = 0; ///< Of one layer: a replay divided by its layers.
-  double planUs = 0; ///< One plan (once a step, not a layer), from a graph of its own.
-  int caches = 0;    ///< Distinct caches that replays rotate over.
-  int workers = 0;
-  double gbps = 0;               ///< work.bytes over medianUs.
-  double tflops = 0;             ///< work.operations over medianUs.
-  std::vector<double> samplesUs; ///< Each timed replay, microseconds a layer.
+/// Work of one layer. Causal: the last query token attends to all tokens, the one before to all but one, …
+MlaWork countWork(const reference::AttentionShape &shape, const std::vector<int> &lengths);
+
+/// Microseconds of one layer: a replay divided by its layers.
+struct Timing {
+  double medianUs = 0, p10Us = 0, p90Us = 0, bestUs = 0;
+  std::vector<double> samplesUs; ///< Each timed replay.
+};
+Timing summarize(std::vector<double> samplesUs);
+
+/// Enqueues one layer on a stream.
+using LayerCall = std::function<void(const runtime::DecodeTensors &, runtime::Stream)>;
+
+/// An owned stream that goes with its scope.
+struct ScopedStream {
+  runtime::Device &device;
+  runtime::Stream stream;
+  explicit ScopedStream(runtime::Device &device) : device(device), stream(device.createStream()) {}
+  ~ScopedStream() { device.destroyStream(stream); }
+  ScopedStream(const ScopedStream &) = delete;
+  ScopedStream &operator=(const ScopedStream &) = delete;
 };
 
-/// Work of one layer for a kernel's shape. Causal: the last query token attends to all tokens, the one before
-/// to all but one, …
-MlaWork countWork(const Manifest &manifest, const std::vector<int> &lengths, bool causal);
+/// A contender, ready to replay: a graph for every group of layers.
+using Graphs = std::vector<std::unique_ptr<runtime::Graph>>;
+Graphs captureLayers(runtime::Device &device, runtime::Stream stream, const BenchTensors &tensors,
+                     const LayerCall &layer);
 
-/// Allocates, warms up, measures. Synchronous. Throws UserError (no lengths, fewer than 30 replays, not
-/// enough memory for the caches, with the size that would be needed) and DeviceError.
-BenchMlaResult benchMla(const runtime::Kernel &kernel, const BenchMlaOptions &options);
+/// Replays the contenders' graphs in turns of ten replays, who begins changing from turn to turn, and over
+/// the graphs in turn whoever replays them. `layers` of one graph. The times are in the contenders' order.
+std::vector<Timing> timeInTurns(runtime::Device &device, runtime::Stream stream,
+                                const std::vector<Graphs> &contenders, int layers,
+                                const TimingOptions &options);
+
+/// Median of 31 replays of what `body` enqueues, microseconds: for what a step does once.
+double timeOnce(runtime::Device &device, runtime::Stream stream, const std::function<void()> &body);
+
+/// Throws UserError: fewer than 30 replays, layers out of range.
+void checkTiming(const TimingOptions &options, int layers);
 
 } // namespace lathe::tools

@@ -50,8 +50,11 @@ static std::string workloadText(std::string text) {
   return text;
 }
 
+autotuner::Workload lathe::tools::parseLengths(int batch, const std::string &text, uint64_t seed) {
+  return autotuner::Workload::parse(batch, workloadText(text), seed);
+}
+
 autotuner::Workload LengthsOptions::workload(int defaultTokens) const {
-  std::string text =
-      lengths.empty() ? fmt::to_string(tokens ? tokens : defaultTokens) : workloadText(lengths);
-  return autotuner::Workload::parse(batch, text, seed);
+  return parseLengths(batch, lengths.empty() ? fmt::to_string(tokens ? tokens : defaultTokens) : lengths,
+                      seed);
 }

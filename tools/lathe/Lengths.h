@@ -12,6 +12,10 @@
 
 namespace lathe::tools {
 
+/// The forms of --lengths: const:N, normal:MEAN:STD, trace:FILE, a name. Throws UserError: unknown form, a
+/// bad line of a trace with its number.
+autotuner::Workload parseLengths(int batch, const std::string &text, uint64_t seed);
+
 struct LengthsOptions {
   int batch = 0;
   int tokens = 0;

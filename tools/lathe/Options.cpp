@@ -151,7 +151,7 @@ void ConfigOption::add(CLI::App &command) {
       ->group("Kernel");
 }
 
-/// 'kvTile=32,split=whole' as a JSON object; numbers where the text is one.
+/// 'kvTile=32,split=whole' as a JSON object; numbers and truth values where the text is one.
 static nlohmann::json parseAssignments(const std::string &text) {
   nlohmann::json object = nlohmann::json::object();
   for (const std::string &part : CLI::detail::split(text, ',')) {
@@ -162,7 +162,9 @@ static nlohmann::json parseAssignments(const std::string &text) {
     const std::string name = CLI::detail::trim_copy(part.substr(0, equals));
     const std::string value = CLI::detail::trim_copy(part.substr(equals + 1));
     const bool number = value.find_first_not_of("-0123456789") == std::string::npos && value.size() < 10;
-    const auto parsed = number ? nlohmann::json::parse(value, nullptr, false) : nlohmann::json(value);
+    const bool truth = value == "true" || value == "false";
+    const auto parsed =
+        number || truth ? nlohmann::json::parse(value, nullptr, false) : nlohmann::json(value);
     object[name] = parsed.is_discarded() ? nlohmann::json(value) : parsed;
   }
   return object;

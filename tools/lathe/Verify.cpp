@@ -71,6 +71,17 @@ static std::vector<ShapeCase> casesOf(const VerifyCommand &command, bool onlySma
   return cases;
 }
 
+/// Why the configuration that was asked for cannot serve a case of the table; empty where it can.
+static std::string reasonLeftOut(const VerifyCommand &command, const Setting &setting,
+                                 const ShapeCase &entry) {
+  if (command.shape.given())
+    return {}; // The one shape that was asked for: an error tells.
+  const codegen::AttentionProblem problem = codegen::analyze(describe(entry.shape));
+  const codegen::Target target = runtime::targetOf(setting.device->properties());
+  const std::optional<codegen::Config> config = command.config.config(problem, target);
+  return config ? codegen::check(problem, *config, target).reason : "";
+}
+
 static Outcome verifyCase(const VerifyCommand &command, const runtime::Jit &jit, const Setting &setting,
                           const ShapeCase &entry) {
   const dsl::Kernel description = describe(entry.shape);
@@ -93,7 +104,8 @@ static void printLine(const Outcome &outcome) {
     print(outcome.verdict.findings.text());
 }
 
-static nlohmann::json outcomesJson(const std::vector<Outcome> &outcomes, const Setting &setting) {
+static nlohmann::json outcomesJson(const std::vector<Outcome> &outcomes, const Setting &setting,
+                                   size_t leftOut) {
   nlohmann::json rows = nlohmann::json::array();
   size_t failed = 0;
   for (const Outcome &outcome : outcomes) {
@@ -112,13 +124,17 @@ static nlohmann::json outcomesJson(const std::vector<Outcome> &outcomes, const S
           {"table", setting.table},
           {"passed", outcomes.size() - failed},
           {"failed", failed},
+          {"leftOut", leftOut},
           {"cases", rows}};
 }
 
 /// The last line, and on the emulator what was left out.
-static void printEnd(const std::vector<Outcome> &outcomes, const Setting &setting, size_t failed) {
+static void printEnd(const std::vector<Outcome> &outcomes, const Setting &setting, size_t failed,
+                     size_t leftOut) {
   print(fmt::format("{} of {} cases passed against the {} reference{}\n", outcomes.size() - failed,
                     outcomes.size(), setting.reference, setting.emulated ? " on the emulator" : ""));
+  if (leftOut > 0)
+    print(fmt::format("{} cases left out: the configuration does not serve their shapes.\n", leftOut));
   if (setting.emulated && setting.table == "small")
     print(fmt::format("These are the small cases; --all runs all {} of the shape table.\n",
                       reference::shapeTable().size()));
@@ -165,14 +181,24 @@ static void run(const VerifyCommand &command) {
   const Setting setting = prepare(command, onlySmall);
   const runtime::Jit jit;
   std::vector<Outcome> outcomes;
-  size_t failed = 0;
+  size_t failed = 0, leftOut = 0;
   for (const ShapeCase &entry : cases) {
+    if (const std::string reason = reasonLeftOut(command, setting, entry); !reason.empty()) {
+      ++leftOut;
+      if (!command.json)
+        print(fmt::format("-       {:<36}  {}\n", entry.name, reason));
+      continue;
+    }
     outcomes.push_back(verifyCase(command, jit, setting, entry));
     failed += !outcomes.back().verdict.right();
     if (!command.json)
       printLine(outcomes.back());
   }
-  command.json ? printJson(outcomesJson(outcomes, setting)) : printEnd(outcomes, setting, failed);
+  command.json ? printJson(outcomesJson(outcomes, setting, leftOut))
+               : printEnd(outcomes, setting, failed, leftOut);
+  if (outcomes.empty())
+    throw UserError({"verify", "the configuration must serve a case of the table", "none of them",
+                     "choose another --config (lathe tune --explain lists the constraints)"});
   if (failed)
     throw CommandFailed{ExitVerification};
 }

@@ -59,6 +59,7 @@ void releaseIn(const Context &context, Release release) noexcept {
   try {
     Current current(context);
     release(context.driver);
+    // NOLINTNEXTLINE(bugprone-empty-catch): nobody to tell.
   } catch (const Error &) {
   }
 }

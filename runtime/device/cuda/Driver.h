@@ -65,6 +65,7 @@ namespace lathe::runtime::cuda {
 
 /// The table. Immutable after driver() returned it; the library stays open until the process ends.
 struct Driver {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declared name takes none.
 #define LATHE_DRIVER_MEMBER(member, function, symbol) decltype(&::function) member = nullptr;
   LATHE_DRIVER_ENTRIES(LATHE_DRIVER_MEMBER)
 #undef LATHE_DRIVER_MEMBER

@@ -73,8 +73,10 @@ static CUmodule loadPtx(const Driver &driver, std::string_view image) {
   std::string error(16384, '\0'), info(16384, '\0');
   CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
                             CU_JIT_INFO_LOG_BUFFER, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES};
+  // NOLINTBEGIN(performance-no-int-to-ptr): the driver takes sizes as pointers.
   void *values[] = {error.data(), reinterpret_cast<void *>(error.size()), info.data(),
                     reinterpret_cast<void *>(info.size())};
+  // NOLINTEND(performance-no-int-to-ptr)
   CUmodule module = nullptr;
   CUresult result = driver.moduleLoadDataEx(&module, text.c_str(), 4, options, values);
   error.back() = info.back() = '\0'; // Whatever the driver wrote ends inside the buffers.
@@ -146,11 +148,13 @@ TensorMap CudaDevice::encode(const TensorMapSpec &spec) {
     if (i < 4)
       strides[i] = spec.strideBytes[i];
   }
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the driver takes the address as a pointer.
+  void *base = reinterpret_cast<void *>(spec.base);
   CUtensorMap encoded{};
   CUresult result = driver_.tensorMapEncodeTiled(
-      &encoded, tensorMapType(spec.dtype), spec.rank, reinterpret_cast<void *>(spec.base), extents, strides,
-      box, elementStrides, CU_TENSOR_MAP_INTERLEAVE_NONE, tensorMapSwizzle(spec.swizzleBytes),
-      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      &encoded, tensorMapType(spec.dtype), spec.rank, base, extents, strides, box, elementStrides,
+      CU_TENSOR_MAP_INTERLEAVE_NONE, tensorMapSwizzle(spec.swizzleBytes), CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   driver_.check(result, "cuTensorMapEncodeTiled");
   TensorMap map;
   std::memcpy(map.bytes.data(), &encoded, sizeof(encoded));

@@ -19,7 +19,7 @@ class HostDevice : public runtime::Device {
 public:
   ~HostDevice() override {
     for (auto &[pointer, bytes] : blocks_)
-      std::free(reinterpret_cast<void *>(pointer));
+      std::free(host(pointer));
   }
   const runtime::DeviceProperties &properties() const override { return properties_; }
   runtime::DevicePtr allocate(size_t bytes) override {
@@ -31,7 +31,7 @@ public:
   }
   void release(runtime::DevicePtr pointer) override {
     blocks_.erase(pointer);
-    std::free(reinterpret_cast<void *>(pointer));
+    std::free(host(pointer));
   }
   void copyToDevice(runtime::DevicePtr to, const void *from, size_t bytes) override {
     std::memcpy(inside(to, bytes), from, bytes);
@@ -65,13 +65,16 @@ private:
   [[noreturn]] static void refuse(const char *what) {
     throw DeviceError({"host device", "has no such thing", what, "use a GPU"});
   }
+  static void *host(runtime::DevicePtr pointer) {
+    return reinterpret_cast<void *>(pointer); // NOLINT(performance-no-int-to-ptr): it was a pointer.
+  }
   /// Host address of a range, which must lie inside one allocation.
   void *inside(runtime::DevicePtr pointer, size_t bytes) {
     auto next = blocks_.upper_bound(pointer);
     if (next == blocks_.begin() || std::prev(next)->first + std::prev(next)->second < pointer + bytes)
       throw DeviceError(
           {"host device", "an access must stay inside one allocation", std::to_string(bytes), ""});
-    return reinterpret_cast<void *>(pointer);
+    return host(pointer);
   }
 
   runtime::DeviceProperties properties_;

@@ -70,7 +70,9 @@ TEST_F(KernelTest, LaunchesPlanAttendCombineWithTheirShapes) {
   EXPECT_EQ(device->sharedBytes["mla_decode_attend"], 200000);
 
   EXPECT_EQ(launches[2].kernel, "mla_decode_combine");
-  EXPECT_EQ(launches[2].shape.gridX, 5u * 256 / 8);
+  // 33 workers for 5 sequences: about 7 parts, so 2 warps for each row's two halves.
+  EXPECT_EQ(launches[2].arguments["combine_shift"].integer, 1);
+  EXPECT_EQ(launches[2].shape.gridX, 5u * 256 * 2 * 2 / 8);
   for (const Launch &launch : launches) {
     EXPECT_EQ(launch.stream.handle, stream.handle);
     EXPECT_FALSE(launch.shape.dependent);
@@ -81,8 +83,14 @@ TEST_F(KernelTest, CombineGridCoversTheLastPartialCta) {
   manifest.heads = 3;
   Kernel kernel = load();
   Plan plan = kernel.makePlan(8);
-  auto launches = step(kernel, plan, tensors(3)); // 9 rows, 8 warps a CTA.
-  EXPECT_EQ(launches.at(2).shape.gridX, 2u);
+  // 9 rows of two halves, 8 warps a CTA: all of them for a task, then one.
+  auto launches = step(kernel, plan, tensors(3));
+  EXPECT_EQ(launches.at(2).arguments["combine_shift"].integer, 3);
+  EXPECT_EQ(launches.at(2).shape.gridX, 18u);
+  Plan few = kernel.makePlan(8, 4);
+  launches = step(kernel, few, tensors(3));
+  EXPECT_EQ(launches.back().arguments["combine_shift"].integer, 0);
+  EXPECT_EQ(launches.back().shape.gridX, 3u);
 }
 
 TEST_F(KernelTest, BindsArgumentsByName) {
@@ -212,11 +220,19 @@ TEST_F(KernelTest, WholeSequencesNeedNoCombine) {
 }
 
 TEST_F(KernelTest, DependentLaunchOnlyWhereTheConfigSaysSo) {
-  manifest.config["dependentLaunch"] = true;
-  Kernel kernel = load();
-  Plan plan = kernel.makePlan(8);
-  for (const Launch &launch : step(kernel, plan, tensors()))
-    EXPECT_TRUE(launch.shape.dependent) << launch.kernel;
+  for (const char *when : {"off", "early", "late"}) {
+    manifest.config["dependentLaunch"] = when;
+    Kernel kernel = load();
+    Plan plan = kernel.makePlan(8);
+    for (const Launch &launch : step(kernel, plan, tensors()))
+      EXPECT_EQ(launch.shape.dependent, when != std::string("off") && launch.kernel == "mla_decode_combine")
+          << launch.kernel << ", the first step after a plan, " << when;
+    device->launches.clear();
+    kernel.run(plan, tensors(), stream);
+    ASSERT_EQ(device->launches.size(), 2u);
+    for (const Launch &launch : device->launches)
+      EXPECT_EQ(launch.shape.dependent, when != std::string("off")) << launch.kernel << " " << when;
+  }
 }
 
 TEST_F(KernelTest, BatchZeroDoesNothing) {

@@ -40,11 +40,11 @@ TEST(PlannerTest, PartsDoNotOverlap) {
     size_t maxBatch = 1 + random() % 300, workers = 1 + random() % 200;
     PlanLayout layout = layoutPlan(manifest, maxBatch, workers);
     size_t rows = layout.maxSlots * manifest.rowBlocks * 64;
-    std::vector<std::pair<size_t, size_t>> parts = {{layout.items, 16 * layout.maxItems},
+    std::vector<std::pair<size_t, size_t>> parts = {{layout.items, 32 * layout.maxItems},
                                                     {layout.workerBegin, 4 * (workers + 1)},
                                                     {layout.splits, 8 * maxBatch},
                                                     {layout.partialLse, 4 * rows},
-                                                    {layout.partialOut, 4 * rows * 512}};
+                                                    {layout.partialOut, 2 * rows * 512}};
     std::sort(parts.begin(), parts.end());
     for (size_t i = 0; i < parts.size(); ++i) {
       EXPECT_EQ(parts[i].first % 256, 0u);

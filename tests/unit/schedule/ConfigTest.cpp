@@ -49,6 +49,16 @@ static std::vector<Rejection> rejections() {
       {"page", [](P &p, C &c, T &) { p.page = 48, c.kvTile = 32; }},
       {"rows_per_cta", [](P &, C &c, T &) { c.rowsPerCta = 128; }},
       {"consumers", [](P &, C &c, T &) { c.consumers = 3; }},
+      {"rows_per_cta", [](P &, C &c, T &) { c.swapOperands = true; }},
+      {"swap_operands", [](P &, C &c, T &) { c.swapOperands = true, c.rowsPerCta = 16, c.consumers = 1; }},
+      {"swap_operands", [](P &, C &c, T &) { c.swapOperands = true, c.rowsPerCta = 8, c.kvTile = 64; }},
+      {"seesaw", [](P &, C &c, T &) { c.seesaw = true; }},
+      {"seesaw", [](P &, C &c, T &) { c.prefetch = true; }},
+      {"seesaw",
+       [](P &p, C &c, T &) {
+         p.valueDim = 448;
+         c = {.kvTile = 64, .stages = 2, .seesaw = true};
+       }},
       {"stages", [](P &, C &c, T &) { c.stages = 0; }},
       {"stage_owner", [](P &, C &c, T &) { c.stages = 1; }},
       {"value_columns", [](P &, C &c, T &) { c.consumers = 1; }},
@@ -94,6 +104,11 @@ TEST(ConfigCheck, RegistersHoldTheFragments) {
       if (!check(problem, config, {}))
         continue;
       const Resources cost = resources(problem, config);
+      if (config.swapOperands) { // No budgets: a thread may have all that it can name.
+        EXPECT_LE((valueDim + 63) / 64 * config.rowsPerCta / 2 + config.rowsPerCta + 24, 255) << config.str();
+        EXPECT_EQ(cost.consumerRegisters + cost.producerRegisters, 0) << config.str();
+        continue;
+      }
       const int share = config.consumers == 1 ? valueDim : ((valueDim + 1) / 2 + 63) / 64 * 64;
       EXPECT_LE(share / 2 + config.kvTile + 24, cost.consumerRegisters) << config.str();
       for (int registers : {cost.consumerRegisters, cost.producerRegisters}) {
@@ -127,7 +142,7 @@ TEST(ConfigCheck, ConsumersHoldOneStageEach) {
 }
 
 TEST(ConfigCheck, ValueDimensionsThatFillNoBoxes) {
-  AttentionProblem problem = mla();
+  AttentionProblem problem = mla(64);
   problem.keyDim = 560, problem.valueDim = 496;
   for (int kvTile : {16, 32}) {
     const Config config{.kvTile = kvTile, .stages = 3, .consumers = 2};
@@ -199,13 +214,25 @@ TEST(ConfigDefault, NamesTheRuleWhenNothingServes) {
 
 TEST(ConfigDefault, TakesTheLargestTileThatFits) {
   const Config wide =
-      defaultConfig(mla(), {}); // Rows of 1152 bytes: two stages of 64 tokens fill the shared memory.
+      defaultConfig(mla(64), {}); // Rows of 1152 bytes: two stages of 64 tokens fill the shared memory.
+  EXPECT_FALSE(wide.swapOperands);
   EXPECT_EQ(wide.consumers, 2);
   EXPECT_EQ(wide.kvTile, 64);
   EXPECT_EQ(wide.stages, 2);
-  AttentionProblem small = mla();
+  AttentionProblem small = mla(64);
   small.page = 16;
   EXPECT_EQ(defaultConfig(small, {}).kvTile, 64) << "a tile may span pages";
+}
+
+TEST(ConfigDefault, ExchangesOperandsWhereAllRowsFitABlock) {
+  for (auto [heads, rows] : {std::pair{1, 8}, {8, 8}, {9, 16}, {16, 16}, {20, 24}, {32, 32}}) {
+    const Config config = defaultConfig(mla(heads), {});
+    EXPECT_TRUE(config.swapOperands) << heads;
+    EXPECT_EQ(config.rowsPerCta, rows) << heads;
+    EXPECT_EQ(config.stages, 2) << heads;
+  }
+  for (int heads : {33, 64, 128})
+    EXPECT_FALSE(defaultConfig(mla(heads), {}).swapOperands) << heads;
 }
 
 TEST(ConfigSpace, ContainsTheDefaultOnceAndNoDuplicates) {
@@ -242,5 +269,6 @@ TEST(ConfigJson, RejectsUnknownAndIllTypedFields) {
 
 TEST(ConfigText, NamesEveryAxis) {
   const Config config{.split = SplitPolicy::Fixed, .fixedSplits = 8};
-  EXPECT_EQ(config.str(), "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8");
+  EXPECT_EQ(config.str(), "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
+                          "swapOperands=false seesaw=false prefetch=false dependentLaunch=off");
 }

@@ -11,6 +11,7 @@
 
 #include <set>
 #include <utility>
+#include <vector>
 
 namespace lathe::codegen::layout {
 
@@ -108,6 +109,91 @@ TEST(Fragment, StoredMatricesKeepEveryElementInPlace) {
           ASSERT_EQ(held, (Position{named.row, named.column + thread % 4 * 2 + half}))
               << thread << " " << matrix;
         }
+}
+
+/// The columns of a thread, as the accumulator's definition has them, are counted from left to right.
+TEST(Fragment, PlacesCountTheColumnsOfALane) {
+  for (int64_t columns = 8; columns <= 256; columns += 8)
+    for (int64_t thread = 0; thread < 128; ++thread) {
+      std::set<int64_t> mine;
+      for (int64_t i = 0; i < columns / 2; ++i)
+        mine.insert(accumulator(thread, i).column);
+      ASSERT_EQ(int64_t(mine.size()), columns / 4);
+      const std::vector<int64_t> inOrder(mine.begin(), mine.end());
+      for (int64_t i = 0; i < columns / 2; ++i)
+        ASSERT_EQ(inOrder[size_t(columnPlace(i))], accumulator(thread, i).column) << thread << " " << i;
+    }
+}
+
+TEST(Fragment, AColumnHasTwoRegistersEightRowsApart) {
+  std::set<int64_t> registers;
+  for (int64_t place = 0; place < 64; ++place) {
+    const int64_t first = ofColumn(place), second = first + 2;
+    EXPECT_EQ(columnPlace(first), place);
+    EXPECT_EQ(columnPlace(second), place);
+    EXPECT_TRUE(registers.insert(first).second && registers.insert(second).second) << place;
+    for (int64_t thread : {0, 1, 31, 127}) {
+      const Position upper = accumulator(thread, first), lower = accumulator(thread, second);
+      EXPECT_EQ(lower, (Position{upper.row + 8, upper.column})) << place;
+    }
+  }
+  EXPECT_EQ(*registers.rbegin(), 127); // All of them, each once.
+  EXPECT_EQ(registers.size(), 128u);
+}
+
+/// stmatrix.trans: register m of lane l holds elements 2·(l mod 4) and the next of row l / 4 of matrix m, as
+/// without it, but an element goes to the row that the lane with its column's number names, to the place of
+/// its row.
+TEST(Fragment, TransposedMatricesKeepEveryElementInPlace) {
+  for (int64_t pair = 0; pair < 16; ++pair)
+    for (int64_t thread = 0; thread < 128; ++thread)
+      for (int64_t matrix = 0; matrix < 4; ++matrix)
+        for (int64_t half = 0; half < 2; ++half) {
+          Position held = accumulator(thread, 8 * pair + 2 * matrix + half);
+          Position named = transposedRow(thread / 32 * 32 + 8 * matrix + thread % 4 * 2 + half, pair);
+          ASSERT_EQ(held, (Position{named.row + thread % 32 / 4, named.column})) << thread << " " << matrix;
+        }
+}
+
+/// Which of the eight groups of banks a chunk of 16 bytes lies in.
+static int64_t banks(int64_t address) { return address / chunkBytes % 8; }
+
+/// The eight rows of a matrix that stmatrix writes at once lie in different banks, staged or swizzled.
+TEST(Fragment, TransposedRowsOfAMatrixLieInDifferentBanks) {
+  for (int64_t thread = 0; thread < 128; thread += 8)
+    for (int64_t pair = 0; pair < 2; ++pair) {
+      for (int64_t fragments = 1; fragments <= 8; ++fragments) {
+        std::set<int64_t> seen;
+        for (int64_t lane = thread; lane < thread + 8; ++lane) {
+          Position row = transposedRow(lane, pair);
+          int64_t address = row.column * transposedRowBytes(fragments) + row.row * elementBytes;
+          ASSERT_EQ(address % chunkBytes, 0);
+          seen.insert(banks(address));
+        }
+        EXPECT_EQ(seen.size(), 8u) << thread << " " << fragments;
+      }
+      std::set<int64_t> seen;
+      for (int64_t lane = thread; lane < thread + 8; ++lane) {
+        Position row = transposedRow(lane, pair);
+        seen.insert(banks(BoxedMatrix{32, 128}.offset(row.column, row.row)));
+      }
+      EXPECT_EQ(seen.size(), 8u) << thread << " swizzled";
+    }
+}
+
+/// Rows of whole boxes are read by eight lanes a row of chunks at a time: never two in the same banks.
+TEST(Fragment, StagedRowsAreReadWithoutConflicts) {
+  for (int64_t fragments = 1; fragments <= 8; ++fragments) {
+    EXPECT_GE(transposedRowBytes(fragments), fragments * 64 * elementBytes);
+    const int64_t rowChunks = fragments * 8;
+    for (int64_t first = 0; first < 8 * rowChunks; first += 8) {
+      std::set<int64_t> seen;
+      for (int64_t index = first; index < first + 8; ++index)
+        seen.insert(
+            banks(index / rowChunks * transposedRowBytes(fragments) + index % rowChunks * chunkBytes));
+      ASSERT_EQ(seen.size(), 8u) << fragments << " " << first;
+    }
+  }
 }
 
 } // namespace lathe::codegen::layout

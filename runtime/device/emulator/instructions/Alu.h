@@ -34,6 +34,7 @@ Handler integerHandler(Type type) {
       return &lanewise<Op, T, T, T, T>;
   };
   switch (type) {
+  // NOLINTNEXTLINE(bugprone-branch-clone): the types differ.
   case Type::U16:
   case Type::B16:
     return pick(uint16_t());

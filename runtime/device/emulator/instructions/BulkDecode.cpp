@@ -213,7 +213,9 @@ static bool decodeGroups(Decoder &d) {
 /// After cp.async.bulk or cp.reduce.async.bulk.
 static bool decodeTransfer(Decoder &d, BulkDetail detail) {
   const bool tensor = d.take("tensor");
-  if (tensor && (detail.rank = takeRank(d)) == 0)
+  if (tensor)
+    detail.rank = takeRank(d);
+  if (tensor && detail.rank == 0)
     d.refuseModifiers();
   if (d.takeOneOf({"shared::cluster", "shared::cta"}) >= 0) {
     if (!d.take("global") || detail.reduction == reductionWanted)

@@ -9,6 +9,7 @@
 #include "lathe/runtime/device/emulator/instructions/Float.h"
 
 #include <array>
+#include <cmath>
 #include <utility>
 
 using namespace lathe::runtime::emulator;
@@ -36,13 +37,21 @@ struct SetpDetail {
 };
 } // namespace
 
+/// Of an integer: never.
+template <class T>
+static bool isNan(T value) {
+  if constexpr (std::is_floating_point_v<T>)
+    return std::isnan(value);
+  return false;
+}
+
 template <class T>
 static bool compare(Relation relation, T a, T b) {
   switch (relation) {
   case Relation::Eq:
     return a == b;
   case Relation::Ne:
-    return a != b && a == a && b == b;
+    return a != b && !isNan(a) && !isNan(b);
   case Relation::Lt:
     return a < b;
   case Relation::Le:
@@ -52,9 +61,9 @@ static bool compare(Relation relation, T a, T b) {
   case Relation::Ge:
     return a >= b;
   case Relation::Num:
-    return a == a && b == b;
+    return !isNan(a) && !isNan(b);
   case Relation::Nan:
-    return a != a || b != b;
+    return isNan(a) || isNan(b);
   }
   return false;
 }
@@ -74,7 +83,7 @@ static void setp(Warp &w, const Instr &i) {
     } else { // A 16-bit float.
       x = Bits::from(laneAt<uint16_t>(a, lane)), y = Bits::from(laneAt<uint16_t>(b, lane));
     }
-    const bool unordered = x != x || y != y;
+    const bool unordered = isNan(x) || isNan(y);
     lanes |= uint32_t(unordered && detail.unordered ? true : compare(detail.relation, x, y)) << lane;
   });
   uint32_t inverse = ~lanes;

@@ -109,6 +109,7 @@ using Held =
 template <class Pick>
 static Handler withInteger(Type type, Pick pick) {
   switch (type) {
+  // NOLINTNEXTLINE(bugprone-branch-clone): the types differ.
   case Type::U8:
     return pick(uint8_t());
   case Type::S8:

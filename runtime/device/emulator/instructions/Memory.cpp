@@ -107,9 +107,10 @@ static void load(Warp &w, const Instr &i) {
   overLanes(addresses.mask, [&](int lane) {
     const Place place = access(w, detail.space, addresses.at[lane], detail.bytes(), {false, strong}, lane);
     for (int k = 0; k < detail.vector; ++k)
-      setRegister(w, i.result(k), lane,
-                  place ? readElement(place.bytes + k * detail.elementBytes, detail.elementBytes, strong) : 0,
-                  detail);
+      setRegister(
+          w, i.result(k), lane,
+          place ? readElement(place.bytes + size_t(k) * detail.elementBytes, detail.elementBytes, strong) : 0,
+          detail);
     if (!place)
       return;
     if (place.cta) {
@@ -132,7 +133,7 @@ static void loadParameter(Warp &w, const Instr &i) {
   const MemoryDetail detail = MemoryDetail::unpack(i.detail);
   const std::byte *from = w.cluster().grid().launch().parameters.data() + i.offset;
   for (int k = 0; k < detail.vector; ++k) {
-    const uint64_t bits = readElement(from + k * detail.elementBytes, detail.elementBytes, false);
+    const uint64_t bits = readElement(from + size_t(k) * detail.elementBytes, detail.elementBytes, false);
     overLanes(w.mask, [&](int lane) { setRegister(w, i.result(k), lane, bits, detail); });
     w.setUndefined(i.result(k), 0);
   }
@@ -182,7 +183,7 @@ static void store(Warp &w, const Instr &i) {
     if (!place)
       return;
     for (int k = 0; k < detail.vector; ++k)
-      writeElement(place.bytes + k * detail.elementBytes, getRegister(w, i.source(first + k), lane),
+      writeElement(place.bytes + size_t(k) * detail.elementBytes, getRegister(w, i.source(first + k), lane),
                    detail.elementBytes, strong);
     const uint32_t bit = uint32_t(1) << lane;
     if (place.cta) {

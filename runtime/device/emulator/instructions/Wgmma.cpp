@@ -66,9 +66,9 @@ private:
   /// Where eight elements of an operand go.
   struct Target {
     float *values;
-    uint32_t stride;
+    size_t stride;
     uint32_t *origins;
-    uint32_t originStride;
+    size_t originStride;
   };
   void takeChunk(uint32_t address, const Target &to, const Clock &clock, bool isA);
   void checkLine(const uint32_t *addresses, uint32_t chunks, uint32_t swizzle, const Target &to);
@@ -88,9 +88,9 @@ private:
   uint32_t step_ = 0;
   bool accumulates_ = true;
   bool allDefined_ = true;
-  std::array<float, productRows * productDepth> a_;
-  std::array<float, productDepth * productColumns> b_;
-  std::array<float, productRows * productColumns> acc_;
+  std::array<float, size_t(productRows) * productDepth> a_;
+  std::array<float, size_t(productDepth) * productColumns> b_;
+  std::array<float, size_t(productRows) * productColumns> acc_;
   std::array<uint32_t, productRows> rowOrigins_{};       ///< Not 0: the row is not defined, and whence.
   std::array<uint32_t, productColumns> columnOrigins_{}; ///< The same of columns.
 };
@@ -232,7 +232,7 @@ void Product::takeChunk(uint32_t address, const Target &to, const Clock &clock, 
   const std::byte *bytes = cta_.shared.data() + address;
   for (uint32_t e = 0; e < chunkElements; ++e) {
     uint16_t bits;
-    std::memcpy(&bits, bytes + 2 * e, sizeof(bits));
+    std::memcpy(&bits, bytes + size_t(2) * e, sizeof(bits));
     to.values[e * to.stride] = number(bits);
   }
 }
@@ -254,7 +254,7 @@ void Product::checkLine(const uint32_t *addresses, uint32_t chunks, uint32_t swi
     const bool follows = source.row == first->row &&
                          source.element == first->element + int32_t((i - firstIndex) * chunkElements);
     if (source.swizzle != swizzle || !follows) [[unlikely]]
-      return undefine({nullptr, 0, to.origins + i * chunkElements * to.originStride, to.originStride},
+      return undefine({nullptr, 0, to.origins + size_t(i) * chunkElements * to.originStride, to.originStride},
                       originOf(Origin::Kind::Layout, addresses[i], source.pc));
   }
 }
@@ -287,7 +287,7 @@ void Product::gatherShared(const MatrixDescriptor &from, bool isA, const Clock *
   const bool transposed = isA ? detail_.aTransposed : detail_.bTransposed;
   const uint32_t extent = isA ? uint32_t(productRows) : detail_.columns;
   // Strides of the operand's array along mn and along the depth.
-  const uint32_t alongMn = isA ? productDepth : 1, alongDepth = isA ? 1 : detail_.columns;
+  const size_t alongMn = isA ? productDepth : 1, alongDepth = isA ? 1 : detail_.columns;
   float *values = isA ? a_.data() : b_.data();
   uint32_t *origins = isA ? rowOrigins_.data() : columnOrigins_.data();
   // Lines of elements that lie side by side: rows along the depth, or of one depth along mn.

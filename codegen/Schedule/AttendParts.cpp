@@ -1,0 +1,214 @@
+//===- AttendParts.cpp - Frame, masks and results of the main kernel ---------------------------------===//
+//
+// See AttendParts.h.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/AttendParts.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace lathe::tile;
+
+namespace lathe::codegen {
+
+static constexpr int itemBytes = workItemWords * 4;
+
+//===- Frame -----------------------------------------------------------------------------------------===//
+
+void AttendParts::run() {
+  makePipes();
+  rowBlock = NVVM::BlockIdXOp::create(k.b, k.loc, k.i32());
+  if (itemsAhead()) {
+    loadRange();
+    // A worker without items reads one that it does not use.
+    first = loadItem(k.max(k.min(firstItem, k.sub(lastItem, 1)), k.c(0))).values();
+  }
+  syncAll();
+  // The work list was complete before the launch before began (Kernel.h); all else may be its result.
+  if (build.config.dependentLaunch != DependentLaunch::Off)
+    GridWaitOp::create(k.b, k.loc);
+  if (build.config.dependentLaunch == DependentLaunch::Early)
+    GridLaunchOp::create(k.b, k.loc);
+  writeRoles();
+  if (build.config.cluster > 1)
+    syncAll();
+  k.finish();
+}
+
+void AttendParts::writeRoles() {
+  SmallVector<StringRef> names;
+  SmallVector<int32_t> warpgroups, registers;
+  for (auto [name, count] : consumerRoles()) {
+    names.push_back(name);
+    warpgroups.push_back(count);
+    registers.push_back(build.resources.consumerRegisters);
+  }
+  names.push_back("producer");
+  warpgroups.push_back(1);
+  registers.push_back(build.resources.producerRegisters);
+  auto roles = RolesOp::create(k.b, k.loc, k.b.getStrArrayAttr(names), k.b.getDenseI32ArrayAttr(warpgroups),
+                               k.b.getDenseI32ArrayAttr(registers), unsigned(names.size()));
+  OpBuilder::InsertionGuard guard(k.b);
+  for (role = 0; role + 1 < int(names.size()); ++role) {
+    consumer = enter(roles.getBodies()[role]);
+    if (names.size() > 2) // Roles of one warpgroup each.
+      consumer = k.c(role);
+    // Scores in base 2: 2^(s·scale·log2 e).
+    factor = k.fmul(k["scale"], k.cf(float(M_LOG2E)));
+    beginConsumer();
+    overItems([&](const Item &item, ValueRange counts) { return consumeItem(item, counts[0], counts[1]); });
+  }
+  enter(roles.getBodies()[role]);
+  produce();
+}
+
+Value AttendParts::enter(Region &region) {
+  Block &block = region.emplaceBlock();
+  Value index = block.addArgument(k.i32(), k.loc);
+  k.b.setInsertionPointToStart(&block);
+  return index;
+}
+
+void AttendParts::syncAll() {
+  if (build.config.cluster > 1)
+    SyncClusterOp::create(k.b, k.loc);
+  else
+    SyncCtaOp::create(k.b, k.loc);
+}
+
+void AttendParts::makePipes() {
+  const MemoryPlan &memory = build.memory;
+  auto queryType =
+      PipeType::get(k.b.getContext(), memory.queryStages, build.config.rowsPerCta, problem.keyDim, 1, 1, 1);
+  auto ringType = PipeType::get(k.b.getContext(), build.config.stages, tokens, problem.keyDim,
+                                build.config.cluster, memory.loadGroups, 1);
+  queryPipe =
+      PipeOp::create(k.b, k.loc, queryType, memory.query, memory.barriers, consumers, k.b.getStringAttr("q"));
+  kvPipe = PipeOp::create(k.b, k.loc, ringType, memory.ring, memory.barriers + 2 * 8 * memory.queryStages,
+                          consumers, k.b.getStringAttr("kv"));
+}
+
+void AttendParts::loadRange() {
+  Value worker = NVVM::BlockIdYOp::create(k.b, k.loc, k.i32());
+  firstItem = loadI32(k, k["worker_begin"], worker);
+  lastItem = loadI32(k, k["worker_begin"], k.add(worker, 1));
+}
+
+AttendParts::Item AttendParts::loadItem(Value index) {
+  auto four = VectorType::get({4}, k.i32());
+  Value address = k.at(k["items"], k.wide(k.mul(index, itemBytes)));
+  Value entry = k.load(four, address);
+  auto part = [&](int64_t i) -> Value { return LLVM::ExtractElementOp::create(k.b, k.loc, entry, k.c(i)); };
+  return {part(0), part(1), part(2), part(3), k.load(k.i32(), k.at(address, 16))};
+}
+
+void AttendParts::overItems(llvm::function_ref<Value(const Item &, ValueRange)> body) {
+  if (!itemsAhead())
+    loadRange();
+  Values carried{k.c(0), k.c(0)};
+  carried.append(first);
+  loop(firstItem, lastItem, carried, [&](Value index, ValueRange state) {
+    Item item = itemsAhead() ? Item::of(state.drop_front(2)) : loadItem(index);
+    Values ahead; // On its way while this item is worked on.
+    if (itemsAhead())
+      ahead = loadItem(k.min(k.add(index, 1), k.sub(lastItem, 1))).values();
+    Values after{body(item, state.take_front(2)), k.add(state[1], 1)};
+    after.append(ahead);
+    return after;
+  });
+}
+
+AttendParts::Values AttendParts::loop(Value from, Value to, ValueRange carried,
+                                      llvm::function_ref<Values(Value, ValueRange)> body) {
+  auto op = scf::ForOp::create(k.b, k.loc, from, to, k.c(1), carried);
+  OpBuilder::InsertionGuard guard(k.b);
+  k.b.setInsertionPointToStart(op.getBody());
+  Values next = body(op.getInductionVar(), op.getRegionIterArgs());
+  scf::YieldOp::create(k.b, k.loc, next);
+  return Values(op.getResults());
+}
+
+Value AttendParts::map(Type result, ValueRange inputs, llvm::function_ref<Value(Block *)> body) {
+  auto op = MapOp::create(k.b, k.loc, result, inputs);
+  OpBuilder::InsertionGuard guard(k.b);
+  Block &block = op.getBody().emplaceBlock();
+  for (Value input : inputs) {
+    Type type = input.getType();
+    if (isa<FragmentType>(type))
+      type = k.f32();
+    else if (auto rowsType = dyn_cast<RowsType>(type))
+      type = rowsType.getElementType();
+    else if (auto columnsType = dyn_cast<ColumnsType>(type))
+      type = columnsType.getElementType();
+    block.addArgument(type, k.loc);
+  }
+  k.b.setInsertionPointToStart(&block);
+  Value value = body(&block);
+  YieldOp::create(k.b, k.loc, value);
+  return op.getResult();
+}
+
+Value AttendParts::map2(Value x, Value y, llvm::function_ref<Value(Value, Value)> body) {
+  return map(x.getType(), {x, y}, [&](Block *b) { return body(b->getArgument(0), b->getArgument(1)); });
+}
+
+AttendParts::Values AttendParts::waitAll(ValueRange fragments) {
+  return Values(MmaWaitOp::create(k.b, k.loc, fragments.getTypes(), 0, fragments).getResults());
+}
+
+void AttendParts::launchLate() {
+  if (build.config.dependentLaunch == DependentLaunch::Late)
+    GridLaunchOp::create(k.b, k.loc);
+}
+
+//===- Masks and results -----------------------------------------------------------------------------===//
+
+Value AttendParts::limitOf(Value row, Value length) {
+  if (!build.pattern.masked)
+    return length;
+  Value token = k.min(k.divu(row, problem.heads), k.c(problem.queryTokens - 1));
+  Value bound = k.add(k.add(length, build.pattern.boundOffset), k.mul(token, build.pattern.boundQueryFactor));
+  return k.min(length, bound);
+}
+
+Value AttendParts::unmaskedTokens(const Item &item) {
+  if (!build.pattern.masked)
+    return item.length;
+  Value firstRow = k.mul(rowBlock, build.config.rowsPerCta);
+  return k.min(limitOf(firstRow, item.length),
+               limitOf(k.add(firstRow, build.config.rowsPerCta - 1), item.length));
+}
+
+Value AttendParts::inverseOf(Value sums) {
+  return map(sums.getType(), {sums}, [&](Block *b) {
+    Value sum = b->getArgument(0);
+    Value some = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, sum, k.cf(0));
+    return k.select(some, RcpOp::create(k.b, k.loc, k.f32(), sum), k.cf(0));
+  });
+}
+
+Value AttendParts::logarithm(Value maxima, Value sums, float unit, float empty) {
+  return map2(maxima, sums, [&](Value maximum, Value sum) {
+    Value log = k.fadd(maximum, Log2Op::create(k.b, k.loc, k.f32(), sum));
+    Value some = arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, sum, k.cf(0));
+    return k.select(some, k.fmul(log, k.cf(unit)), k.cf(empty));
+  });
+}
+
+Value AttendParts::partialRow(const Item &item, Value row) {
+  int rows = build.resources.rowBlocks * build.config.rowsPerCta;
+  return k.wide(k.add(k.mul(item.slot, rows), row));
+}
+
+void AttendParts::rowRegion(Region &region, llvm::function_ref<Value(Value)> offset) {
+  OpBuilder::InsertionGuard guard(k.b);
+  Block &block = region.emplaceBlock();
+  Value local = block.addArgument(k.i32(), k.loc);
+  k.b.setInsertionPointToStart(&block);
+  Value global = k.add(k.mul(rowBlock, build.config.rowsPerCta), local);
+  Value where = offset(global);
+  YieldOp::create(k.b, k.loc, ValueRange{where, k.lt(global, problem.rows())});
+}
+
+} // namespace lathe::codegen

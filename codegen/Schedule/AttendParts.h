@@ -1,0 +1,125 @@
+//===- AttendParts.h - What both forms of the main kernel share --------------------------------------===//
+//
+// The main kernel of paged attention has one producer and two forms of consumers: query rows on the rows of
+// the scores (AttendKernel.cpp) or on their columns (SwappedKernel.cpp). Here are the frame of the kernel,
+// the walk over the work list, the producer, limits of masks and the last arithmetic of a row.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/codegen/Schedule/AttentionKernels.h"
+#include "lathe/codegen/Schedule/KernelBuilder.h"
+
+namespace lathe::codegen {
+
+inline constexpr float lowestScore =
+    -1e30f;                           ///< Below any; finite, so that differences of maxima are numbers.
+inline constexpr int boxColumns = 64; ///< bf16 elements of a 128-byte swizzle row.
+
+class AttendParts {
+public:
+  AttendParts(mlir::OpBuilder &builder, const AttentionBuild &build, const KernelEntry &entry)
+      : k(builder, builder.getUnknownLoc(), entry), build(build), problem(build.pattern.problem),
+        consumers(build.config.consumers), tokens(build.config.kvTile) {}
+  virtual ~AttendParts() = default;
+
+  /// Writes the whole kernel.
+  void run();
+
+protected:
+  using Value = mlir::Value;
+  using ValueRange = mlir::ValueRange;
+  using Values = llvm::SmallVector<Value>;
+
+  /// One entry of the work list, loaded.
+  struct Item {
+    Value sequence, begin, end, slot, length;
+    Values values() const { return {sequence, begin, end, slot, length}; }
+    static Item of(ValueRange v) { return {v[0], v[1], v[2], v[3], v[4]}; }
+    static constexpr size_t size = 5;
+  };
+
+  /// Roles of consumers and how many warpgroups each has; `role` says whose code is being written.
+  virtual llvm::SmallVector<std::pair<llvm::StringRef, int>> consumerRoles() const {
+    return {{"consumer", consumers}};
+  }
+  virtual void makePipes();
+  /// One item of the producer, as consumeItem.
+  virtual Value produceItem(const Item &item, Value count, Value queryCount);
+  /// Before the first item: what does not change over the items.
+  virtual void beginConsumer() = 0;
+  /// One item, whose first tile is number `count` of the ring; gives the number after its last.
+  virtual Value consumeItem(const Item &item, Value count, Value queryCount) = 0;
+
+  //===- Frame ----------------------------------------------------------------------------------------===//
+
+  /// for (i = from; i < to; ++i) carried = body(i, carried).
+  Values loop(Value from, Value to, ValueRange carried, llvm::function_ref<Values(Value, ValueRange)> body);
+  mlir::Type fragment(int columns) { return tile::FragmentType::get(k.b.getContext(), columns); }
+  mlir::Type rows(mlir::Type element) { return tile::RowsType::get(k.b.getContext(), element); }
+  tile::BufferType tileType() { return tile::BufferType::get(k.b.getContext(), tokens, problem.keyDim, 128); }
+  /// Element-wise code; `body` gets a scalar for each input.
+  Value map(mlir::Type result, ValueRange inputs, llvm::function_ref<Value(mlir::Block *)> body);
+  Value map2(Value x, Value y, llvm::function_ref<Value(Value, Value)> body);
+  Value exp2(Value x) { return tile::Exp2Op::create(k.b, k.loc, k.f32(), x); }
+  Value splat(mlir::Type type, Value value) { return tile::SplatOp::create(k.b, k.loc, type, value); }
+  /// Waits for all WGMMA; the fragments are values again.
+  Values waitAll(ValueRange fragments);
+
+  //===- Masks and results ----------------------------------------------------------------------------===//
+
+  /// Tokens that query row `row` (of the sequence) attends to: the description's bound, never past the
+  /// length.
+  Value limitOf(Value row, Value length);
+  /// Tokens that every row of this CTA attends to: tiles below need no mask.
+  Value unmaskedTokens(const Item &item);
+  /// 1 / sum, 0 for rows that attend to nothing.
+  Value inverseOf(Value sums);
+  /// Logarithm in base 2 times `unit`; `empty` for rows that attend to nothing.
+  Value logarithm(Value maxima, Value sums, float unit, float empty);
+  /// Offset of a query row's first element, or of its logarithm, among the partial results.
+  Value partialRow(const Item &item, Value row);
+  /// Fills the region of a store: from a CTA row to the offset of its global row, and whether there is one.
+  void rowRegion(mlir::Region &region, llvm::function_ref<Value(Value)> offset);
+  /// Lets the next launch start, where the configuration wants it only now.
+  void launchLate();
+
+  //===- Producer -------------------------------------------------------------------------------------===//
+
+  /// A piece of a KV tile that lies in one page.
+  struct Piece {
+    Value page, inPage; ///< inPage: its first row's place in the page.
+    int row, rows;      ///< Of the tile.
+  };
+  void loadQuery(const Item &item, Value count);
+  Value pageOf(const Item &item, Value token);
+  /// The pieces of `rows` tokens from `first` on; each reads the table.
+  llvm::SmallVector<Piece> piecesOf(const Item &item, Value first, int rows);
+  /// Issues the boxes from `from` to `to` of a piece into the stage.
+  void loadBoxes(const Piece &piece, Value pipe, Value count, int from, int to);
+
+  KernelBuilder k;
+  const AttentionBuild &build;
+  const AttentionProblem &problem;
+  int consumers, tokens;
+  int role = 0;
+  Value queryPipe, kvPipe, rowBlock, factor, consumer;
+
+private:
+  void writeRoles();
+  Value enter(mlir::Region &region);
+  void syncAll();
+  void loadRange();
+  Item loadItem(Value index);
+  /// body(item, counts) over the worker's items; counts of KV tiles and of queries.
+  void overItems(llvm::function_ref<Value(const Item &, ValueRange)> body);
+  /// Whether the next item is loaded ahead: it takes registers, which a producer with a budget lacks.
+  bool itemsAhead() const { return build.config.swapOperands; }
+  void produce();
+  Value loadUnit(const Item &item, Value unit, Value count, Value queryCount);
+
+  Value firstItem, lastItem;
+  Values first; ///< The worker's first item, where it is loaded ahead: before the launch before has ended.
+};
+
+} // namespace lathe::codegen

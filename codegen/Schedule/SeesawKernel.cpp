@@ -1,0 +1,209 @@
+//===- SeesawKernel.cpp - Two consumers in turns ------------------------------------------------------===//
+//
+// See Seesaw.h.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/Seesaw.h"
+
+using namespace mlir;
+using namespace lathe::tile;
+
+namespace lathe::codegen {
+
+namespace {
+/// Named events. The last two, from Own on, are each a consumer's own.
+enum Event { LeftProbabilities = 1, RightProbabilities = 2, Sums = 3, Own = 4 };
+/// Arrays of the row statistics.
+enum Array { LeftMaximum = 0, LeftShrink = 1, RightMaximum = 2, RightShrink = 3, FirstSums = 4 };
+} // namespace
+
+static constexpr float maximaSlack = 8; // Base-2 logarithm of the largest probability before maxima move.
+
+SeesawBuilder::Value SeesawBuilder::consumeItem(const Item &item, Value count, Value queryCount) {
+  auto queryBuffer = BufferType::get(k.b.getContext(), build.config.rowsPerCta, problem.keyDim, 128);
+  query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, queryCount, 0);
+  State state{count, splat(fragment(columns()), k.cf(0)), splat(floatRows(), k.cf(lowestScore)),
+              splat(floatRows(), k.cf(0))};
+  state = State::of(loop(item.begin, item.end, state.values(), [&](Value unit, ValueRange carried) {
+    State before = State::of(carried);
+    Value scores = scoresOf(before.count);
+    k.when(k.eq(k.add(unit, 1), item.end), [&] { ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0); });
+    scores = maskTail(item, unit, scores);
+    State after = isLeft() ? left(scores, before) : right(scores, before);
+    after.count = k.add(before.count, 1);
+    return after.values();
+  }));
+  k.when(k.eq(item.begin, item.end), [&] { ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0); });
+  launchLate();
+  storeItem(item, state.output, state.maxima, totalSums(state.sums));
+  return state.count;
+}
+
+SeesawBuilder::State SeesawBuilder::left(Value scores, State state) {
+  release(0, KeysOnly, state.count);
+  Value found = ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false);
+  Value maxima = moved(state.maxima, found), shrink = shrinkOf(state.maxima, maxima);
+  putStatistics(maxima, k.c(LeftMaximum));
+  putStatistics(shrink, k.c(LeftShrink));
+  Value p = probabilitiesOf(scores, maxima), operand = pack(p);
+  PutOperandOp::create(k.b, k.loc, operand, probabilityBuffer(0));
+  arrive(LeftProbabilities, 2);
+  state.output = multiply(scaled(state.output, shrink), operand, 0);
+  state.sums = addedSums(state.sums, shrink, p);
+  state.output = waitAll(state.output)[0];
+  release(0, LeftValues, state.count);
+
+  sync(RightProbabilities, 2);
+  state.maxima = getStatistics(k.c(RightMaximum));
+  shrink = getStatistics(k.c(RightShrink));
+  state.sums = product(state.sums, shrink);
+  state.output = waitAll(multiply(scaled(state.output, shrink), probabilityBuffer(1), 1))[0];
+  release(1, LeftValues, state.count);
+  release(1, KeysOnly, state.count);
+  return state;
+}
+
+SeesawBuilder::State SeesawBuilder::right(Value scores, State state) {
+  Value found = ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false);
+  sync(LeftProbabilities, 2);
+  Value before = getStatistics(k.c(LeftMaximum)), shrinkBefore = getStatistics(k.c(LeftShrink));
+  state.output = multiply(scaled(state.output, shrinkBefore), probabilityBuffer(0), 0);
+
+  state.maxima = moved(before, found);
+  Value shrink = shrinkOf(before, state.maxima);
+  putStatistics(state.maxima, k.c(RightMaximum));
+  putStatistics(shrink, k.c(RightShrink));
+  Value p = probabilitiesOf(scores, state.maxima), operand = pack(p);
+  PutOperandOp::create(k.b, k.loc, operand, probabilityBuffer(1));
+  arrive(RightProbabilities, 2);
+  state.sums = addedSums(state.sums, product(shrink, shrinkBefore), p);
+  state.output = waitAll(state.output)[0];
+  release(0, RightValues, state.count);
+  state.output = waitAll(multiply(scaled(state.output, shrink), operand, 1))[0];
+  release(1, RightValues, state.count);
+  return state;
+}
+
+//===- Scores ----------------------------------------------------------------------------------------===//
+
+/// In the order in which the producer loads the parts.
+SmallVector<SeesawBuilder::Part> SeesawBuilder::partsOf(int tile) const {
+  SmallVector<Part> parts = tile == 0 ? SmallVector<Part>{KeysOnly, LeftValues, RightValues}
+                                      : SmallVector<Part>{RightValues, LeftValues, KeysOnly};
+  if (!hasKeysOnly())
+    llvm::erase(parts, KeysOnly);
+  return parts;
+}
+
+SeesawBuilder::Value SeesawBuilder::scoresOf(Value count) {
+  const int tile = isLeft() ? 0 : 1;
+  Value raw;
+  for (Part part : partsOf(tile))
+    for (int box = boxesOf(part).from; box < boxesOf(part).to; ++box) {
+      int from = box * boxColumns, depth = std::min(boxColumns, problem.keyDim - from);
+      Value keys = WaitOp::create(k.b, k.loc, tileType(), pipeOf(tile), count, box);
+      MmaFenceOp::create(k.b, k.loc);
+      raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, keys, depth, from, raw);
+    }
+  MmaCommitOp::create(k.b, k.loc);
+  return map(raw.getType(), {waitAll(raw)[0], factor},
+             [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
+}
+
+SeesawBuilder::Value SeesawBuilder::maskTail(const Item &item, Value unit, Value scores) {
+  const int tile = isLeft() ? 0 : 1;
+  Value firstToken = k.add(k.mul(unit, build.unitTokens()), tile * tokens);
+  k.when(k.lt(item.length, k.add(firstToken, tokens)), [&] {
+    sync(Own + tile, 1); // Other warps may still be reading the rows as keys.
+    ZeroRowsOp::create(k.b, k.loc, tileOf(tile), k.sub(item.length, firstToken), build.memory.valueBoxes);
+    sync(Own + tile, 1);
+  });
+  return mask(item, scores, firstToken, unmaskedTokens(item));
+}
+
+SeesawBuilder::Value SeesawBuilder::moved(Value before, Value found) {
+  return map2(before, found, [&](Value old, Value tile) {
+    Value grows =
+        arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, k.fsub(tile, old), k.cf(maximaSlack));
+    return k.select(grows, tile, old);
+  });
+}
+
+SeesawBuilder::Value SeesawBuilder::shrinkOf(Value from, Value to) {
+  return map2(from, to, [&](Value x, Value y) { return exp2(k.fsub(x, y)); });
+}
+
+SeesawBuilder::Value SeesawBuilder::probabilitiesOf(Value scores, Value maxima) {
+  return map(scores.getType(), {scores, maxima},
+             [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
+}
+
+SeesawBuilder::Value SeesawBuilder::addedSums(Value sums, Value by, Value p) {
+  Value partial = ReduceOp::create(k.b, k.loc, floatRows(), "add", p, true);
+  return map(floatRows(), {sums, by, partial},
+             [&](Block *b) { return k.fma(b->getArgument(0), b->getArgument(1), b->getArgument(2)); });
+}
+
+SeesawBuilder::Value SeesawBuilder::totalSums(Value sums) {
+  Value mine = ReduceOp::create(k.b, k.loc, floatRows(), "add", sums, false);
+  putStatistics(mine, k.c(FirstSums + role));
+  sync(Sums, 2);
+  Value theirs = getStatistics(k.c(FirstSums + 1 - role));
+  return map2(mine, theirs, [&](Value x, Value y) { return k.fadd(x, y); });
+}
+
+//===- Products --------------------------------------------------------------------------------------===//
+
+SeesawBuilder::Value SeesawBuilder::tileOf(int tile) {
+  return BufferOp::create(k.b, k.loc, tileType(),
+                          k.b.getI32IntegerAttr(build.memory.ring + tile * build.memory.stageBytes), Value(),
+                          k.b.getStringAttr(tile == 0 ? "kv0" : "kv1"), IntegerAttr());
+}
+
+SeesawBuilder::Value SeesawBuilder::scaled(Value output, Value by) {
+  Value moves = AnyRowOp::create(k.b, k.loc, k.b.getI1Type(), by, k.b.getF32FloatAttr(1));
+  auto op = scf::IfOp::create(k.b, k.loc, output.getType(), moves, true);
+  OpBuilder::InsertionGuard guard(k.b);
+  k.b.setInsertionPointToStart(op.thenBlock());
+  Value less = map(output.getType(), {output, by},
+                   [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
+  scf::YieldOp::create(k.b, k.loc, less);
+  k.b.setInsertionPointToStart(op.elseBlock());
+  scf::YieldOp::create(k.b, k.loc, output);
+  return op.getResult(0);
+}
+
+SeesawBuilder::Value SeesawBuilder::pack(Value p) {
+  return PackOp::create(k.b, k.loc, OperandType::get(k.b.getContext(), tokens), p);
+}
+
+/// The second tile's probabilities lie in its last box, where that holds keys only.
+SeesawBuilder::Value SeesawBuilder::probabilityBuffer(int tile) {
+  auto type = BufferType::get(k.b.getContext(), build.config.rowsPerCta, tokens, int64_t(2) * tokens);
+  if (tile == 1 && build.memory.probabilitiesInStage)
+    return BoxOp::create(k.b, k.loc, type, tileOf(1), build.memory.boxes - 1);
+  return BufferOp::create(
+      k.b, k.loc, type,
+      k.b.getI32IntegerAttr(build.memory.probabilities + tile * build.memory.probabilityBytes), Value(),
+      k.b.getStringAttr("probabilities"), IntegerAttr());
+}
+
+/// output + p·V over the tile's tokens for the consumer's columns, as a group of its own.
+SeesawBuilder::Value SeesawBuilder::multiply(Value output, Value p, int tile) {
+  MmaFenceOp::create(k.b, k.loc);
+  output =
+      MmaNnOp::create(k.b, k.loc, output.getType(), output, p, tileOf(tile), k.mul(consumer, columnBoxes()));
+  MmaCommitOp::create(k.b, k.loc);
+  return output;
+}
+
+void SeesawBuilder::release(int tile, Part part, Value count) {
+  if (part != KeysOnly || hasKeysOnly())
+    ReleaseOp::create(k.b, k.loc, pipeOf(tile), count, part);
+}
+
+void buildSeesawKernel(OpBuilder &builder, const AttentionBuild &build, const KernelEntry &entry) {
+  SeesawBuilder(builder, build, entry).run();
+}
+
+} // namespace lathe::codegen

@@ -1,0 +1,197 @@
+//===- SwappedKernel.cpp - The main kernel with query rows on the scores' columns --------------------===//
+//
+// For few query rows: KV tokens lie on the rows of WGMMA, which must be 64, query rows on its columns, which
+// are any multiple of 8, so that nothing is padded to 64. One consumer warpgroup computes for each tile of 64
+// tokens
+//
+//   1 S^T = K·Q^T          box group by box group as they arrive
+//   2 mask, column maxima  halving shuffles, then through shared memory
+//   3 P^T = 2^(S^T - m), its sums; as bf16 to shared memory, transposed
+//   4 O^T += V^T·P^T       a product for each 64 value columns; V is the tile itself, read along its tokens
+//
+// The output stays in registers (valueDim × rows f32) with a query row in a column, so rescaling needs no
+// shuffle. It leaves through shared memory, transposed, in rows of 16-byte chunks. The producer is a single
+// warp.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/AttendParts.h"
+
+#include <cmath>
+#include <limits>
+
+using namespace mlir;
+using namespace lathe::tile;
+
+namespace lathe::codegen {
+
+static constexpr int groupEvent = 1, groupThreads = 128; // Of the consumer warpgroup.
+
+namespace {
+
+class SwappedBuilder final : public AttendParts {
+public:
+  using AttendParts::AttendParts;
+
+private:
+  int columns() const { return build.config.rowsPerCta; }
+  Type columnsOf(Type element) { return ColumnsType::get(k.b.getContext(), columns(), element); }
+  Type floatColumns() { return columnsOf(k.f32()); }
+  void sync() { SyncEventOp::create(k.b, k.loc, groupEvent, groupThreads); }
+
+  void beginConsumer() override {
+    row = map(columnsOf(k.i32()), {}, [&](Block *) {
+      Value column = ColumnOp::create(k.b, k.loc, k.i32());
+      return k.add(column, k.mul(rowBlock, columns()));
+    });
+    token = RowOp::create(k.b, k.loc, rows(k.i32()));
+    auto type = BufferType::get(k.b.getContext(), columns(), tokens, 128);
+    probabilities = BufferOp::create(k.b, k.loc, type, k.b.getI32IntegerAttr(build.memory.probabilities),
+                                     Value(), k.b.getStringAttr("probabilities"), IntegerAttr());
+  }
+
+  /// Loop-carried: count, maxima, sums, and the output's fragments.
+  Value consumeItem(const Item &item, Value count, Value queryCount) override {
+    auto queryBuffer = BufferType::get(k.b.getContext(), columns(), problem.keyDim, 128);
+    query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, queryCount, 0);
+    Value limit = map(columnsOf(k.i32()), {row, item.length},
+                      [&](Block *b) { return limitOf(b->getArgument(0), b->getArgument(1)); });
+    Value unmasked = unmaskedTokens(item), zero = k.cf(0);
+    Values state{count, splat(floatColumns(), k.cf(lowestScore)), splat(floatColumns(), zero)};
+    state.append(size_t(build.memory.valueBoxes), splat(fragment(columns()), zero));
+    state = loop(item.begin, item.end, state, [&](Value unit, ValueRange carried) {
+      return consumeTile(item, unit, carried, limit, unmasked);
+    });
+    ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0);
+    launchLate();
+    storeItem(item, ValueRange(state).drop_front(3), state[1], state[2]);
+    return state[0];
+  }
+
+  Values consumeTile(const Item &item, Value unit, ValueRange carried, Value limit, Value unmasked) {
+    Value count = carried[0], maxima = carried[1], sums = carried[2], firstToken = k.mul(unit, tokens);
+    auto [tile, scores] = scoresOf(count);
+    scores = maskTail(item, tile, scores, firstToken, limit, unmasked);
+    Value mine = ReduceRowsOp::create(k.b, k.loc, floatColumns(), "max", scores);
+    Value newMaxima = map2(maxima, complete("max", mine, "column_maxima", 0),
+                           [&](Value x, Value y) { return k.fmax(x, y); });
+    Value shrink = map2(maxima, newMaxima, [&](Value x, Value y) { return exp2(k.fsub(x, y)); });
+    Value p = map(fragment(columns()), {scores, newMaxima},
+                  [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
+    PutTransposedOp::create(k.b, k.loc, p, probabilities);
+    Value partial = ReduceRowsOp::create(k.b, k.loc, floatColumns(), "add", p);
+    sums = map(floatColumns(), {sums, shrink, partial},
+               [&](Block *b) { return k.fma(b->getArgument(0), b->getArgument(1), b->getArgument(2)); });
+    Values next{k.add(count, 1), newMaxima, sums};
+    next.append(accumulate(carried.drop_front(3), shrink, tile));
+    ReleaseOp::create(k.b, k.loc, kvPipe, count, 0);
+    return next;
+  }
+
+  /// K·Q^T of tile number `count`, in base-2 units, and the tile.
+  std::pair<Value, Value> scoresOf(Value count) {
+    int groups = build.memory.loadGroups, groupBoxes = (build.memory.boxes + groups - 1) / groups;
+    Value tile, raw;
+    for (int group = 0; group < groups; ++group) {
+      int from = group * groupBoxes * boxColumns;
+      int depth = std::min(problem.keyDim - from, groupBoxes * boxColumns);
+      tile = WaitOp::create(k.b, k.loc, tileType(), kvPipe, count, group);
+      MmaFenceOp::create(k.b, k.loc);
+      raw = MmaNtOp::create(k.b, k.loc, fragment(columns()), tile, query, depth, from, raw);
+    }
+    MmaCommitOp::create(k.b, k.loc);
+    Value scores = map(fragment(columns()), {waitAll(raw)[0], factor},
+                       [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
+    return {tile, scores};
+  }
+
+  /// Only the tiles at a row's limit pay for masks, only the tile at the sequence's end for clearing, which
+  /// the event of the maxima makes visible.
+  Value maskTail(const Item &item, Value tile, Value scores, Value firstToken, Value limit, Value unmasked) {
+    Value end = k.add(firstToken, tokens);
+    k.when(k.lt(item.length, end), [&] {
+      sync(); // Other warps may still be reading the rows as keys.
+      ZeroRowsOp::create(k.b, k.loc, tile, k.sub(item.length, firstToken), build.memory.valueBoxes);
+    });
+    auto masked = scf::IfOp::create(k.b, k.loc, scores.getType(), k.lt(unmasked, end), true);
+    OpBuilder::InsertionGuard guard(k.b);
+    k.b.setInsertionPointToStart(masked.thenBlock());
+    Value cut = map(scores.getType(), {scores, token, limit, firstToken}, [&](Block *b) {
+      Value here = k.add(b->getArgument(3), b->getArgument(1));
+      return k.select(k.lt(here, b->getArgument(2)), b->getArgument(0),
+                      k.cf(-std::numeric_limits<float>::infinity()));
+    });
+    scf::YieldOp::create(k.b, k.loc, cut);
+    k.b.setInsertionPointToStart(masked.elseBlock());
+    scf::YieldOp::create(k.b, k.loc, scores);
+    k.b.setInsertionPointAfter(masked);
+    return masked.getResult(0);
+  }
+
+  /// Over all lanes; `array` 0 or 1 of the memory for exchanges.
+  Value complete(StringRef kind, Value partial, StringRef name, int array) {
+    int offset = build.memory.statistics + array * 4 * columns() * 4;
+    return CompleteColumnsOp::create(k.b, k.loc, floatColumns(), k.b.getStringAttr(kind), partial,
+                                     k.b.getStringAttr(name), k.b.getI32IntegerAttr(offset),
+                                     k.b.getI32IntegerAttr(groupEvent));
+  }
+
+  /// O^T · shrink + V^T·P^T, once all warps have written P.
+  Values accumulate(ValueRange output, Value shrink, Value tile) {
+    Values next;
+    for (Value part : output)
+      next.push_back(map(part.getType(), {part, shrink},
+                         [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); }));
+    sync();
+    MmaFenceOp::create(k.b, k.loc);
+    for (auto [box, part] : llvm::enumerate(next))
+      part = MmaTtOp::create(k.b, k.loc, part.getType(), part, tile, box, probabilities);
+    MmaCommitOp::create(k.b, k.loc);
+    return waitAll(next);
+  }
+
+  //===- Results --------------------------------------------------------------------------------------===//
+
+  void storeItem(const Item &item, ValueRange output, Value maxima, Value sums) {
+    Value total = complete("add", sums, "column_sums", 1), inverse = inverseOf(total);
+    Values scaled;
+    for (Value part : output)
+      scaled.push_back(map(part.getType(), {part, inverse},
+                           [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); }));
+    auto split = scf::IfOp::create(k.b, k.loc, k.lt(item.slot, 0), /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(k.b);
+    float infinity = std::numeric_limits<float>::infinity();
+    k.b.setInsertionPointToStart(split.thenBlock());
+    store(scaled, k["out"], k.b.getBF16Type(),
+          [&](Value r) { return outOffset(k, item.sequence, r, problem.heads); });
+    storeLse(logarithm(maxima, total, float(M_LN2), infinity), k["lse"],
+             [&](Value r) { return lseOffset(k, item.sequence, r, problem.heads); });
+    k.b.setInsertionPointToStart(split.elseBlock());
+    store(scaled, k["partial_out"], k.b.getF16Type(),
+          [&](Value r) { return k.mul(partialRow(item, r), k.c64(problem.valueDim)); });
+    storeLse(logarithm(maxima, total, 1, -infinity), k["partial_lse"],
+             [&](Value r) { return partialRow(item, r); });
+  }
+
+  void store(ValueRange output, Value base, Type element, llvm::function_ref<Value(Value)> offset) {
+    auto op = StoreTransposedOp::create(k.b, k.loc, output, base, k.b.getStringAttr("output_rows"),
+                                        k.b.getI32IntegerAttr(build.memory.staging),
+                                        k.b.getI32IntegerAttr(groupEvent),
+                                        k.b.getI32IntegerAttr(problem.valueDim), TypeAttr::get(element));
+    rowRegion(op.getBody(), offset);
+  }
+
+  void storeLse(Value lse, Value base, llvm::function_ref<Value(Value)> offset) {
+    auto op = StoreColumnsOp::create(k.b, k.loc, lse, base);
+    rowRegion(op.getBody(), offset);
+  }
+
+  Value row, token, query, probabilities;
+};
+
+} // namespace
+
+void buildSwappedKernel(OpBuilder &builder, const AttentionBuild &build, const KernelEntry &entry) {
+  SwappedBuilder(builder, build, entry).run();
+}
+
+} // namespace lathe::codegen

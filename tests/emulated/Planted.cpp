@@ -1,0 +1,80 @@
+// Mistakes planted into correct kernels: each is caught, by the diagnosis that names it, at the place where
+// it is.
+#include "Planted.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <random>
+
+using namespace lathe;
+using namespace lathe::emulatedtest;
+using runtime::emulator::Finding;
+
+static const reference::ShapeCase &shapeOf(Base base) {
+  static const unsigned seed = std::random_device()();
+  static const reference::ShapeCase plain{"plain", {}, {700, 65, 0, 1, 333}, {.seed = seed}};
+  static const reference::ShapeCase single{
+      "single", {.heads = 40, .keyDim = 288, .valueDim = 256}, {700, 65, 0, 1, 333}, {.seed = seed}};
+  static const reference::ShapeCase cluster{"cluster", {.heads = 128}, {400, 65, 0, 1, 200}, {.seed = seed}};
+  return base == Base::Single ? single : base == Base::Cluster ? cluster : plain;
+}
+
+static const codegen::Artifact &artifactOf(Base base) {
+  const reference::AttentionShape &shape = shapeOf(base).shape;
+  codegen::Config config{.kvTile = 64, .stages = 2};
+  config.cluster = base == Base::Cluster ? 2 : 1;
+  config.consumers = base == Base::Single || base == Base::Swapped ? 1 : 2;
+  if (base == Base::Swapped) {
+    config.swapOperands = true;
+    config.rowsPerCta = 16;
+  }
+  return compiled(shape, config);
+}
+
+TEST_P(PlantedBugs, IsCaught) {
+  const Planted &planted = GetParam();
+  const codegen::Artifact &artifact = artifactOf(planted.base);
+  Manifest manifest = artifact.manifest;
+  if (planted.editManifest)
+    planted.editManifest(manifest);
+  PtxEditor editor(artifact.ptx, planted.kernel);
+  planted.edit(editor);
+  const RunResult result = run(editor.text(), manifest, shapeOf(planted.base));
+  SCOPED_TRACE(testing::Message() << "seed " << shapeOf(planted.base).options.seed);
+  ASSERT_EQ(result.error, "");
+  ASSERT_FALSE(result.findings.empty())
+      << "nothing was found; the result is " << (result.comparison.passed ? "right" : "wrong");
+  const std::vector<Finding> &all = result.findings.findings;
+  auto found = std::find_if(all.begin(), all.end(), [&](const Finding &f) { return f.kind == planted.kind; });
+  ASSERT_NE(found, all.end()) << "not found as " << name(planted.kind) << ":\n" << result.findings.text();
+  for (auto before = all.begin(); before != found; ++before)
+    EXPECT_TRUE(std::count(planted.orFirst.begin(), planted.orFirst.end(), before->kind)) << before->text();
+  const Finding &first = *found;
+  EXPECT_NE(first.address.find(planted.address), std::string::npos) << first.text();
+  EXPECT_NE(first.place.operation.find(planted.operation), std::string::npos) << first.text();
+  EXPECT_GT(first.place.line, 0) << first.text();
+  EXPECT_NE(first.agent.find("CTA"), std::string::npos) << first.text();
+}
+
+TEST(PlantedBugs, UneditedKernelsHaveNoFinding) {
+  for (Base base : {Base::Plain, Base::Single, Base::Cluster, Base::Swapped}) {
+    const codegen::Artifact &artifact = artifactOf(base);
+    const RunResult result = run(PtxEditor(artifact.ptx, "attend").text(), artifact.manifest, shapeOf(base));
+    EXPECT_EQ(result.error, "");
+    EXPECT_TRUE(result.findings.empty()) << result.findings.text();
+    EXPECT_TRUE(result.comparison.passed) << result.comparison.message;
+  }
+}
+
+void emulatedtest::removeWait(PtxEditor &e, size_t wait) {
+  e.remove(wait);
+  e.remove(e.after(wait, "@P1 bra"));
+  e.remove(e.after(wait, "bra.uni +LAB_WAIT"));
+}
+
+void emulatedtest::changeDescriptorAt(PtxEditor &e, size_t line,
+                                      const std::function<uint64_t(uint64_t)> &change) {
+  const uint64_t bits = std::stoull(e.group(line, R"(, (\d{12,});)"));
+  e.replace(line, R"(, \d{12,};)", fmt::format(", {};", int64_t(change(bits))));
+}
