@@ -12,6 +12,8 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/autotuner/CostModel.h"
 
+#include "lathe/codegen/Schedule/PlanCosts.h"
+
 #include <algorithm>
 #include <numeric>
 
@@ -72,33 +74,79 @@ static void dealFixed(Divider &divider, const std::vector<int> &lengths, int64_t
   }
 }
 
+/// Every sequence in equal parts of at most `longest` units, a worker a part.
+static void dealOneItem(Divider &divider, const std::vector<int> &lengths, int64_t longest) {
+  int64_t worker = 0;
+  for (int length : lengths) {
+    const int64_t units = divider.unitsOf(length);
+    const int64_t parts = std::max<int64_t>(1, (units + longest - 1) / longest);
+    for (int64_t part = 0; part < parts; ++part, ++worker)
+      divider.give(worker, units / parts + (part < units % parts));
+    divider.division.partials += parts > 1 ? parts : 0;
+  }
+}
+
+/// Whole sequences, longest first to the workers and back again.
+static void dealWhole(Divider &divider, const std::vector<int64_t> &units, int64_t workers) {
+  int64_t worker = 0;
+  for (const std::vector<int> &sequences : codegen::planDeal(units, workers)) {
+    for (int sequence : sequences)
+      divider.give(worker, units[size_t(sequence)]);
+    ++worker;
+  }
+}
+
 /// The line of all costs (a unit of overhead before each sequence's units) in equal shares, one a worker.
 static void cutShares(Divider &divider, const std::vector<int> &lengths, int64_t workers) {
   int64_t total = 0, start = 0;
   for (int length : lengths)
     total += codegen::planOverheadUnits + divider.unitsOf(length);
-  const int64_t share = std::max<int64_t>(1, (total + workers - 1) / workers);
+  const codegen::PlanShares shares(total, workers);
   for (int length : lengths) {
     const int64_t units = divider.unitsOf(length), first = start + codegen::planOverheadUnits,
                   end = first + units;
     if (divider.config.split == codegen::SplitPolicy::Whole) {
-      divider.give(start / share, units);
+      divider.give(shares.workerAt(start), units);
     } else {
       int64_t pieces = 0;
-      for (int64_t at = first; at < end; at = std::min(end, (at / share + 1) * share), ++pieces)
-        divider.give(at / share, std::min(end, (at / share + 1) * share) - at);
+      for (int64_t at = first, next = at; at < end; at = next, ++pieces) {
+        const int64_t worker = shares.workerAt(at);
+        next = std::min(end, shares.begin(worker + 1));
+        divider.give(worker, next - at);
+      }
       divider.division.partials += pieces > 1 ? pieces : 0;
     }
     start = end;
   }
 }
 
-WorkDivision divide(const codegen::Config &config, const std::vector<int> &lengths, int workers) {
-  Divider divider(config, workers);
-  if (config.split == codegen::SplitPolicy::Fixed)
-    dealFixed(divider, lengths, workers);
+/// As the plan kernel chooses (codegen/Schedule/PlanCosts.h).
+static void divideBalanced(Divider &divider, const std::vector<int> &lengths, int64_t workers) {
+  const codegen::PlanCosts costs = codegen::planCosts(divider.config);
+  std::vector<int64_t> units;
+  for (int length : lengths)
+    units.push_back(divider.unitsOf(length));
+  if (codegen::planWhole(costs, units, workers))
+    dealWhole(divider, units, workers);
+  else if (const int64_t longest = codegen::planLongestPart(costs, units, workers))
+    dealOneItem(divider, lengths, longest);
   else
     cutShares(divider, lengths, workers);
+}
+
+WorkDivision divide(const codegen::Config &config, const std::vector<int> &lengths, int workers) {
+  Divider divider(config, workers);
+  switch (config.split) {
+  case codegen::SplitPolicy::Balanced:
+    divideBalanced(divider, lengths, workers);
+    break;
+  case codegen::SplitPolicy::Whole:
+    cutShares(divider, lengths, workers);
+    break;
+  case codegen::SplitPolicy::Fixed:
+    dealFixed(divider, lengths, workers);
+    break;
+  }
   return divider.division;
 }
 

@@ -149,6 +149,9 @@ void Kernel::plan(Plan &plan, DevicePtr lengths, int batch, Stream stream) const
 //===- Running ---------------------------------------------------------------------------------------===//
 
 static void setTensors(ArgumentValues &values, const DecodeTensors &t) {
+  values.set(Slot::KvBase, t.kv);
+  values.set(Slot::KvPageBytes, uint64_t(t.kvStridePage) * 2);
+  values.set(Slot::KvRowBytes, uint64_t(t.kvStrideToken) * 2);
   values.set(Slot::BlockTable, t.blockTable);
   values.set(Slot::BlockTableStride, uint64_t(t.blockTableStride));
   values.set(Slot::NumPages, uint64_t(t.numPages));
@@ -196,13 +199,13 @@ void Kernel::run(const Plan &plan, const DecodeTensors &tensors, Stream stream) 
 }
 
 /// Warps that share a row's columns of the combine, as a power of two: more parts, more loads to share. From
-/// the parts of a sequence when all are of equal length.
+/// the parts of a sequence when all are of equal length: of a balanced plan at most as many as leave a worker
+/// one item.
 static int combineShift(int64_t parts) { return parts <= 4 ? 0 : parts <= 10 ? 1 : parts <= 22 ? 2 : 3; }
 
 void Kernel::Impl::combineParts(int batch, int workers, ArgumentValues &values, Stream stream) const {
-  const int64_t parts = static_cast<Split>(manifest.splitPolicy) == Split::Fixed
-                            ? manifest.fixedSplits
-                            : (workers + batch - 1) / batch;
+  const int64_t parts =
+      static_cast<Split>(manifest.splitPolicy) == Split::Fixed ? manifest.fixedSplits : workers / batch;
   const int64_t shift = combineShift(parts);
   const int64_t chunks = (manifest.valueDim + combineColumns - 1) / combineColumns;
   const int64_t tasks = int64_t(batch) * manifest.heads * manifest.queryTokens * chunks;

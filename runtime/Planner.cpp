@@ -31,7 +31,7 @@ int runtime::defaultWorkers(const Manifest &manifest, const DeviceProperties &pr
 static int64_t itemBound(const Manifest &manifest, int64_t maxBatch, int64_t workers) {
   switch (static_cast<Split>(manifest.splitPolicy)) {
   case Split::Balanced:
-    return maxBatch + workers; // Each worker's share cuts at most one sequence.
+    return maxBatch + workers; // Each worker's share cuts at most one sequence; or less.
   case Split::Whole:
     return maxBatch;
   case Split::Fixed:
@@ -43,7 +43,7 @@ static int64_t itemBound(const Manifest &manifest, int64_t maxBatch, int64_t wor
 static int64_t slotBound(const Manifest &manifest, int64_t maxBatch, int64_t workers) {
   switch (static_cast<Split>(manifest.splitPolicy)) {
   case Split::Balanced:
-    return 2 * workers; // The first and the last piece of a worker's share.
+    return 2 * workers; // The first and the last piece of a worker's share; or its one item.
   case Split::Whole:
     return 0;
   case Split::Fixed:

@@ -4,7 +4,7 @@
 // bounds that hold for any lengths, and lays the lists and partial results out in one allocation. Pure
 // arithmetic on a manifest, called by Kernel::makePlan.
 //
-// The list, as the kernels see it, all int32:
+// The list, as the kernels see it, all int32; items are grouped by worker, sequences need not be in order:
 //   items[n]                {sequence, tileBegin, tileEnd, slot}; slot -1: the sequence is not split here
 //   worker_begin[workers+1] first item of each worker
 //   splits[batch]           {firstSlot, count}; count 1: not split

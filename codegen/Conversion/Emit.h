@@ -109,6 +109,13 @@ struct Emit {
           mlir::LLVM::InsertValueOp::create(b, loc, aggregate, value, mlir::ArrayRef<int64_t>{int64_t(i)});
     return aggregate;
   }
+  /// A vector of equal scalars' types, as wide loads and stores take them.
+  Value vector(llvm::ArrayRef<Value> values) {
+    Value all = undef(mlir::VectorType::get({int64_t(values.size())}, values.front().getType()));
+    for (auto [i, value] : llvm::enumerate(values))
+      all = mlir::LLVM::InsertElementOp::create(b, loc, all, value, c(int64_t(i)));
+    return all;
+  }
 
   /// Assembly with side effects; `result` null for none.
   Value assembly(mlir::Type result, llvm::StringRef text, llvm::StringRef constraints, Values operands) {

@@ -133,51 +133,88 @@ struct GetRowsLowering : OpConversionPattern<GetRowsOp> {
   }
 };
 
+/// A row lies in four lanes, two columns of every eight in each. Elements of 16 bits are exchanged among
+/// them, so that a lane writes eight columns at once and the four 64 bytes.
 struct StoreLowering : OpConversionPattern<StoreOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(StoreOp op, OpAdaptor in,
                                 ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
+    const int64_t columns = op.getFragment().getType().getColumns();
+    const int64_t wide = op.getElement().isF32() ? 0 : columns / exchangedColumns * exchangedColumns;
     SmallVector<Value> values = e.unpack(in.getFragment());
     for (int64_t half = 0; half < 2; ++half) {
       SmallVector<Value> where = inlineBody(rewriter, op.getBody(), {e.add(e.row(), 8 * half)});
-      e.when(where[1], [&] { storeRow(e, op, in, values, half, where[0]); });
+      SmallVector<Value> exchanged; // Before the branch: all lanes of a warp take part.
+      for (int64_t column = 0; column < wide; column += exchangedColumns)
+        exchanged.push_back(exchange(e, op, values, half, column / 8));
+      e.when(where[1], [&] {
+        Value row = e.at(in.getBase(),
+                         arith::MulIOp::create(rewriter, op.getLoc(), e.add(where[0], e.wide(in.getColumn())),
+                                               e.c64(elementBytes(op))));
+        for (auto [i, data] : llvm::enumerate(exchanged))
+          write(e, op, in, row, data, e.add(e.mul(e.quad(), 8), int64_t(i) * exchangedColumns), 0);
+        for (int64_t group = wide / 8; group < columns / 8; ++group)
+          write(e, op, in, row, pairOf(e, op, values, half, group), e.c(group * 8), 2);
+      });
     }
     rewriter.eraseOp(op);
     return success();
   }
 
-  static void storeRow(Emit &e, StoreOp op, OpAdaptor in, ArrayRef<Value> values, int64_t half,
-                       Value offset) {
-    int64_t columns = op.getFragment().getType().getColumns(), elementBytes = op.getElement().isF32() ? 4 : 2;
-    Value column = e.add(in.getColumn(), e.mul(e.quad(), 2));
-    Value start = e.at(in.getBase(),
-                       arith::MulIOp::create(e.b, e.loc, e.add(offset, e.wide(column)), e.c64(elementBytes)));
-    auto inside = [&](Value first) {
-      Value above = in.getFrom() ? e.ge(first, in.getFrom()) : Value();
-      Value below = op.getLimit() != 0 ? e.lt(first, op.getLimit()) : Value();
-      return above && below ? e.band(above, below) : above ? above : below;
+private:
+  static constexpr int64_t exchangedColumns = 32; // Eight a lane.
+
+  static int64_t elementBytes(StoreOp op) { return op.getElement().isF32() ? 4 : 2; }
+
+  /// Writes data that belong to eight columns from `first` on; each lane's begin `laneColumns` times its
+  /// place among the four further on.
+  static void write(Emit &e, StoreOp op, OpAdaptor in, Value row, Value data, Value first,
+                    int64_t laneColumns) {
+    Value column = in.getFrom() || op.getLimit() != 0 ? e.add(in.getColumn(), first) : Value();
+    Value above = in.getFrom() ? e.ge(column, in.getFrom()) : Value();
+    Value below = op.getLimit() != 0 ? e.lt(column, op.getLimit()) : Value();
+    Value inside = above && below ? e.band(above, below) : above ? above : below;
+    auto store = [&] {
+      Value own = laneColumns == 0 ? first : e.add(first, e.mul(e.quad(), laneColumns));
+      e.store(data, e.at(row, e.mul(own, elementBytes(op))));
     };
-    bool guard = in.getFrom() || op.getLimit() != 0;
-    auto pair = VectorType::get({2}, e.f32());
-    for (int64_t group = 0; group < columns / 8; ++group) {
-      auto write = [&] {
-        Value low = values[4 * group + 2 * half], high = values[4 * group + 2 * half + 1];
-        Value data =
-            elementBytes == 2 ? e.packHalves(op.getElement(), low, high) : packPair(e, pair, low, high);
-        e.store(data, e.at(start, group * 8 * elementBytes));
-      };
-      if (guard)
-        e.when(inside(e.add(in.getColumn(), group * 8)), write);
-      else
-        write();
-    }
+    if (inside)
+      e.when(inside, store);
+    else
+      store();
   }
 
-  static Value packPair(Emit &e, Type type, Value low, Value high) {
-    Value vector = e.undef(type);
-    vector = LLVM::InsertElementOp::create(e.b, e.loc, vector, low, e.c(0));
-    return LLVM::InsertElementOp::create(e.b, e.loc, vector, high, e.c(1));
+  /// The lane's two columns of group `group` of eight.
+  static Value pairOf(Emit &e, StoreOp op, ArrayRef<Value> values, int64_t half, int64_t group) {
+    Value low = values[4 * group + 2 * half], high = values[4 * group + 2 * half + 1];
+    if (!op.getElement().isF32())
+      return e.packHalves(op.getElement(), low, high);
+    return e.vector({low, high});
+  }
+
+  /// Of four groups from `group` on, the one whose number is the lane's place among the four: all its eight
+  /// columns. Lanes exchange words with the next one, then pairs of words with the one after.
+  static Value exchange(Emit &e, StoreOp op, ArrayRef<Value> values, int64_t half, int64_t group) {
+    SmallVector<Value> mine;
+    for (int64_t i = 0; i < 4; ++i)
+      mine.push_back(pairOf(e, op, values, half, group + i));
+    Value odd = e.eq(e.band(e.quad(), 1), 1), upper = e.eq(e.band(e.quad(), 2), 2);
+    auto pairWithNext = [&](Value even, Value other) -> std::pair<Value, Value> {
+      Value keep = e.select(odd, other, even);
+      Value got = e.butterfly(e.select(odd, even, other), 1);
+      return {e.select(odd, got, keep), e.select(odd, keep, got)};
+    };
+    auto [low0, low1] = pairWithNext(mine[0], mine[1]);
+    auto [high0, high1] = pairWithNext(mine[2], mine[3]);
+    auto words = [&](Value low, Value high) -> std::pair<Value, Value> {
+      Value keep = e.select(upper, high, low);
+      Value got = e.butterfly(e.select(upper, low, high), 2);
+      return {e.select(upper, got, keep), e.select(upper, keep, got)};
+    };
+    auto [word0, word2] = words(low0, high0);
+    auto [word1, word3] = words(low1, high1);
+    return e.vector({word0, word1, word2, word3});
   }
 };
 

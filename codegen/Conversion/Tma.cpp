@@ -1,4 +1,4 @@
-//===- Tma.cpp - Lowering of tensor-memory loads -----------------------------------------------------===//
+//===- Tma.cpp - Lowering of tensor-memory loads and prefetches --------------------------------------===//
 //
 // One cp.async.bulk.tensor an operation, completing on the full barrier of the pipe's stage; in a pipe that a
 // cluster shares, multicast to the same place of every CTA.
@@ -10,6 +10,10 @@ using namespace mlir;
 using namespace lathe::tile;
 
 namespace lathe::codegen {
+
+/// The policy that createpolicy.fractional.L2::evict_first gives for all of the data.
+static constexpr int64_t evictFirst = 0x12F0000000000000;
+
 namespace {
 
 struct LoadLowering : OpConversionPattern<LoadOp> {
@@ -23,7 +27,7 @@ struct LoadLowering : OpConversionPattern<LoadOp> {
     Value barrier =
         fullBarrier(e, type, in.getPipe(), in.getCount(), int64_t(op.getBox()) / type.getGroupBoxes());
     bool shared = type.getCluster() > 1;
-    Value mask;
+    Value mask, hint = op.getEvictFirst() ? e.c64(evictFirst) : Value();
     if (shared) {
       Value rank = NVVM::BlockInClusterIdXOp::create(rewriter, op.getLoc(), e.i32());
       target = e.at(target, e.mul(rank, type.getRows() / type.getCluster() * stage.getSwizzle()));
@@ -32,7 +36,7 @@ struct LoadLowering : OpConversionPattern<LoadOp> {
                                           (1 << type.getCluster()) - 1);
     }
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
-        rewriter, op.getLoc(), target, in.getMap(), in.getCoordinates(), barrier, ValueRange{}, mask, Value(),
+        rewriter, op.getLoc(), target, in.getMap(), in.getCoordinates(), barrier, ValueRange{}, mask, hint,
         NVVM::TMALoadMode::TILE, /*isCTAOnly=*/!shared, NVVM::CTAGroupKindAttr(), Value());
     rewriter.eraseOp(op);
     return success();
@@ -43,8 +47,7 @@ struct PrefetchLowering : OpConversionPattern<PrefetchOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(PrefetchOp op, OpAdaptor in,
                                 ConversionPatternRewriter &rewriter) const override {
-    NVVM::CpAsyncBulkTensorPrefetchOp::create(rewriter, op.getLoc(), in.getMap(), in.getCoordinates(),
-                                              ValueRange{}, NVVM::TMALoadMode::TILE, Value());
+    NVVM::CpAsyncBulkPrefetchOp::create(rewriter, op.getLoc(), in.getAddress(), in.getBytes(), Value());
     rewriter.eraseOp(op);
     return success();
   }

@@ -132,18 +132,10 @@ LogicalResult WaitOp::verify() {
   return success();
 }
 
-static LogicalResult verifyCoordinates(Operation *op, size_t coordinates) {
-  if (coordinates < 1 || coordinates > 5)
-    return op->emitOpError() << "needs 1 to 5 coordinates, got " << coordinates;
-  return success();
-}
-
-LogicalResult PrefetchOp::verify() { return verifyCoordinates(*this, getCoordinates().size()); }
-
 LogicalResult LoadOp::verify() {
   PipeType pipe = getPipe().getType();
-  if (failed(verifyCoordinates(*this, getCoordinates().size())))
-    return failure();
+  if (getCoordinates().empty() || getCoordinates().size() > 5)
+    return emitOpError() << "needs 1 to 5 coordinates, got " << getCoordinates().size();
   if (int64_t(getBox()) >= pipe.getStageType().getBoxes())
     return emitOpError() << "box " << getBox() << " is past the last of " << pipe.getStageType().getBoxes();
   if (getRow() % 8 != 0 || int64_t(getRow()) + getRows() > pipe.getRows())

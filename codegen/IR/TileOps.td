@@ -311,25 +311,27 @@ def Tile_LoadOp : Tile_Op<"load"> {
   let description = [{
     Loads the box at `coordinates` (innermost first) into rows `row` … `row`+`rows` of column box `box` of the stage. Elements
     out of the tensor's bounds arrive as zeros and are counted. Run by one thread. In a pipe that a cluster shares, the CTA of
-    rank r loads for all CTAs the rows r·pipe.rows/cluster further on: each brings its share.
+    rank r loads for all CTAs the rows r·pipe.rows/cluster further on: each brings its share. `evict_first`: the L2 cache may
+    drop the data before others.
 
     ```mlir
     tile.load %map[%x, %y, %z] into %pipe[%n] box 3 rows 0 to 32 : !tile.pipe<4, 32, 576>
     ```
   }];
   let arguments = (ins Tile_TensorMapType:$map, Variadic<I32>:$coordinates, Tile_PipeType:$pipe, I32:$count, I32Attr:$box,
-                       I32Attr:$row, I32Attr:$rows);
+                       I32Attr:$row, I32Attr:$rows, UnitAttr:$evict_first);
   let assemblyFormat = [{
-    $map `[` $coordinates `]` `into` $pipe `[` $count `]` `box` $box `rows` $row `to` $rows attr-dict `:` type($pipe)
+    $map `[` $coordinates `]` `into` $pipe `[` $count `]` `box` $box `rows` $row `to` $rows (`evict_first` $evict_first^)? attr-dict
+    `:` type($pipe)
   }];
   let hasVerifier = 1;
 }
 
 def Tile_PrefetchOp : Tile_Op<"prefetch"> {
-  let summary = "TMA: brings a box of a tensor to the L2 cache; a hint, run by one thread";
-  let arguments = (ins Tile_TensorMapType:$map, Variadic<I32>:$coordinates);
-  let assemblyFormat = "$map `[` $coordinates `]` attr-dict";
-  let hasVerifier = 1;
+  let summary = "brings bytes of global memory to the L2 cache; a hint, run by one thread";
+  let description = "Address and number of bytes are multiples of 16, and the bytes exist.";
+  let arguments = (ins LLVM_PointerInAddressSpace<1>:$address, I32:$bytes);
+  let assemblyFormat = "$address `bytes` $bytes attr-dict `:` type($address)";
 }
 
 def Tile_ZeroRowsOp : Tile_Op<"zero_rows"> {

@@ -21,6 +21,7 @@ public:
   using RowParts::RowParts;
 
 private:
+  void beginConsumer() override {}
   void syncConsumers(int event) {
     if (consumers > 1)
       sync(event, consumers);
@@ -136,6 +137,36 @@ private:
     return waitAll(output)[0];
   }
 
+  //===- Producer -------------------------------------------------------------------------------------===//
+
+  Value produceItem(const Item &item, ValueRange, Value count, Value queryCount) override {
+    loadQuery(item, queryCount);
+    return loop(item.begin, item.end, {count},
+                [&](Value unit, ValueRange carried) { return Values{loadUnit(item, unit, carried[0])}; })[0];
+  }
+
+  /// Loads the unit's tiles; of a tile that a cluster shares, this CTA's share of the rows.
+  Value loadUnit(const Item &item, Value unit, Value count) {
+    int share = tokens / build.config.cluster;
+    Value first = shareOf(unit);
+    auto readTable = [&](int tile) { return piecesOf(item, k.add(first, tile * tokens), share); };
+    // Ahead for all tiles, unless these span pages: the producer has registers for few.
+    bool ahead = problem.page >= share;
+    SmallVector<Pages> pieces(consumers);
+    for (int tile = 0; ahead && tile < consumers; ++tile)
+      pieces[tile] = readTable(tile);
+    for (int tile = 0; tile < consumers; ++tile) {
+      if (!ahead)
+        pieces[tile] = readTable(tile);
+      AcquireOp::create(k.b, k.loc, kvPipe, count, 0);
+      ExpectOp::create(k.b, k.loc, kvPipe, count, 0);
+      for (const Piece &piece : pieces[tile])
+        loadBoxes(piece, kvPipe, count, 0, build.memory.boxes);
+      count = k.add(count, 1);
+    }
+    return count;
+  }
+
   //===- Results --------------------------------------------------------------------------------------===//
 
   Value totalSums(Value sums) {
@@ -166,6 +197,9 @@ void buildAttendKernel(OpBuilder &builder, const AttentionBuild &build, KernelEn
                      {"pointer", "worker_begin"},   {"f32", "scale"}};
   for (KernelArgument &argument : outputArguments())
     entry.arguments.push_back(argument);
+  if (build.config.prefetch)
+    entry.arguments.insert(entry.arguments.end(),
+                           {{"pointer", "kv_base"}, {"i64", "kv_page_bytes"}, {"i64", "kv_row_bytes"}});
   if (build.config.seesaw)
     buildSeesawKernel(builder, build, entry);
   else if (build.config.swapOperands)

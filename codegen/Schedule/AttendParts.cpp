@@ -19,15 +19,7 @@ static constexpr int itemBytes = workItemWords * 4;
 void AttendParts::run() {
   makePipes();
   rowBlock = NVVM::BlockIdXOp::create(k.b, k.loc, k.i32());
-  if (itemsAhead()) {
-    loadRange();
-    // A worker without items reads one that it does not use.
-    first = loadItem(k.max(k.min(firstItem, k.sub(lastItem, 1)), k.c(0))).values();
-  }
   syncAll();
-  // The work list was complete before the launch before began (Kernel.h); all else may be its result.
-  if (build.config.dependentLaunch != DependentLaunch::Off)
-    GridWaitOp::create(k.b, k.loc);
   if (build.config.dependentLaunch == DependentLaunch::Early)
     GridLaunchOp::create(k.b, k.loc);
   writeRoles();
@@ -57,10 +49,22 @@ void AttendParts::writeRoles() {
     // Scores in base 2: 2^(s·scale·log2 e).
     factor = k.fmul(k["scale"], k.cf(float(M_LOG2E)));
     beginConsumer();
-    overItems([&](const Item &item, ValueRange counts) { return consumeItem(item, counts[0], counts[1]); });
+    overItems({}, [&](const Item &item, ValueRange, ValueRange counts) {
+      return consumeItem(item, counts[0], counts[1]);
+    });
   }
   enter(roles.getBodies()[role]);
-  produce();
+  auto elected = ElectedOp::create(k.b, k.loc);
+  k.b.setInsertionPointToStart(&elected.getBody().emplaceBlock());
+  overItems([&](const Item &item) { return aheadOf(item); },
+            [&](const Item &item, ValueRange ahead, ValueRange counts) {
+              return produceItem(item, ahead, counts[0], counts[1]);
+            });
+}
+
+bool AttendParts::itemsAhead() const {
+  const bool producer = role == int(consumerRoles().size());
+  return build.config.swapOperands || (build.config.seesaw && producer);
 }
 
 Value AttendParts::enter(Region &region) {
@@ -103,18 +107,30 @@ AttendParts::Item AttendParts::loadItem(Value index) {
   return {part(0), part(1), part(2), part(3), k.load(k.i32(), k.at(address, 16))};
 }
 
-void AttendParts::overItems(llvm::function_ref<Value(const Item &, ValueRange)> body) {
-  if (!itemsAhead())
-    loadRange();
-  Values carried{k.c(0), k.c(0)};
+void AttendParts::overItems(llvm::function_ref<Values(const Item &)> ahead, ItemBody body) {
+  loadRange();
+  Value last = k.sub(lastItem, 1);
+  // A worker without items reads one that it does not use.
+  Values carried{k.c(0), k.c(0)}, first = loadItem(k.max(k.min(firstItem, last), k.c(0))).values();
   carried.append(first);
+  if (ahead)
+    carried.append(ahead(Item::of(first)));
+  // The work list was complete before the launch before began, and so was the table (Kernel.h); all else may
+  // be that launch's result.
+  if (build.config.dependentLaunch != DependentLaunch::Off)
+    GridWaitOp::create(k.b, k.loc);
   loop(firstItem, lastItem, carried, [&](Value index, ValueRange state) {
-    Item item = itemsAhead() ? Item::of(state.drop_front(2)) : loadItem(index);
-    Values ahead; // On its way while this item is worked on.
+    auto loadNext = [&] { return loadItem(k.min(k.add(index, 1), last)).values(); };
+    Values next;
     if (itemsAhead())
-      ahead = loadItem(k.min(k.add(index, 1), k.sub(lastItem, 1))).values();
-    Values after{body(item, state.take_front(2)), k.add(state[1], 1)};
-    after.append(ahead);
+      next = loadNext();
+    Item item = Item::of(state.drop_front(2));
+    Values after{body(item, state.drop_front(2 + Item::size), state.take_front(2)), k.add(state[1], 1)};
+    if (!itemsAhead())
+      next = loadNext();
+    after.append(next);
+    if (ahead)
+      after.append(ahead(Item::of(next)));
     return after;
   });
 }

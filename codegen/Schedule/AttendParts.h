@@ -44,8 +44,10 @@ protected:
     return {{"consumer", consumers}};
   }
   virtual void makePipes();
-  /// One item of the producer, as consumeItem.
-  virtual Value produceItem(const Item &item, Value count, Value queryCount);
+  /// One item of the producer, as consumeItem, with what aheadOf gave for it.
+  virtual Value produceItem(const Item &item, ValueRange ahead, Value count, Value queryCount) = 0;
+  /// What the producer reads for an item before its turn: before the launch before has ended, for the first.
+  virtual Values aheadOf(const Item &item) { return {}; }
   /// Before the first item: what does not change over the items.
   virtual void beginConsumer() = 0;
   /// One item, whose first tile is number `count` of the ring; gives the number after its last.
@@ -97,6 +99,19 @@ protected:
   llvm::SmallVector<Piece> piecesOf(const Item &item, Value first, int rows);
   /// Issues the boxes from `from` to `to` of a piece into the stage.
   void loadBoxes(const Piece &piece, Value pipe, Value count, int from, int to);
+  /// First token of this CTA's share of a unit, which is a part of each tile where a cluster shares them.
+  Value shareOf(Value unit);
+
+  /// The pieces of a unit's tiles, one tile's behind the other's, and the values that tell them from those of
+  /// another unit. Reading the table takes longer than a tile can wait for: forms with registers for it read
+  /// a unit ahead.
+  using Pages = llvm::SmallVector<Piece>;
+  Pages pagesOf(const Item &item, Value unit);
+  Values valuesOf(const Pages &pages) const;
+  Pages withValues(ValueRange values);
+  /// Goes over the item's units; body(unit, pages, pages of the next unit, count).
+  using UnitBody = llvm::function_ref<Value(Value, const Pages &, const Pages &, Value)>;
+  Value overUnits(const Item &item, ValueRange firstPages, Value count, UnitBody body);
 
   KernelBuilder k;
   const AttentionBuild &build;
@@ -111,15 +126,13 @@ private:
   void syncAll();
   void loadRange();
   Item loadItem(Value index);
-  /// body(item, counts) over the worker's items; counts of KV tiles and of queries.
-  void overItems(llvm::function_ref<Value(const Item &, ValueRange)> body);
-  /// Whether the next item is loaded ahead: it takes registers, which a producer with a budget lacks.
-  bool itemsAhead() const { return build.config.swapOperands; }
-  void produce();
-  Value loadUnit(const Item &item, Value unit, Value count, Value queryCount);
+  /// body(item, ahead, counts) over the worker's items; counts of KV tiles and of queries.
+  using ItemBody = llvm::function_ref<Value(const Item &, ValueRange, ValueRange)>;
+  void overItems(llvm::function_ref<Values(const Item &)> ahead, ItemBody body);
+  /// Whether the next item is loaded while one is worked on: that takes registers.
+  bool itemsAhead() const;
 
   Value firstItem, lastItem;
-  Values first; ///< The worker's first item, where it is loaded ahead: before the launch before has ended.
 };
 
 } // namespace lathe::codegen

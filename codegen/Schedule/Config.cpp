@@ -28,6 +28,7 @@ static constexpr int consumerRegisterCount = 232;
 static constexpr int seesawProducerRegisters = 56; // Pages of two tiles ahead.
 static constexpr int seesawConsumerRegisters = 224;
 static constexpr int seesawTile = 64, seesawStages = 2, seesawConsumers = 2;
+static constexpr int seesawPrefetchPage = 32;   // With 16 some shapes spill.
 static constexpr int seesawColumns = 128;       // Each consumer has half of the values, in whole boxes.
 static constexpr int bookkeepingRegisters = 32; // Addresses, statistics, loop state of a consumer thread.
 static constexpr int maxRegistersPerThread = 255;
@@ -95,30 +96,25 @@ static const char *launchName(DependentLaunch launch) {
 
 std::string Config::str() const {
   return fmt::format("kvTile={} rowsPerCta={} stages={} consumers={} cluster={} split={} fixedSplits={} "
-                     "swapOperands={} seesaw={} prefetch={} dependentLaunch={}",
+                     "swapOperands={} seesaw={} prefetch={} evictFirst={} dependentLaunch={}",
                      kvTile, rowsPerCta, stages, consumers, cluster, splitName(split), fixedSplits,
-                     swapOperands, seesaw, prefetch, launchName(dependentLaunch));
+                     swapOperands, seesaw, prefetch, evictFirst, launchName(dependentLaunch));
 }
 
 void to_json(nlohmann::json &json, const Config &config) {
-  json = {{"kvTile", config.kvTile},
-          {"rowsPerCta", config.rowsPerCta},
-          {"stages", config.stages},
-          {"consumers", config.consumers},
-          {"cluster", config.cluster},
-          {"split", splitName(config.split)},
-          {"fixedSplits", config.fixedSplits},
-          {"swapOperands", config.swapOperands},
-          {"seesaw", config.seesaw},
-          {"prefetch", config.prefetch},
-          {"dependentLaunch", launchName(config.dependentLaunch)}};
+  json = {{"kvTile", config.kvTile},           {"rowsPerCta", config.rowsPerCta},
+          {"stages", config.stages},           {"consumers", config.consumers},
+          {"cluster", config.cluster},         {"split", splitName(config.split)},
+          {"fixedSplits", config.fixedSplits}, {"swapOperands", config.swapOperands},
+          {"seesaw", config.seesaw},           {"prefetch", config.prefetch},
+          {"evictFirst", config.evictFirst},   {"dependentLaunch", launchName(config.dependentLaunch)}};
 }
 
 static UserError configError(std::string rule, std::string value) {
   return UserError(
       Fault{"schedule config", std::move(rule), std::move(value),
             "fields are kvTile, rowsPerCta, stages, consumers, cluster, split, fixedSplits, swapOperands, "
-            "seesaw, prefetch, dependentLaunch"});
+            "seesaw, prefetch, evictFirst, dependentLaunch"});
 }
 
 static int readInt(const std::string &name, const nlohmann::json &value) {
@@ -163,9 +159,10 @@ void from_json(const nlohmann::json &json, Config &config) {
                                                                       {"consumers", &Config::consumers},
                                                                       {"cluster", &Config::cluster},
                                                                       {"fixedSplits", &Config::fixedSplits}}};
-  const std::array<std::pair<const char *, bool Config::*>, 3> flags{{{"swapOperands", &Config::swapOperands},
+  const std::array<std::pair<const char *, bool Config::*>, 4> flags{{{"swapOperands", &Config::swapOperands},
                                                                       {"seesaw", &Config::seesaw},
-                                                                      {"prefetch", &Config::prefetch}}};
+                                                                      {"prefetch", &Config::prefetch},
+                                                                      {"evictFirst", &Config::evictFirst}}};
   for (const auto &[name, value] : json.items()) {
     if (name == "split") {
       read.split = readSplit(value);
@@ -316,6 +313,11 @@ static std::string brokenSeesaw(const AttentionProblem &problem, const Config &c
                        "exchanged, got {}, {}, {}, {} and swapOperands={}",
                        seesawTile, seesawStages, seesawConsumers, config.kvTile, config.stages,
                        config.consumers, config.cluster, config.swapOperands);
+  if (config.prefetch && problem.page < seesawPrefetchPage)
+    return fmt::format(
+        "prefetch keeps a unit's pages in the producer's registers, which must have at least {} "
+        "tokens, got {}; set prefetch=false",
+        seesawPrefetchPage, problem.page);
   if (problem.valueDim % seesawColumns != 0)
     return fmt::format(
         "seesaw halves the value columns in boxes of 64: they must be a multiple of {}, got {}",
@@ -488,28 +490,38 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
   std::vector<Config> space;
   for (Config config : forms)
     for (auto [split, parts] : splitAxis())
-      for (DependentLaunch launch : launchAxis) {
-        config.split = split;
-        config.fixedSplits = parts;
-        config.dependentLaunch = launch;
-        space.push_back(config);
-      }
+      for (DependentLaunch launch : launchAxis)
+        for (bool evictFirst : {false, true}) {
+          if (evictFirst && config.prefetch)
+            continue; // What is brought early must stay: 297 against 268 µs at 128 × 4096, 128 heads.
+          config.split = split;
+          config.fixedSplits = parts;
+          config.dependentLaunch = launch;
+          config.evictFirst = evictFirst;
+          space.push_back(config);
+        }
   return space;
 }
 
-/// Preference among safe configs: two consumers, then the larger tile (fewer barriers a byte, a wider product
-/// for the scores), then the deeper ring. Two stages of 64 tokens beat four of 32 on an H100 at batch 128:
-/// 207.9 against 211.2 µs with 16 heads and 4096 tokens, 1115 against 1240 µs with 128 heads, 2 query tokens
-/// and 8192 tokens (lathe bench mla).
-/// Operands are exchanged where all rows then fit one block: 215.6 against 221.3 µs at batch 128 × 4096, 7.3
-/// against 11.1 µs at 1 × 4096, with 16 heads.
+/// Preference among safe configs, from `lathe bench mla` on an H100 (docs/schedules has the tables):
+///   operands exchanged where all rows fit one block, without spare rows: 7.3 against 11.1 µs at 1 × 4096
+///   tokens and 204.5 against 221.3 µs at 128 × 4096, with 16 heads; else two consumers in turns: 246 against
+///   302 µs at 128 × 4096, 11.4 against 19.6 µs at 1 × 4096, with 128 heads; else two consumers, then the
+///   larger tile (fewer barriers a byte, a wider product for the scores), then the deeper ring.
 static auto preference(const AttentionProblem &problem, const Config &config) {
   const bool oneBlock = config.swapOperands && config.rowsPerCta >= problem.rows();
-  // Of exchanged forms the one without spare rows; of others two consumers, before all else.
-  const int form = config.swapOperands
-                       ? (oneBlock ? maxConsumers + swappedRowsAxis.back() - config.rowsPerCta + 1 : 0)
-                       : config.consumers;
+  int form = config.consumers;
+  if (config.swapOperands)
+    form = oneBlock ? maxConsumers + 1 + swappedRowsAxis.back() - config.rowsPerCta + 1 : 0;
+  else if (config.seesaw)
+    form = maxConsumers + 1;
   return std::make_tuple(form, config.kvTile, config.stages);
+}
+
+/// Axes that the default does not explore: what is rarely worse.
+static bool isPlain(const Config &config) {
+  return config.cluster == 1 && config.split == SplitPolicy::Balanced &&
+         config.dependentLaunch == DependentLaunch::Early && config.evictFirst && !config.prefetch;
 }
 
 Config defaultConfig(const AttentionProblem &problem, const Target &target) {
@@ -518,8 +530,7 @@ Config defaultConfig(const AttentionProblem &problem, const Target &target) {
   size_t closestRank = 0;
   const std::vector<std::string> names = constraintNames();
   for (const Config &config : enumerateConfigs(problem)) {
-    if (config.cluster != 1 || config.split != SplitPolicy::Balanced ||
-        config.dependentLaunch != DependentLaunch::Early)
+    if (!isPlain(config))
       continue;
     if (Verdict verdict = check(problem, config, target); verdict) {
       if (!best || preference(problem, config) > preference(problem, *best))
@@ -537,6 +548,24 @@ Config defaultConfig(const AttentionProblem &problem, const Target &target) {
                           {},
                           closest.reason});
   return *best;
+}
+
+Config completedConfig(const AttentionProblem &problem, const Target &target, const nlohmann::json &given) {
+  auto with = [&](const Config &config) {
+    nlohmann::json merged = config;
+    merged.update(given);
+    return merged.get<Config>();
+  };
+  std::optional<Config> best;
+  for (const Config &config : enumerateConfigs(problem)) {
+    if (!isPlain(config))
+      continue;
+    const Config candidate = with(config);
+    if (check(problem, candidate, target) &&
+        (!best || preference(problem, candidate) > preference(problem, *best)))
+      best = candidate;
+  }
+  return best ? *best : with(defaultConfig(problem, target));
 }
 
 } // namespace lathe::codegen

@@ -43,6 +43,7 @@ struct Config {
   bool swapOperands = false; ///< KV tokens on WGMMA's M and query rows on its N: for few rows.
   bool seesaw = false;       ///< Two consumers in turns over two KV tiles: for many rows.
   bool prefetch = false;     ///< With seesaw: brings the next two KV tiles to the L2 cache.
+  bool evictFirst = false;   ///< KV tiles leave the L2 cache before other data.
   DependentLaunch dependentLaunch = DependentLaunch::Off;
 
   bool operator==(const Config &) const = default;
@@ -106,5 +107,10 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem);
 /// The configuration used when nothing was tuned. Always accepted by check() for a problem that any config
 /// serves; throws UserError naming the rule when no config serves the problem.
 Config defaultConfig(const AttentionProblem &problem, const Target &target);
+
+/// The configuration with the fields of `given` (as JSON has them), the others as the best of those that
+/// check() accepts with them: 'swapOperands=true' also takes the tile that goes with it. Where none is
+/// accepted, the default with the fields. Throws UserError for an unknown or ill-typed field.
+Config completedConfig(const AttentionProblem &problem, const Target &target, const nlohmann::json &given);
 
 } // namespace lathe::codegen

@@ -51,8 +51,9 @@ static void placeSwapped(MemoryPlan &plan, const Config &config) {
     place(1);
 }
 
-/// Two pages in turns: each box has its full barrier, the two halves of the values and what only the scores
-/// use have an empty one each. The first page's probabilities have a buffer, for its boxes are needed longer.
+/// Two pages in turns: each box has its full barrier, the two halves of the values, or parts of them, and
+/// what only the scores use have an empty one each. The first page's probabilities have a buffer, for its
+/// boxes are needed longer.
 static void placeSeesaw(MemoryPlan &plan) {
   plan.loadGroups = plan.boxes;
   plan.stageParts = plan.probabilitiesInStage ? 3 : 2;

@@ -2,22 +2,24 @@
 //
 // One CTA, a thread a sequence (in chunks). Lengths become units of KV tiles, prefix sums of their cost give
 // every sequence its place, and from that each thread writes its sequence's items, the workers' first items
-// and the split in closed form: nothing is searched, nothing is serial in the batch. The list is sorted by
-// sequence and so by worker.
+// and the split in closed form: nothing is serial in the batch. The list is grouped by worker and, but for
+// whole sequences under the balanced policy, sorted by sequence.
 //
-//   balanced  the line of all costs (overhead + units) is cut in equal shares, one a worker
+//   balanced  what takes least time (PlanCosts.h): one item a worker, every sequence in equal parts; or whole
+//             sequences, dealt by length; or the line of all costs (overhead + units) is cut in equal shares,
+//             one a worker
 //   whole     a sequence goes to the worker in whose share its cost starts
 //   fixed     every sequence in min(parts, units) parts; items are dealt to workers in equal counts
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/AttentionKernels.h"
 #include "lathe/codegen/Schedule/KernelBuilder.h"
+#include "lathe/codegen/Schedule/PlanChoice.h"
 
 using namespace mlir;
 
 namespace lathe::codegen {
 
-static constexpr int planThreads = 1024;
 static constexpr int overheadUnits = planOverheadUnits;
 
 namespace {
@@ -42,16 +44,27 @@ public:
     Value total = overBatch({k.c(0)}, [&](Value sequence, Value inside, ValueRange carried) {
       return SmallVector<Value>{k.add(carried[0], blockScan(costOf(sequence, inside)).total)};
     })[0];
-    share = k.max(k.divu(k.add(total, k.sub(k["workers"], 1)), k["workers"]), k.c(1));
+    share = k.divu(total, k["workers"]);
+    longerShares = k.sub(total, k.mul(share, k["workers"]));
+    choose(total);
+    if (policy == SplitPolicy::Balanced) {
+      k.when(whole, [&] { storeWhole(); });
+      k.when(k.bxor(whole, k.yes()), [&] { planSequences(); });
+    } else {
+      planSequences();
+    }
+    k.finish();
+  }
+
+private:
+  void planSequences() {
     SmallVector<Value> ends =
         overBatch({k.c(0), k.c(0), k.c(0)}, [&](Value sequence, Value inside, ValueRange carried) {
           return planSequence(sequence, inside, carried);
         });
     finishWorkers(ends[0], ends[1]);
-    k.finish();
   }
 
-private:
   struct Scan {
     Value exclusive, total;
   };
@@ -98,16 +111,85 @@ private:
     return {k.add(before, k.sub(inclusive, value)), k.shuffle(sums, k.c(31), NVVM::ShflKind::idx)};
   }
 
+  /// condition ? then() : otherwise.
+  template <class Then>
+  Value chosen(Value condition, Value otherwise, Then then) {
+    auto op = scf::IfOp::create(k.b, k.loc, TypeRange{otherwise.getType()}, condition, true);
+    OpBuilder::InsertionGuard guard(k.b);
+    k.b.setInsertionPointToStart(op.elseBlock());
+    scf::YieldOp::create(k.b, k.loc, ValueRange{otherwise});
+    k.b.setInsertionPointToStart(op.thenBlock());
+    scf::YieldOp::create(k.b, k.loc, ValueRange{then()});
+    return op.getResult(0);
+  }
+
+  /// Balanced: one item a worker or whole sequences, or the cut line.
+  void choose(Value cost) {
+    longestPart = k.c(0);
+    if (policy == SplitPolicy::Balanced) {
+      Value few = k.ge(k["workers"], k["batch"]), weighed = k.ge(k.c(planThreads), k["batch"]);
+      Value none = k.eq(k.c(0), k.c(1)), total = k.sub(cost, k.mul(k["batch"], overheadUnits));
+      const PlanCosts costs = planCosts(build.config);
+      auto batch = [&] {
+        Value longer = k.select(k.lt(k.c(0), longerShares), k.c(1), k.c(0));
+        Value longest = k.max(k.add(share, longer), k.c(1));
+        return PlanBatch{unitsOf(thread, k.lt(thread, k["batch"])), total, longest};
+      };
+      longestPart =
+          chosen(k.select(few, weighed, none), k.c(0), [&] { return chooseLongestPart(k, costs, batch()); });
+      whole = chosen(k.select(few, none, weighed), none, [&] { return chooseWhole(k, costs, batch()); });
+    }
+    oneItem = k.lt(k.c(0), longestPart);
+  }
+
+  /// Whole sequences, of which the choice has left the order: a thread an item and a worker.
+  void storeWhole() {
+    PlanDeal deal(k);
+    k.when(k.lt(thread, k["batch"]), [&] {
+      Value sequence = deal.sequence(thread);
+      storeI32(k, k.c(-1), k["splits"], k.mul(sequence, 2));
+      storeI32(k, k.c(1), k["splits"], k.add(k.mul(sequence, 2), 1));
+      storeItem({sequence, k.c(0), unitsOf(sequence, k.yes()), k.c(-1)}, deal.item(thread));
+    });
+    k.when(k.ge(k["workers"], thread), [&] { storeI32(k, deal.begin(thread), k["worker_begin"], thread); });
+  }
+
+  /// The worker in whose share a place on the line of costs lies, and where a share begins (PlanShares).
+  Value workerAt(Value cost) {
+    Value rest = k.sub(cost, k.mul(longerShares, k.add(share, 1))), early = k.lt(rest, 0);
+    Value length = k.select(early, k.add(share, 1), k.max(share, k.c(1)));
+    return k.add(k.divu(k.select(early, cost, rest), length), k.select(early, k.c(0), longerShares));
+  }
+  Value shareBegin(Value worker) { return k.add(k.mul(worker, share), k.min(worker, longerShares)); }
+
   /// Balanced and whole: the workers of a sequence that starts at `start` on the line of costs.
   void assignWorkers(Place &place) {
-    place.firstWorker = place.lastWorker = k.divu(place.start, share);
+    place.firstWorker = place.lastWorker = workerAt(place.start);
     place.count = k.c(1);
     if (policy == SplitPolicy::Whole)
       return;
     Value some = k.lt(k.c(0), place.units), block = k.add(place.start, overheadUnits);
-    place.firstWorker = k.select(some, k.divu(block, share), place.firstWorker);
-    place.lastWorker = k.select(some, k.divu(k.sub(k.add(block, place.units), 1), share), place.lastWorker);
+    place.firstWorker = k.select(some, workerAt(block), place.firstWorker);
+    place.lastWorker = k.select(some, workerAt(k.sub(k.add(block, place.units), 1)), place.lastWorker);
     place.count = k.add(k.sub(place.lastWorker, place.firstWorker), 1);
+  }
+
+  void countItems(Place &place) {
+    if (policy == SplitPolicy::Fixed) {
+      place.count = equalParts(place.units);
+      return;
+    }
+    assignWorkers(place);
+    if (policy == SplitPolicy::Balanced)
+      place.count = k.select(oneItem, equalParts(place.units), place.count);
+  }
+
+  /// Under the fixed policy, and with one item a worker.
+  Value equalParts(Value units) {
+    if (policy == SplitPolicy::Fixed)
+      return k.max(k.min(units, k.c(build.config.fixedSplits)), k.c(1));
+    Value part = k.max(longestPart, k.c(1));
+    return k.max(k.divu(k.add(units, k.sub(part, 1)), part), k.c(1));
   }
 
   /// carried: cost, items and slots of all chunks before.
@@ -116,10 +198,7 @@ private:
     Place place;
     place.units = unitsOf(sequence, inside);
     place.start = k.add(carried[0], cost.exclusive);
-    if (policy == SplitPolicy::Fixed)
-      place.count = k.max(k.min(place.units, k.c(build.config.fixedSplits)), k.c(1));
-    else
-      assignWorkers(place);
+    countItems(place);
     place.count = k.select(inside, place.count, k.c(0));
     Scan items = blockScan(place.count);
     Value split = k.lt(k.c(1), place.count);
@@ -130,9 +209,9 @@ private:
       storeI32(k, firstSlot, k["splits"], k.mul(sequence, 2));
       storeI32(k, place.count, k["splits"], k.add(k.mul(sequence, 2), 1));
       k.loop(k.c(0), place.count, k.c(1),
-             [&](Value part) { storeItem(sequence, place, part, firstItem, firstSlot); });
+             [&](Value part) { storePart(sequence, place, part, firstItem, firstSlot); });
       if (policy != SplitPolicy::Fixed)
-        storeWorkers(sequence, place, firstItem);
+        k.when(k.eq(longestPart, 0), [&] { storeWorkers(sequence, place, firstItem); });
     });
     return {k.add(carried[0], cost.total), k.add(carried[1], items.total), k.add(carried[2], slots.total)};
   }
@@ -143,18 +222,28 @@ private:
       return k.divu(k.mul(place.units, part), k.max(place.count, k.c(1)));
     if (policy == SplitPolicy::Whole)
       return k.mul(place.units, part);
-    Value cut = k.sub(k.mul(k.add(place.firstWorker, part), share), k.add(place.start, overheadUnits));
-    return k.max(k.min(cut, place.units), k.c(0));
+    Value cut = k.sub(shareBegin(k.add(place.firstWorker, part)), k.add(place.start, overheadUnits));
+    // Equal parts: the first units mod count have one unit more.
+    Value each = k.divu(place.units, k.max(place.count, k.c(1)));
+    Value longer = k.min(part, k.sub(place.units, k.mul(each, place.count)));
+    return k.select(oneItem, k.add(k.mul(part, each), longer), k.max(k.min(cut, place.units), k.c(0)));
   }
 
-  void storeItem(Value sequence, const Place &place, Value part, Value firstItem, Value firstSlot) {
+  struct Item {
+    Value sequence, begin, end, slot;
+  };
+  void storeItem(const Item &item, Value index) {
+    Value at = k.mul(index, workItemWords);
+    storeI32(k, item.sequence, k["items"], at);
+    storeI32(k, item.begin, k["items"], k.add(at, 1));
+    storeI32(k, item.end, k["items"], k.add(at, 2));
+    storeI32(k, item.slot, k["items"], k.add(at, 3));
+    storeI32(k, k.max(loadI32(k, k["lengths"], item.sequence), k.c(0)), k["items"], k.add(at, 4));
+  }
+  void storePart(Value sequence, const Place &place, Value part, Value firstItem, Value firstSlot) {
     Value slot = k.select(k.lt(firstSlot, 0), firstSlot, k.add(firstSlot, part));
-    Value at = k.mul(k.add(firstItem, part), workItemWords);
-    storeI32(k, sequence, k["items"], at);
-    storeI32(k, partBegin(place, part), k["items"], k.add(at, 1));
-    storeI32(k, partBegin(place, k.add(part, 1)), k["items"], k.add(at, 2));
-    storeI32(k, slot, k["items"], k.add(at, 3));
-    storeI32(k, k.max(loadI32(k, k["lengths"], sequence), k.c(0)), k["items"], k.add(at, 4));
+    storeItem({sequence, partBegin(place, part), partBegin(place, k.add(part, 1)), slot},
+              k.add(firstItem, part));
   }
 
   /// The workers from the one after the previous sequence's last up to this one's last start with items of
@@ -192,14 +281,19 @@ private:
     last.start = k.sub(cost, k.add(last.units, overheadUnits));
     assignWorkers(last);
     Value from = k.select(k.lt(k.c(0), k["batch"]), k.add(last.lastWorker, 1), k.c(0));
-    k.loop(k.add(from, thread), k.add(k["workers"], 1), k.c(planThreads),
-           [&](Value worker) { storeI32(k, items, k["worker_begin"], worker); });
+    from = k.select(oneItem, k.c(0), from); // Then no sequence has written any.
+    k.loop(k.add(from, thread), k.add(k["workers"], 1), k.c(planThreads), [&](Value worker) {
+      storeI32(k, k.select(oneItem, k.min(worker, items), items), k["worker_begin"], worker);
+    });
   }
 
   KernelBuilder k;
   const AttentionBuild &build;
   SplitPolicy policy;
-  Value thread, share;
+  Value thread;
+  Value share, longerShares;  ///< Of the line of costs; so many have a unit more.
+  Value longestPart, oneItem; ///< Units with one item a worker, or 0; whether it is that.
+  Value whole;                ///< Balanced: whole sequences.
 };
 
 } // namespace
@@ -207,7 +301,7 @@ private:
 void buildPlanKernel(OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry) {
   entry.name = "plan";
   entry.threads = planThreads;
-  entry.sharedBytes = planThreads / 32 * 4;
+  entry.sharedBytes = planSharedBytes;
   entry.arguments = {{"pointer", "lengths"},      {"i32", "batch"},
                      {"i32", "workers"},          {"pointer", "items"},
                      {"pointer", "worker_begin"}, {"pointer", "splits"}};

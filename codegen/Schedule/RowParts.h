@@ -40,7 +40,6 @@ protected:
   void storeItem(const Item &item, Value output, Value maxima, Value sums);
 
 private:
-  void beginConsumer() override {}
   Value rowLimits(const Item &item);
   void storeOutput(Value output, Value base, mlir::Type element, llvm::function_ref<Value(Value)> offset);
   void storeLse(Value lse, Value base, llvm::function_ref<Value(Value)> offset);

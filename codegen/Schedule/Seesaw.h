@@ -17,9 +17,10 @@
 // only where they grow by more than 2^8, so that most tiles leave the output alone: probabilities stay below
 // 2^8 and the result does not change beyond rounding.
 //
-// The first page's stage has the boxes [left values | right values | keys only], each part with an empty
-// barrier of its own and each box with a full one: scores begin with the boxes that are there, and a part is
-// loaded again when its last reader is through.
+// A tile's boxes are [left values | right values | keys only]. Each of these parts has an empty barrier of
+// its own and each box a full one: scores begin with the boxes that are there, and a part is loaded again
+// when its only reader has multiplied with it. With room for two tiles only, that is what keeps loads on
+// their way.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -49,6 +50,8 @@ private:
   bool isLeft() const { return role == 0; }
   bool hasKeysOnly() const { return build.memory.stageParts > 2; }
   Range boxesOf(Part part) const;
+  /// Parts of a unit's first or second tile, as the producer loads and the scores use them.
+  llvm::SmallVector<Part> partsOf(int tile) const;
   Value pipeOf(int tile) const { return tile == 0 ? kvPipe : oddPipe; }
   /// The stage of a unit's first or second tile; does not wait.
   Value tileOf(int tile);
@@ -59,13 +62,13 @@ private:
 
   //===- Consumers ------------------------------------------------------------------------------------===//
 
+  void beginConsumer() override {}
   Value consumeItem(const Item &item, Value count, Value queryCount) override;
   /// One unit; the state's count is that of the unit.
   State left(Value scores, State state);
   State right(Value scores, State state);
   /// Q·Kᵀ of the own tile, box by box as they arrive, in base-2 units.
   Value scoresOf(Value count);
-  llvm::SmallVector<Part> partsOf(int tile) const;
   /// Masks scores at the rows' limits; rows of the own tile without tokens are cleared.
   Value maskTail(const Item &item, Value unit, Value scores);
   /// `before` where the maxima found exceed it by at most 2^8, else these.
@@ -80,22 +83,18 @@ private:
   }
   Value pack(Value p);
   Value probabilityBuffer(int tile);
+  /// Begins output + p·V over the tile's tokens for the consumer's columns, as a group of its own.
   Value multiply(Value output, Value p, int tile);
   Value totalSums(Value sums);
   void release(int tile, Part part, Value count);
 
   //===- Producer -------------------------------------------------------------------------------------===//
 
-  using Pages = llvm::SmallVector<Piece>;
-  Value produceItem(const Item &item, Value count, Value queryCount) override;
-  Pages pagesOf(const Item &item, Value unit);
-  Values valuesOf(const Pages &pages) const;
-  Pages withValues(const Pages &like, ValueRange values);
+  Values aheadOf(const Item &item) override { return valuesOf(pagesOf(item, item.begin)); }
+  Value produceItem(const Item &item, ValueRange ahead, Value count, Value queryCount) override;
   void loadPart(int tile, Part part, const Pages &pages, Value count);
   void loadUnit(const Item &item, Value unit, const Pages &pages, Value count, Value queryCount);
-  void prefetch(const Item &item, Value unit, const Pages &pages);
-  /// How many units ahead pages are read from the table.
-  int pagesAhead() const { return build.config.prefetch ? 2 : 1; }
+  void prefetch(const Pages &pages);
 
   Value oddPipe, query;
 };

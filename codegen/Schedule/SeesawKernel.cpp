@@ -86,22 +86,12 @@ SeesawBuilder::State SeesawBuilder::right(Value scores, State state) {
 
 //===- Scores ----------------------------------------------------------------------------------------===//
 
-/// In the order in which the producer loads the parts.
-SmallVector<SeesawBuilder::Part> SeesawBuilder::partsOf(int tile) const {
-  SmallVector<Part> parts = tile == 0 ? SmallVector<Part>{KeysOnly, LeftValues, RightValues}
-                                      : SmallVector<Part>{RightValues, LeftValues, KeysOnly};
-  if (!hasKeysOnly())
-    llvm::erase(parts, KeysOnly);
-  return parts;
-}
-
 SeesawBuilder::Value SeesawBuilder::scoresOf(Value count) {
-  const int tile = isLeft() ? 0 : 1;
   Value raw;
-  for (Part part : partsOf(tile))
+  for (Part part : partsOf(role))
     for (int box = boxesOf(part).from; box < boxesOf(part).to; ++box) {
       int from = box * boxColumns, depth = std::min(boxColumns, problem.keyDim - from);
-      Value keys = WaitOp::create(k.b, k.loc, tileType(), pipeOf(tile), count, box);
+      Value keys = WaitOp::create(k.b, k.loc, tileType(), pipeOf(role), count, box);
       MmaFenceOp::create(k.b, k.loc);
       raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, keys, depth, from, raw);
     }
@@ -111,12 +101,11 @@ SeesawBuilder::Value SeesawBuilder::scoresOf(Value count) {
 }
 
 SeesawBuilder::Value SeesawBuilder::maskTail(const Item &item, Value unit, Value scores) {
-  const int tile = isLeft() ? 0 : 1;
-  Value firstToken = k.add(k.mul(unit, build.unitTokens()), tile * tokens);
+  Value firstToken = k.add(k.mul(unit, build.unitTokens()), role * tokens);
   k.when(k.lt(item.length, k.add(firstToken, tokens)), [&] {
-    sync(Own + tile, 1); // Other warps may still be reading the rows as keys.
-    ZeroRowsOp::create(k.b, k.loc, tileOf(tile), k.sub(item.length, firstToken), build.memory.valueBoxes);
-    sync(Own + tile, 1);
+    sync(Own + role, 1); // Other warps may still be reading the rows as keys.
+    ZeroRowsOp::create(k.b, k.loc, tileOf(role), k.sub(item.length, firstToken), build.memory.valueBoxes);
+    sync(Own + role, 1);
   });
   return mask(item, scores, firstToken, unmaskedTokens(item));
 }
@@ -149,6 +138,7 @@ SeesawBuilder::Value SeesawBuilder::totalSums(Value sums) {
   putStatistics(mine, k.c(FirstSums + role));
   sync(Sums, 2);
   Value theirs = getStatistics(k.c(FirstSums + 1 - role));
+  sync(Sums, 2); // The next item may be empty, and write its sums before a slow warp has read these.
   return map2(mine, theirs, [&](Value x, Value y) { return k.fadd(x, y); });
 }
 
@@ -188,11 +178,10 @@ SeesawBuilder::Value SeesawBuilder::probabilityBuffer(int tile) {
       k.b.getStringAttr("probabilities"), IntegerAttr());
 }
 
-/// output + p·V over the tile's tokens for the consumer's columns, as a group of its own.
 SeesawBuilder::Value SeesawBuilder::multiply(Value output, Value p, int tile) {
   MmaFenceOp::create(k.b, k.loc);
-  output =
-      MmaNnOp::create(k.b, k.loc, output.getType(), output, p, tileOf(tile), k.mul(consumer, columnBoxes()));
+  Value box = k.mul(consumer, columnBoxes());
+  output = MmaNnOp::create(k.b, k.loc, output.getType(), output, p, tileOf(tile), box);
   MmaCommitOp::create(k.b, k.loc);
   return output;
 }

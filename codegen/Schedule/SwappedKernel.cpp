@@ -149,6 +149,32 @@ private:
     return waitAll(next);
   }
 
+  //===- Producer -------------------------------------------------------------------------------------===//
+
+  Values aheadOf(const Item &item) override { return valuesOf(pagesOf(item, item.begin)); }
+
+  /// Where a stage has several full barriers, the query goes behind the first group of the first tile, for
+  /// the scores need both.
+  Value produceItem(const Item &item, ValueRange ahead, Value count, Value queryCount) override {
+    const int groups = build.memory.loadGroups, groupBoxes = (build.memory.boxes + groups - 1) / groups;
+    if (groups == 1)
+      loadQuery(item, queryCount);
+    else
+      k.when(k.eq(item.begin, item.end), [&] { loadQuery(item, queryCount); });
+    return overUnits(item, ahead, count, [&](Value unit, const Pages &pages, const Pages &, Value tile) {
+      AcquireOp::create(k.b, k.loc, kvPipe, tile, 0);
+      for (int group = 0; group < groups; ++group) {
+        ExpectOp::create(k.b, k.loc, kvPipe, tile, group);
+        for (const Piece &piece : pages)
+          loadBoxes(piece, kvPipe, tile, group * groupBoxes,
+                    std::min((group + 1) * groupBoxes, build.memory.boxes));
+        if (groups > 1 && group == 0)
+          k.when(k.eq(unit, item.begin), [&] { loadQuery(item, queryCount); });
+      }
+      return k.add(tile, 1);
+    });
+  }
+
   //===- Results --------------------------------------------------------------------------------------===//
 
   void storeItem(const Item &item, ValueRange output, Value maxima, Value sums) {

@@ -58,6 +58,8 @@ RunResult emulatedtest::run(const std::string &ptx, const Manifest &manifest,
     const runtime::Kernel kernel(device, {ptx.c_str(), ptx.size() + 1}, manifest);
     reference::AttentionInstance instance(*device, shape.shape, shape.lengths, shape.options,
                                           /*keepHost=*/true);
+    if (options.prepare)
+      options.prepare(instance);
     runtime::Plan plan = kernel.makePlan(std::max(1, int(shape.lengths.size())));
     const runtime::DecodeTensors tensors = instance.tensors();
     kernel.plan(plan, tensors.lengths, tensors.batch, {});

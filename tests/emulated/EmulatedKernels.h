@@ -11,6 +11,7 @@
 #include "lathe/runtime/Kernel.h"
 #include "lathe/runtime/device/emulator/Emulator.h"
 
+#include <functional>
 #include <string>
 
 namespace lathe::emulatedtest {
@@ -31,7 +32,8 @@ struct RunResult {
 
 struct RunOptions {
   int smCount = 3;
-  uint64_t seed = 0; ///< Of the emulator's order.
+  uint64_t seed = 0;                                                ///< Of the emulator's order.
+  std::function<void(reference::AttentionInstance &)> prepare = {}; ///< Changes the instance before the run.
 };
 
 /// Runs a PTX text with a manifest on a random instance of a case.

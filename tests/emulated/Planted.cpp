@@ -17,17 +17,37 @@ static const reference::ShapeCase &shapeOf(Base base) {
   static const reference::ShapeCase single{
       "single", {.heads = 40, .keyDim = 288, .valueDim = 256}, {700, 65, 0, 1, 333}, {.seed = seed}};
   static const reference::ShapeCase cluster{"cluster", {.heads = 128}, {400, 65, 0, 1, 200}, {.seed = seed}};
-  return base == Base::Single ? single : base == Base::Cluster ? cluster : plain;
+  static const reference::ShapeCase seesaw{
+      "seesaw", {.heads = 64, .keyDim = 288, .valueDim = 256}, {700, 0, 65, 0, 1, 333, 0}, {.seed = seed}};
+  switch (base) {
+  case Base::Single:
+    return single;
+  case Base::Cluster:
+    return cluster;
+  case Base::Seesaw:
+    return seesaw;
+  default:
+    return plain;
+  }
 }
 
 static const codegen::Artifact &artifactOf(Base base) {
   const reference::AttentionShape &shape = shapeOf(base).shape;
   codegen::Config config{.kvTile = 64, .stages = 2};
+  if (base != Base::Cluster) { // Every sequence is cut, so that there are partial results.
+    config.split = codegen::SplitPolicy::Fixed;
+    config.fixedSplits = 2;
+  }
   config.cluster = base == Base::Cluster ? 2 : 1;
   config.consumers = base == Base::Single || base == Base::Swapped ? 1 : 2;
   if (base == Base::Swapped) {
     config.swapOperands = true;
     config.rowsPerCta = 16;
+  }
+  if (base == Base::Seesaw) { // Workers with several items, some of them empty.
+    config.seesaw = true;
+    config.split = codegen::SplitPolicy::Whole;
+    config.fixedSplits = 1;
   }
   return compiled(shape, config);
 }
@@ -58,7 +78,7 @@ TEST_P(PlantedBugs, IsCaught) {
 }
 
 TEST(PlantedBugs, UneditedKernelsHaveNoFinding) {
-  for (Base base : {Base::Plain, Base::Single, Base::Cluster, Base::Swapped}) {
+  for (Base base : {Base::Plain, Base::Single, Base::Cluster, Base::Swapped, Base::Seesaw}) {
     const codegen::Artifact &artifact = artifactOf(base);
     const RunResult result = run(PtxEditor(artifact.ptx, "attend").text(), artifact.manifest, shapeOf(base));
     EXPECT_EQ(result.error, "");

@@ -15,8 +15,9 @@ namespace lathe::emulatedtest {
 
 using runtime::emulator::FindingKind;
 
-/// What is run: the default kernel, one consumer warpgroup, two CTAs a cluster, or operands exchanged.
-enum class Base { Plain, Single, Cluster, Swapped };
+/// What is run: the default kernel, one consumer warpgroup, two CTAs a cluster, operands exchanged, or two
+/// consumers in turns.
+enum class Base { Plain, Single, Cluster, Swapped, Seesaw };
 
 struct Planted {
   std::string name;

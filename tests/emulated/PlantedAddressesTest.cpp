@@ -34,12 +34,13 @@ static std::vector<Planted> addresses() {
        [](PtxEditor &e) { e.replace(e.find("mov.b64 .*attend_param_1;", 0), "_1;", "_2;"); }},
       {"store_past_the_output", FindingKind::OutOfBounds, "partial_out", "tile.store",
        [](PtxEditor &e) {
-         e.replace(e.findOf("st.global.b32", "tile.store .*as f16", 5), R"(\[(%rd\d+)\+?(\d*)\])",
+         e.replace(e.findOf("st.global.v4.b32", "tile.store .*as f16", 5), R"(\[(%rd\d+)\+?(\d*)\])",
                    "[$1+1000000]");
        }},
       {"store_misaligned", FindingKind::Misaligned, "partial_out", "tile.store",
        [](PtxEditor &e) {
-         e.replace(e.findOf("st.global.b32", "tile.store .*as f16", 5), R"(\[(%rd\d+)\+?(\d*)\])", "[$1+34]");
+         e.replace(e.findOf("st.global.v4.b32", "tile.store .*as f16", 5), R"(\[(%rd\d+)\+?(\d*)\])",
+                   "[$1+40]");
        }},
       {"length_read_past_its_end", FindingKind::OutOfBounds, "lengths", "llvm.load",
        [](PtxEditor &e) { e.replace(e.find("ld.global.b32", 0), R"(\[(%rd\d+)\])", "[$1+20]"); }, Base::Plain,

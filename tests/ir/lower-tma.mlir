@@ -56,11 +56,23 @@ tile.kernel @groups attributes {arg_names = ["map", "n"], threads = 128 : i32, s
 }
 
 // CHECK-LABEL: llvm.func @prefetch
-// CHECK-SAME: (%[[MAP:[^:]*]]: !llvm.ptr {{.*}}, %[[X:[^:]*]]: i32, %[[Y:[^:]*]]: i32)
-// CHECK: nvvm.cp.async.bulk.tensor.prefetch %[[MAP]], box[%[[X]], %[[Y]]]
-tile.kernel @prefetch attributes {arg_names = ["map", "x", "y"], threads = 128 : i32, shared_bytes = 0 : i32,
+// CHECK-SAME: (%[[CACHE:[^:]*]]: !llvm.ptr<1>, %[[N:[^:]*]]: i32)
+// CHECK: nvvm.cp.async.bulk.prefetch %[[CACHE]], %[[N]]
+tile.kernel @prefetch attributes {arg_names = ["cache", "n"], threads = 128 : i32, shared_bytes = 0 : i32,
                                   max_registers = 0 : i32} {
-^bb0(%map: !tile.tensor_map, %x: i32, %y: i32):
-  tile.prefetch %map[%x, %y]
+^bb0(%cache: !llvm.ptr<1>, %n: i32):
+  tile.prefetch %cache bytes %n : !llvm.ptr<1>
+  tile.return
+}
+
+// The policy that createpolicy.fractional.L2::evict_first makes for all of the data.
+// CHECK-LABEL: llvm.func @evict_first
+// CHECK: %[[HINT:.*]] = arith.constant 1364590687093260288 : i64
+// CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global {{.*}} l2_cache_hint = %[[HINT]]
+tile.kernel @evict_first attributes {arg_names = ["map", "n"], threads = 128 : i32, shared_bytes = 0 : i32,
+                                     max_registers = 0 : i32} {
+^bb0(%map: !tile.tensor_map, %n: i32):
+  %p = tile.pipe at 0 barriers 65536 releases 1 : !tile.pipe<1, 64, 64>
+  tile.load %map[%n, %n] into %p[%n] box 0 rows 0 to 64 evict_first : !tile.pipe<1, 64, 64>
   tile.return
 }

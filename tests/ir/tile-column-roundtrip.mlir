@@ -90,9 +90,9 @@ tile.kernel @attend attributes {arg_names = ["map", "out", "n"], threads = 160 :
 
 // A pipe whose stages are released in parts, events that are reached without waiting, hints to the L2 cache.
 // CHECK-LABEL: tile.kernel @parts attributes
-tile.kernel @parts attributes {arg_names = ["map", "n", "x"], threads = 128 : i32, shared_bytes = 90000 : i32,
+tile.kernel @parts attributes {arg_names = ["cache", "n", "x"], threads = 128 : i32, shared_bytes = 90000 : i32,
                                max_registers = 0 : i32} {
-^bb0(%map: !tile.tensor_map, %n: i32, %x: f32):
+^bb0(%cache: !llvm.ptr<1>, %n: i32, %x: f32):
   // CHECK: %[[KV:.*]] = tile.pipe at 0 barriers 80016 releases 2 : <2, 32, 256, cluster 2 groups 2 parts 4>
   %kv = tile.pipe at 0 barriers 80016 releases 2 : !tile.pipe<2, 32, 256, cluster 2 groups 2 parts 4>
   // CHECK: tile.acquire %[[KV]][%[[N:.*]]] part 3 : <2, 32, 256, cluster 2 groups 2 parts 4>
@@ -103,8 +103,8 @@ tile.kernel @parts attributes {arg_names = ["map", "n", "x"], threads = 128 : i3
   %alone = tile.pipe at 65536 barriers 81000 releases 1 : !tile.pipe<1, 32, 128 parts 2>
   // CHECK: tile.arrive_event 3 threads 256
   tile.arrive_event 3 threads 256
-  // CHECK: tile.prefetch %{{.*}}[%[[N]], %[[N]]]
-  tile.prefetch %map[%n, %n]
+  // CHECK: tile.prefetch %{{.*}} bytes %[[N]] : <1>
+  tile.prefetch %cache bytes %n : !llvm.ptr<1>
   // CHECK: tile.any_row %{{.*}} differs from 1.000000e+00 : <f32>
   %rows = tile.splat %x : f32 -> !tile.rows<f32>
   %any = tile.any_row %rows differs from 1.0 : !tile.rows<f32>

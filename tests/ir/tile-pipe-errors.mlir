@@ -133,23 +133,3 @@ tile.kernel @release_part attributes {arg_names = ["p", "n"], threads = 128 : i3
   tile.release %p[%n] part -1 : !tile.pipe<2, 32, 128 parts 2>
   tile.return
 }
-
-// -----
-
-tile.kernel @prefetch_no_coordinates attributes {arg_names = ["m"], threads = 128 : i32, shared_bytes = 0 : i32,
-                            max_registers = 0 : i32} {
-^bb0(%m: !tile.tensor_map):
-  // expected-error @+1 {{needs 1 to 5 coordinates, got 0}}
-  tile.prefetch %m[]
-  tile.return
-}
-
-// -----
-
-tile.kernel @prefetch_coordinates attributes {arg_names = ["m", "n"], threads = 128 : i32, shared_bytes = 0 : i32,
-                            max_registers = 0 : i32} {
-^bb0(%m: !tile.tensor_map, %n: i32):
-  // expected-error @+1 {{needs 1 to 5 coordinates, got 6}}
-  tile.prefetch %m[%n, %n, %n, %n, %n, %n]
-  tile.return
-}

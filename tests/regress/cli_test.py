@@ -488,6 +488,41 @@ def verify_on_the_emulator(lathe):
 
 
 @case
+def verify_leaves_out_what_a_config_does_not_serve(lathe):
+    seesaw = "kvTile=64,stages=2,consumers=2,cluster=1,rowsPerCta=64,swapOperands=false,seesaw=true"
+    some = ["verify", "--small", "--case", "dims_2", "--device", "emulator", "--config", seesaw]
+    lines = lathe.ok(*some).splitlines()
+    served = [line.split()[1] for line in lines if line.startswith("ok ")]
+    left_out = [line for line in lines if line.startswith("- ")]
+    expect(served == ["dims_288_256_queries_1", "dims_288_256_queries_2"], f"served: {served}")
+    expect(len(left_out) == 2 and all("dims_272_208" in line and "128" in line for line in left_out),
+           f"each is named with the reason: {left_out}")
+    expect(any(line.startswith("2 cases left out") for line in lines), f"and counted: {lines}")
+    expect(any(line.startswith("2 of 2 cases passed") for line in lines), f"apart from those that ran: {lines}")
+    answer = lathe.json(*some)
+    expect(answer["leftOut"] == 2 and answer["passed"] == 2 and answer["failed"] == 0, f"{answer}")
+    expect([row["name"] for row in answer["cases"]] == served, f"only what ran is a case: {answer['cases']}")
+    plain = lathe.json("verify", "--small", "--case", "one_short", "--device", "emulator")
+    expect(plain["leftOut"] == 0, f"nothing without --config: {plain}")
+
+
+@case
+def verify_refuses_a_config_that_serves_no_case(lathe):
+    none = ["verify", "--small", "--case", "dims_64_64", "--device", "emulator"]
+    for config in ["kvTile=64,stages=2,consumers=2,rowsPerCta=64,swapOperands=false,seesaw=true", "kvTile=7"]:
+        done = lathe(*none, "--config", config)
+        errors = done.stderr.splitlines()
+        expect(done.returncode == 2, f"{config}: exit code {done.returncode}")
+        expect(len(errors) == 1 and errors[0].startswith("lathe: error: verify: "), f"{config}: one line: {errors}")
+        for word in ["configuration must serve", "none", "--config", "--explain"]:
+            expect(word in errors[0], f"{word!r} is not in {errors[0]!r}")
+        expect("\nok " not in "\n" + done.stdout and "FAILED" not in done.stdout, f"nothing ran: {done.stdout}")
+    # Of one shape that was asked for, the rule that is broken is the error.
+    lathe.refuses(2, ["kvTile must be one of"], "verify", "--heads", 16, "--tokens", 64, "--device", "emulator",
+                  "--config", "kvTile=7")
+
+
+@case
 def verify_lists_its_cases(lathe):
     count = {flag: len(lathe.json("verify", "--list", *flag, "--device", "emulator")["cases"])
              for flag in [(), ("--small",), ("--all",)]}

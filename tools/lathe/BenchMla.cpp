@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 using namespace lathe;
@@ -131,6 +132,22 @@ std::vector<Timing> lathe::tools::timeInTurns(Device &device, Stream stream,
   for (std::vector<double> &mine : samples)
     timings.push_back(summarize(std::move(mine)));
   return timings;
+}
+
+double lathe::tools::timeHost(Device &device, Stream stream, const std::function<void()> &body) {
+  constexpr int rounds = 15, calls = 20; // Far from what a stream's queue holds.
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> samples;
+  for (int round = 0; round < rounds; ++round) {
+    device.synchronize(stream);
+    const Clock::time_point start = Clock::now();
+    for (int call = 0; call < calls; ++call)
+      body();
+    samples.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count() / calls);
+  }
+  device.synchronize(stream);
+  std::sort(samples.begin(), samples.end());
+  return quantile(samples, 0.5);
 }
 
 double lathe::tools::timeOnce(Device &device, Stream stream, const std::function<void()> &body) {

@@ -60,6 +60,10 @@ std::vector<Timing> timeInTurns(runtime::Device &device, runtime::Stream stream,
                                 const std::vector<Graphs> &contenders, int layers,
                                 const TimingOptions &options);
 
+/// Host microseconds of one call of `body`, which enqueues work: the median of 15 rounds of 20 calls, without
+/// waiting for the GPU within a round.
+double timeHost(runtime::Device &device, runtime::Stream stream, const std::function<void()> &body);
+
 /// Median of 31 replays of what `body` enqueues, microseconds: for what a step does once.
 double timeOnce(runtime::Device &device, runtime::Stream stream, const std::function<void()> &body);
 

@@ -145,6 +145,8 @@ std::string lathe::tools::singleText(const BenchHeader &header, const RowResult 
   std::vector<std::string> columns = timeColumns(), cells = timeCells(header, row);
   columns.emplace_back("plan µs");
   cells.push_back(microseconds(winner.planUs));
+  columns.emplace_back("host µs");
+  cells.push_back(microseconds(winner.hostUs));
   Table table(columns);
   table.add(cells);
   text += table.str();

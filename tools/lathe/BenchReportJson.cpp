@@ -31,8 +31,10 @@ static json toJson(const CandidateResult &candidate, bool best) {
     object.update(
         {{"configSource", runtime::name(candidate.report.source)}, {"digest", candidate.report.digest}});
   if (candidate.fault.empty())
-    object.update(
-        {{"us", toJson(candidate.timing)}, {"planUs", candidate.planUs}, {"workers", candidate.workers}});
+    object.update({{"us", toJson(candidate.timing)},
+                   {"planUs", candidate.planUs},
+                   {"hostUs", candidate.hostUs},
+                   {"workers", candidate.workers}});
   else
     object.update({{"fault", candidate.fault}, {"wrong", candidate.wrong}});
   return object;
@@ -64,6 +66,7 @@ static json winnerJson(const BenchHeader &header, const RowResult &row) {
           {"configSource", runtime::name(winner.report.source)},
           {"us", toJson(winner.timing)},
           {"planUs", winner.planUs},
+          {"hostUs", winner.hostUs},
           {"gbps", gbps},
           {"tflops", tflops},
           {"readShare", gbps / header.limits.readGbps},

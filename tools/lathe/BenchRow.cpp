@@ -36,6 +36,8 @@ BenchRun::Contender BenchRun::enter(const BenchTensors &tensors, CandidateResult
   device_->synchronize(stream);
   candidate.planUs = timeOnce(*device_, stream, planStep);
   candidate.workers = plan->workers();
+  const DecodeTensors layer = tensors.layer(0);
+  candidate.hostUs = timeHost(*device_, stream, [&] { kernel->run(*plan, layer, stream); });
   Contender contender;
   contender.layer = [kernel, plan](const DecodeTensors &layer, Stream on) { kernel->run(*plan, layer, on); };
   contender.timing = &candidate.timing;

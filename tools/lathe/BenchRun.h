@@ -36,6 +36,7 @@ struct CandidateResult {
   bool wrong = false;        ///< It computed something wrong.
   int workers = 0;
   double planUs = 0; ///< One plan (once a step, not a layer), from a graph of its own.
+  double hostUs = 0; ///< Host time of one call of Kernel::run.
   Timing timing;
 };
 

@@ -40,6 +40,9 @@ size_t lathe::tools::cacheMemory(const runtime::DeviceProperties &properties) {
   return size_t(properties.memoryBytes) / 100 * 85; // The rest: outputs, partial results, code.
 }
 
+/// A graph is to run for some hundred microseconds, not to heat the GPU until it lowers its clock.
+static constexpr size_t maxGraphBytes = 1'600'000'000;
+
 CachePlan lathe::tools::planCaches(size_t cacheBytes, int layers, const runtime::DeviceProperties &properties,
                                    bool mayShrink) {
   const size_t memory = cacheMemory(properties);
@@ -52,6 +55,8 @@ CachePlan lathe::tools::planCaches(size_t cacheBytes, int layers, const runtime:
   CachePlan plan;
   plan.cacheBytes = cacheBytes;
   plan.layers = int(std::min<size_t>(fitting, size_t(layers)));
+  if (mayShrink)
+    plan.layers = std::min(plan.layers, std::max(int(maxGraphBytes / std::max<size_t>(cacheBytes, 1)), 1));
   const size_t cold = 3 * size_t(std::max<int64_t>(properties.l2Bytes, 32 << 20));
   const size_t graphBytes = std::max<size_t>(cacheBytes, 1) * size_t(plan.layers);
   const size_t wanted = std::clamp<size_t>((cold + graphBytes - 1) / graphBytes, 1, maxGraphs);

@@ -30,7 +30,8 @@ struct CachePlan {
 size_t cacheMemory(const runtime::DeviceProperties &properties);
 
 /// Graphs of `layers` layers whose caches exceed three times the L2 altogether; where memory is short fewer
-/// graphs, and where `mayShrink` fewer layers too, as many as fit. Throws UserError when that is not enough.
+/// graphs. Where `mayShrink`, as few layers as fit and as have 1.6 GB of caches, but one. Throws UserError
+/// when that is not enough.
 CachePlan planCaches(size_t cacheBytes, int layers, const runtime::DeviceProperties &properties,
                      bool mayShrink);
 

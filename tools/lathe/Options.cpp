@@ -179,9 +179,7 @@ std::optional<codegen::Config> ConfigOption::config(const codegen::AttentionProb
   if (!given.is_object())
     throw UserError({"--config", "must be a JSON object or name=value,name=value", "'" + text + "'",
                      "for example '{\"kvTile\": 32, \"stages\": 4}'"});
-  nlohmann::json merged = codegen::defaultConfig(problem, target);
-  merged.update(given);
-  return merged.get<codegen::Config>();
+  return codegen::completedConfig(problem, target, given);
 }
 
 std::string lathe::tools::commandLine(const CLI::App &command, const std::string &head) {

@@ -194,11 +194,11 @@ static void run(const VerifyCommand &command) {
     if (!command.json)
       printLine(outcomes.back());
   }
-  command.json ? printJson(outcomesJson(outcomes, setting, leftOut))
-               : printEnd(outcomes, setting, failed, leftOut);
   if (outcomes.empty())
     throw UserError({"verify", "the configuration must serve a case of the table", "none of them",
                      "choose another --config (lathe tune --explain lists the constraints)"});
+  command.json ? printJson(outcomesJson(outcomes, setting, leftOut))
+               : printEnd(outcomes, setting, failed, leftOut);
   if (failed)
     throw CommandFailed{ExitVerification};
 }

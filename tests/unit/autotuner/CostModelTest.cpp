@@ -106,10 +106,16 @@ TEST(CostModel, DividesAsThePlanKernelDoes) {
   Config config{.kvTile = 32,
                 .consumers = 2}; // Units of 64 tokens; the line of costs is 1+10, 1+1, 1+1, 1+1 long.
   const std::vector<int> lengths{640, 64, 64, 64};
-  config.split =
-      SplitPolicy::Balanced; // Shares of 6: five units, then five, then one each where costs 12, 14, 16 lie.
-  EXPECT_EQ(divide(config, lengths, 3).tiles, (std::vector<int64_t>{10, 10, 6}));
-  EXPECT_EQ(divide(config, lengths, 3).partials, 2);
+  config.split = SplitPolicy::Balanced; // Whole, and the last worker gets the fourth, too.
+  EXPECT_EQ(divide(config, lengths, 3).tiles, (std::vector<int64_t>{20, 2, 4}));
+  EXPECT_EQ(divide(config, lengths, 3).items, (std::vector<int>{1, 1, 2}));
+  EXPECT_EQ(divide(config, lengths, 3).partials, 0);
+  // With 28 units in the first the line is cut, in shares of 12, 12 and 11.
+  EXPECT_EQ(divide(config, {28 * 64, 64, 64, 64}, 3).tiles, (std::vector<int64_t>{22, 24, 16}));
+  EXPECT_EQ(divide(config, {28 * 64, 64, 64, 64}, 3).partials, 3);
+  // With two workers more than sequences one item each, in parts of at most four units.
+  EXPECT_EQ(divide(config, lengths, 6).tiles, (std::vector<int64_t>{8, 6, 6, 2, 2, 2}));
+  EXPECT_EQ(divide(config, lengths, 6).partials, 3);
   config.split = SplitPolicy::Whole; // Starts 0, 11, 13, 15.
   EXPECT_EQ(divide(config, lengths, 3).tiles, (std::vector<int64_t>{20, 2, 4}));
   config.split = SplitPolicy::Fixed, config.fixedSplits = 2; // Items of 5, 5, 1, 1, 1 units.

@@ -70,7 +70,7 @@ TEST_F(KernelTest, LaunchesPlanAttendCombineWithTheirShapes) {
   EXPECT_EQ(device->sharedBytes["mla_decode_attend"], 200000);
 
   EXPECT_EQ(launches[2].kernel, "mla_decode_combine");
-  // 33 workers for 5 sequences: about 7 parts, so 2 warps for each row's two halves.
+  // 33 workers for 5 sequences: at most 6 parts, so 2 warps for each row's two halves.
   EXPECT_EQ(launches[2].arguments["combine_shift"].integer, 1);
   EXPECT_EQ(launches[2].shape.gridX, 5u * 256 * 2 * 2 / 8);
   for (const Launch &launch : launches) {

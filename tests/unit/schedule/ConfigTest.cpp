@@ -56,6 +56,11 @@ static std::vector<Rejection> rejections() {
       {"seesaw", [](P &, C &c, T &) { c.prefetch = true; }},
       {"seesaw",
        [](P &p, C &c, T &) {
+         p.page = 16;
+         c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
+       }},
+      {"seesaw",
+       [](P &p, C &c, T &) {
          p.valueDim = 448;
          c = {.kvTile = 64, .stages = 2, .seesaw = true};
        }},
@@ -235,6 +240,31 @@ TEST(ConfigDefault, ExchangesOperandsWhereAllRowsFitABlock) {
     EXPECT_FALSE(defaultConfig(mla(heads), {}).swapOperands) << heads;
 }
 
+TEST(ConfigCompleted, TakesWhatGoesWithTheGivenFields) {
+  const Config exchanged = completedConfig(mla(128), {}, {{"swapOperands", true}});
+  EXPECT_TRUE(exchanged.swapOperands);
+  EXPECT_FALSE(exchanged.seesaw);
+  EXPECT_TRUE(check(mla(128), exchanged, {}));
+  const Config small = completedConfig(mla(16), {}, {{"kvTile", 16}, {"stages", 4}});
+  EXPECT_EQ(small.kvTile, 16);
+  EXPECT_FALSE(small.swapOperands);
+  EXPECT_TRUE(check(mla(16), small, {}));
+  EXPECT_EQ(completedConfig(mla(16), {}, nlohmann::json::object()), defaultConfig(mla(16), {}));
+  // Nothing goes with it: the rule is told by check().
+  EXPECT_EQ(check(mla(16), completedConfig(mla(16), {}, {{"kvTile", 48}}), {}).constraint, "kv_tile");
+  EXPECT_THROW(completedConfig(mla(16), {}, {{"kvtile", 16}}), UserError);
+}
+
+TEST(ConfigDefault, ManyRowsTakeTurns) {
+  for (int heads : {33, 64, 128}) {
+    EXPECT_TRUE(defaultConfig(mla(heads), {}).seesaw) << heads;
+    EXPECT_TRUE(defaultConfig(mla(heads), {}).evictFirst) << heads;
+  }
+  AttentionProblem odd = mla(64);
+  odd.valueDim = 448; // No halves in whole boxes.
+  EXPECT_FALSE(defaultConfig(odd, {}).seesaw);
+}
+
 TEST(ConfigSpace, ContainsTheDefaultOnceAndNoDuplicates) {
   const std::vector<Config> space = enumerateConfigs(mla());
   EXPECT_EQ(std::count(space.begin(), space.end(), defaultConfig(mla(), {})), 1);
@@ -269,6 +299,7 @@ TEST(ConfigJson, RejectsUnknownAndIllTypedFields) {
 
 TEST(ConfigText, NamesEveryAxis) {
   const Config config{.split = SplitPolicy::Fixed, .fixedSplits = 8};
-  EXPECT_EQ(config.str(), "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
-                          "swapOperands=false seesaw=false prefetch=false dependentLaunch=off");
+  EXPECT_EQ(config.str(),
+            "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
+            "swapOperands=false seesaw=false prefetch=false evictFirst=false dependentLaunch=off");
 }

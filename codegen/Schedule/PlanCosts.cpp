@@ -1,0 +1,120 @@
+//===- PlanCosts.cpp - What a plan costs -------------------------------------------------------------===//
+//
+// See PlanCosts.h.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/PlanCosts.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace lathe::codegen {
+
+// NVIDIA H100 80GB HBM3, 132 SMs. The memory gives 73,728 bytes in 25 ns (604 MB in 202.5 µs). The others are
+// fitted so that the best numbers of busy workers of probe kernels come out (tests/emulated/PlanTest.cpp has
+// them), near what single parts measured.
+// Exchanged operands, 64 tokens: scores, softmax and output take 1.17 µs, the first load of a lone worker
+// longer; a combine of 64 parts costs 3 µs.
+static constexpr int swappedTokens = 64;
+static constexpr PlanCosts swappedCosts{
+    .unitNs = 1560, .memoryNs = 25, .lagNs = 72, .itemNs = 2500, .startNs = 2000, .partNs = 48};
+// 64 rows, 128 tokens: 16 × 4096 tokens of 128 heads take 49 µs in 4 parts each, of 8 units.
+static constexpr int fullTokens = 128;
+static constexpr PlanCosts fullCosts{
+    .unitNs = 3750, .memoryNs = 50, .lagNs = 144, .itemNs = 4000, .startNs = 2000, .partNs = 50};
+
+PlanCosts planCosts(const Config &config) {
+  PlanCosts costs = config.swapOperands ? swappedCosts : fullCosts;
+  const int tokens = config.swapOperands ? swappedTokens : fullTokens;
+  for (int *each : {&costs.unitNs, &costs.memoryNs, &costs.lagNs})
+    *each = *each * config.kvTile * config.consumers / tokens;
+  return costs;
+}
+
+static int64_t ceilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
+
+/// Time of a worker with so many units and items, beside whom all others work.
+static int64_t timeOf(const PlanCosts &costs, int64_t total, int64_t longest, int64_t items, int64_t parts) {
+  total = std::min<int64_t>(total, planMaxTotal);
+  longest = std::min<int64_t>(longest, planMaxLongest);
+  return std::max(costs.startNs + costs.memoryNs * total, costs.itemNs + costs.unitNs * longest) +
+         costs.lagNs * longest + costs.itemNs * (items - 1) + (parts > 1 ? costs.partNs * parts : 0);
+}
+
+/// The least length of parts with which no worker has two: the more units a part, the fewer parts.
+static int64_t shortestPart(const std::vector<int64_t> &units, int64_t longest, int64_t workers) {
+  int64_t least = 1, most = std::max<int64_t>(longest, 1);
+  while (least < most) {
+    const int64_t part = (least + most) / 2;
+    int64_t parts = 0;
+    for (int64_t each : units)
+      parts += std::max<int64_t>(1, ceilDiv(each, part));
+    (parts <= workers ? most : least) = parts <= workers ? part : part + 1;
+  }
+  return least;
+}
+
+/// Time of the cut line; a worker has the items of its share's sequences, in the mean, and one more.
+static int64_t lineTime(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers) {
+  const int64_t batch = int64_t(units.size()),
+                total = std::accumulate(units.begin(), units.end(), int64_t(0));
+  const int64_t longest = *std::max_element(units.begin(), units.end());
+  const int64_t share = std::max<int64_t>(1, ceilDiv(total + batch * planOverheadUnits, workers));
+  const int64_t parts = std::min(workers, ceilDiv(longest, share) + 1);
+  return timeOf(costs, total, share, 1 + ceilDiv(batch, workers), parts);
+}
+
+int64_t planLongestPart(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers) {
+  const int64_t batch = int64_t(units.size());
+  if (batch == 0 || batch > std::min<int64_t>(workers, planThreads))
+    return 0;
+  const int64_t total = std::accumulate(units.begin(), units.end(), int64_t(0));
+  const int64_t longest = *std::max_element(units.begin(), units.end());
+  const int64_t shortest = shortestPart(units, longest, workers);
+  int64_t best = 0, bestTime = 0;
+  for (int64_t cuts = 1; cuts <= planThreads; ++cuts) {
+    const int64_t part = std::max(shortest, ceilDiv(longest, cuts));
+    const int64_t time = timeOf(costs, total, part, 1, ceilDiv(longest, part));
+    if (best == 0 || time < bestTime)
+      best = part, bestTime = time;
+  }
+  return bestTime <= lineTime(costs, units, workers) ? best : 0;
+}
+
+std::vector<std::vector<int>> planDeal(const std::vector<int64_t> &units, int64_t workers) {
+  std::vector<int> order(units.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int one, int other) {
+    auto counted = [&](int sequence) { return std::min<int64_t>(units[size_t(sequence)], planMaxLongest); };
+    return std::pair(-counted(one), one) < std::pair(-counted(other), other);
+  });
+  std::vector<std::vector<int>> dealt(static_cast<size_t>(workers));
+  for (int64_t rank = 0; rank < int64_t(order.size()); ++rank) {
+    const int64_t round = rank / workers, place = rank % workers;
+    dealt[size_t(round % 2 ? workers - 1 - place : place)].push_back(order[size_t(rank)]);
+  }
+  return dealt;
+}
+
+bool planWhole(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers) {
+  if (int64_t(units.size()) <= workers || int64_t(units.size()) > planThreads)
+    return false;
+  const int64_t total = std::accumulate(units.begin(), units.end(), int64_t(0));
+  int64_t time = 0;
+  for (const std::vector<int> &sequences : planDeal(units, workers)) {
+    int64_t sum = 0;
+    for (int sequence : sequences)
+      sum += units[size_t(sequence)];
+    time = std::max(time, timeOf(costs, total, sum, int64_t(sequences.size()), 1));
+  }
+  return time <= lineTime(costs, units, workers);
+}
+
+int64_t PlanShares::begin(int64_t worker) const { return worker * shorter + std::min(worker, longer); }
+
+int64_t PlanShares::workerAt(int64_t cost) const {
+  const int64_t rest = cost - longer * (shorter + 1);
+  return rest < 0 ? cost / (shorter + 1) : longer + rest / std::max<int64_t>(shorter, 1);
+}
+
+} // namespace lathe::codegen

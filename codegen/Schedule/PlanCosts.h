@@ -1,0 +1,63 @@
+//===- PlanCosts.h - What a plan costs ---------------------------------------------------------------===//
+//
+// Under the balanced policy the plan kernel weighs three ways to divide a batch; this is its measure, and the
+// choice itself as plain C++. Pure arithmetic in integers, so that PlanChoice.cpp can do the same on the
+// device; called by it, by the cost model and by the tests that compare.
+//
+//   one item a worker   every sequence in equal parts of at most `longest` units, a worker a part; possible
+//                       where the parts are no more than the workers
+//   whole sequences     where there are more sequences than workers: dealt by length, longest first, to the
+//                       workers and back again, so that a worker with a long one gets a short one next
+//   cut line            the line of all costs in equal shares; a worker ends one sequence and begins another
+//
+//   time = max(start + memory · units of the batch, item + unit · longest)       two limits of a step
+//        + lag · longest + item · (items a worker - 1) + part · parts of the longest sequence, if it is split
+//
+// `longest` is a part with one item a worker, all units of the slowest worker otherwise; the cut line's share
+// counts a unit of overhead for each sequence, too.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/codegen/Schedule/Config.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace lathe::codegen {
+
+/// Nanoseconds of 16-bit cache rows of 576 elements, for a unit of the configuration's tokens.
+struct PlanCosts {
+  int unitNs;   ///< A unit, in one worker that has the memory for itself.
+  int memoryNs; ///< A unit of the batch, where the memory is the limit: the same for all plans of a batch.
+  int lagNs;    ///< A unit of the longest worker: those who share the memory do not end together.
+  int itemNs;   ///< An item: query, first tiles, epilogue.
+  int startNs;  ///< Before the memory streams.
+  int partNs;   ///< A part of a split sequence: partial results and combine.
+};
+PlanCosts planCosts(const Config &config);
+
+/// Threads of the plan kernel. It weighs plans of at most as many sequences, and as many parts of one.
+inline constexpr int planThreads = 1024;
+/// Beyond these, numbers of units count no further, so that times fit 31 bits: 16 million tokens.
+inline constexpr int planMaxLongest = 1 << 18, planMaxTotal = 1 << 24;
+
+/// The line of costs in shares that differ by at most a unit, longer ones first. `workers` at least 1.
+struct PlanShares {
+  int64_t shorter; ///< Cost of a share.
+  int64_t longer;  ///< So many have a unit more.
+  PlanShares(int64_t total, int64_t workers) : shorter(total / workers), longer(total % workers) {}
+  int64_t begin(int64_t worker) const;
+  int64_t workerAt(int64_t cost) const; ///< Below the total.
+};
+
+/// Units of the longest part of the plan with one item a worker, at least 1; 0: the line is cut. The least
+/// time wins; of equal ones the fewer parts. `workers` at least 1.
+int64_t planLongestPart(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers);
+
+/// Whole sequences, several a worker: those of each in its order. Equal lengths go in order of the batch.
+std::vector<std::vector<int>> planDeal(const std::vector<int64_t> &units, int64_t workers);
+/// Whether that takes no more time than the cut line; false where planLongestPart() decides.
+bool planWhole(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers);
+
+} // namespace lathe::codegen

@@ -1,0 +1,161 @@
+// Planted bugs of the form with two consumers in turns: their events, the parts they give back, the boxes
+// they wait for.
+#include "Planted.h"
+
+#include <fmt/format.h>
+
+using namespace lathe;
+using namespace lathe::emulatedtest;
+
+static Planted seesaw(std::string name, FindingKind kind, std::string address, std::string operation,
+                      std::function<void(PtxEditor &)> edit, std::vector<FindingKind> orFirst = {}) {
+  return {std::move(name), kind, std::move(address), std::move(operation), std::move(edit), Base::Seesaw,
+          "attend",        {},   std::move(orFirst)};
+}
+
+//===- Events ----------------------------------------------------------------------------------------===//
+
+/// The arrival at an event moves before the first matrix of the probabilities.
+static void tellEarly(PtxEditor &e, int event, const std::string &buffer) {
+  e.remove(e.findOf("bar.arrive", fmt::format("tile.arrive_event {} ", event)));
+  e.insertBefore(e.findOf("stmatrix", "tile.put_operand %\\d+, " + buffer),
+                 fmt::format("bar.arrive {}, 256;", event));
+}
+
+static std::vector<Planted> events() {
+  return {
+      // Who is not waited for arrives twice at an event that nobody else comes to.
+      seesaw("left_is_not_waited_for", FindingKind::DataRace, "row_statistics", "tile.get_rows",
+             [](PtxEditor &e) { e.remove(e.findOf("bar.sync", "tile.sync_event 1 ")); },
+             {FindingKind::UnwrittenRead}),
+      seesaw("right_is_not_waited_for", FindingKind::DataRace, "row", "",
+             [](PtxEditor &e) { e.remove(e.findOf("bar.sync", "tile.sync_event 2 ")); },
+             {FindingKind::UnwrittenRead}),
+      seesaw("left_does_not_tell", FindingKind::Deadlock, "", "",
+             [](PtxEditor &e) { e.remove(e.findOf("bar.arrive", "tile.arrive_event 1 ")); }),
+      seesaw("right_does_not_tell", FindingKind::Deadlock, "", "",
+             [](PtxEditor &e) { e.remove(e.findOf("bar.arrive", "tile.arrive_event 2 ")); }),
+      seesaw("left_tells_before_it_writes", FindingKind::DataRace, "probabilities", "",
+             [](PtxEditor &e) { tellEarly(e, 1, "%probabilities"); }),
+      seesaw("right_tells_before_it_writes", FindingKind::DataRace, "kv1 row", "",
+             [](PtxEditor &e) { tellEarly(e, 2, "%\\d+"); }),
+      seesaw("maxima_are_told_before_they_are_written", FindingKind::DataRace, "row_statistics", "",
+             [](PtxEditor &e) {
+               e.remove(e.findOf("bar.arrive", "tile.arrive_event 1 "));
+               // One lane of four writes: before the branch around it.
+               const size_t store = e.findOf("st.shared", "tile.put_rows .*%c0_i32");
+               e.insertBefore(e.before(store, "@%p\\d+ bra"), "bar.arrive 1, 256;");
+             },
+             {FindingKind::UnwrittenRead}),
+      seesaw("sums_read_before_both_are_written", FindingKind::DataRace, "row_statistics", "_rows",
+             [](PtxEditor &e) { e.removeAll("bar.sync \t3, 256"); }, {FindingKind::UnwrittenRead}),
+      seesaw("sums_written_before_those_of_the_item_before_are_read", FindingKind::DataRace, "row_statistics",
+             "_rows",
+             [](PtxEditor &e) { // Where the item is empty.
+               const std::vector<size_t> barriers = e.find("bar.sync \t3, 256");
+               for (size_t i = 1; i < barriers.size(); i += 2)
+                 e.remove(barriers[i]);
+             }),
+      seesaw("values_multiplied_before_rows_are_cleared", FindingKind::DataRace, "kv0 row", "",
+             [](PtxEditor &e) { e.remove(e.findOf("bar.sync", "tile.sync_event 4 ", 1)); }),
+  };
+}
+
+static std::vector<Planted> fences() {
+  auto unfenced = [](const char *name, const char *address, const char *operation) {
+    // Seen where they are multiplied with, or where the next tile is loaded over them.
+    return seesaw(name, FindingKind::ProxyUnfenced, address, "tile.",
+                  [operation](PtxEditor &e) { e.remove(e.findOf("fence.proxy.async", operation)); });
+  };
+  return {
+      unfenced("left_probabilities_unfenced", "probabilities", "tile.put_operand %\\d+, %probabilities"),
+      unfenced("right_probabilities_unfenced", "kv1 row", "tile.put_operand %\\d+, %\\d+"),
+  };
+}
+
+//===- Parts and boxes -------------------------------------------------------------------------------===//
+
+/// A part is given back behind another instruction.
+static void releaseBehind(PtxEditor &e, const std::string &release, size_t line) {
+  const size_t arrive = e.findOf("mbarrier.arrive.shared", release);
+  e.insertAfter(line, "{ .reg .pred lane0; .reg .b32 id; .reg .b64 none; mov.u32 id, %laneid; "
+                      "setp.eq.u32 lane0, id, 0; @lane0 mbarrier.arrive.shared.b64 none, " +
+                          e.group(arrive, R"((\[.*\];))") + " }");
+  e.remove(arrive);
+}
+
+static std::vector<Planted> parts() {
+  auto early = [](const char *name, const char *tile, const char *part, const char *instruction,
+                  const char *operation) {
+    return seesaw(name, FindingKind::DataRace, fmt::format("{} row", tile), "", [=](PtxEditor &e) {
+      releaseBehind(e, fmt::format("tile.release %{}\\[%\\w+\\]{} :", tile, part),
+                    e.findOf(instruction, operation));
+    });
+  };
+  auto acquire = [](const char *name, const char *tile, const char *part, int change) {
+    return seesaw(name, FindingKind::DataRace, fmt::format("{} row", tile), "",
+                  [=](PtxEditor &e) {
+                    const size_t wait =
+                        e.findOf("mbarrier.try_wait", fmt::format("tile.acquire %{}.*{} :", tile, part));
+                    const std::string address = e.group(wait, R"(\[(%r\d+)\])");
+                    e.insertBefore(e.before(wait, "\t\\.reg"),
+                                   fmt::format("add.s32 {0}, {0}, {1};", address, change));
+                  },
+                  {FindingKind::PhaseWaitedTwice});
+  };
+  return {
+      early("keys_of_the_first_tile_given_back_early", "kv0", " part 2", "mbarrier.try_wait",
+            "tile.wait %kv0.* group 4"),
+      early("left_values_of_the_first_tile_given_back_early", "kv0", "", "bar.arrive",
+            "tile.arrive_event 1 "),
+      early("right_values_of_the_first_tile_given_back_early", "kv0", " part 1", "bar.sync",
+            "tile.sync_event 1 "),
+      early("right_values_of_the_second_tile_given_back_early", "kv1", " part 1", "bar.arrive",
+            "tile.arrive_event 2 "),
+      early("left_values_of_the_second_tile_given_back_early", "kv1", "", "bar.sync", "tile.sync_event 2 "),
+      acquire("left_part_acquired_in_place_of_right", "kv0", " part 1", -8),
+      acquire("keys_acquired_in_place_of_right_part", "kv1", " part 1", 8),
+  };
+}
+
+static std::vector<Planted> boxes() {
+  auto notWaited = [](const char *name, const char *tile, int box) {
+    return seesaw(name, FindingKind::DataRace, fmt::format("{} row", tile), "tile.mma_nt", [=](PtxEditor &e) {
+      removeWait(e, e.findOf("mbarrier.try_wait", fmt::format("tile.wait %{}.* group {}", tile, box)));
+    });
+  };
+  return {
+      notWaited("a_box_of_the_first_tile_not_waited_for", "kv0", 3),
+      notWaited("a_box_of_the_second_tile_not_waited_for", "kv1", 4),
+      seesaw("bytes_of_a_box_halved", FindingKind::TransactionCount, "kv0.full", "",
+             [](PtxEditor &e) {
+               e.replace(e.findOf("arrive.expect_tx", "tile.expect %kv0.* group 2"), R"(, %r\d+;)",
+                         ", 4096;");
+             }),
+      seesaw("a_box_counts_for_another", FindingKind::TransactionCount, "kv1.full", "",
+             [](PtxEditor &e) {
+               // Boxes 2 and 3 have barriers that lie next to one another.
+               const size_t load = e.findOf("cp.async.bulk.tensor", "tile.load .* into %kv1.* box 2 ");
+               const int barrier = std::stoi(e.group(load, R"(, \[lathe_shared\+(\d+)\])"));
+               e.replace(load, R"((, \[lathe_shared\+)\d+\])", fmt::format("$01{}]", barrier + 8));
+             }),
+      seesaw("a_box_of_one_tile_lands_in_the_other", FindingKind::DataRace, "kv1 row", "",
+             [](PtxEditor &e) {
+               const size_t load = e.findOf("cp.async.bulk.tensor", "tile.load .* into %kv0.* box 1 ");
+               const int place = std::stoi(e.group(load, R"( \[lathe_shared\+(\d+)\], \[%rd)"));
+               e.replace(load, R"( \[lathe_shared\+\d+\], \[%rd)",
+                         fmt::format(" [lathe_shared+{}], [%rd", place + 40960));
+             }),
+      seesaw("probabilities_written_over_values", FindingKind::DataRace, "kv1 row", "",
+             [](PtxEditor &e) {
+               const size_t matrix = e.findOf("stmatrix", "tile.put_operand %\\d+, %\\d+");
+               const int place = std::stoi(e.group(matrix, R"(\+(\d+)\])"));
+               e.replace(matrix, R"(\+\d+\])", fmt::format("+{}]", place - 8192));
+             }),
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(SeesawEvents, PlantedBugs, testing::ValuesIn(events()), plantedName);
+INSTANTIATE_TEST_SUITE_P(SeesawFences, PlantedBugs, testing::ValuesIn(fences()), plantedName);
+INSTANTIATE_TEST_SUITE_P(SeesawParts, PlantedBugs, testing::ValuesIn(parts()), plantedName);
+INSTANTIATE_TEST_SUITE_P(SeesawBoxes, PlantedBugs, testing::ValuesIn(boxes()), plantedName);

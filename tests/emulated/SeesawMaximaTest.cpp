@@ -1,0 +1,101 @@
+// Maxima of the scores that grow from tile to tile, by less and by more than what lets them stay: the result
+// is right, and outputs are scaled exactly as often as maxima move.
+#include "EmulatedKernels.h"
+
+#include "lathe/reference/Bf16.h"
+#include "lathe/reference/Instance.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+using namespace lathe;
+using namespace lathe::emulatedtest;
+using codegen::Config;
+using codegen::SplitPolicy;
+using reference::AttentionInstance;
+using reference::AttentionShape;
+using runtime::emulator::Mix;
+
+static constexpr int tile = 64;
+static constexpr double keyUnit = 1.0 / 64; // Where the last column is a value too, it is one among others.
+
+/// Scores of a row, in base 2: its growth times the number of the tile at one token of each tile, at most one
+/// growth less at the others. All from the last column; values keep their content.
+static void setScores(AttentionInstance &instance, const std::vector<double> &growth, std::mt19937 &random) {
+  AttentionInstance::Impl &impl = instance.impl();
+  const AttentionShape &shape = impl.shape;
+  const int last = shape.keyDim - 1;
+  std::fill(impl.query.begin(), impl.query.end(), uint16_t(0));
+  for (int64_t row = 0; row < impl.totalRows(); ++row)
+    impl.query[size_t(row * shape.keyDim + last)] =
+        reference::toBf16(growth[size_t(row) % growth.size()] / keyUnit);
+  impl.device->copyToDevice(impl.tensors.q, impl.query.data(), impl.query.size() * 2);
+  for (int sequence = 0; sequence < impl.batch(); ++sequence)
+    for (int token = 0, highest = 0; token < impl.lengths[size_t(sequence)]; ++token) {
+      if (token % tile == 0) // The masked tail of the last tile is not there.
+        highest = token + int(random() % unsigned(std::min(tile, impl.lengths[size_t(sequence)] - token)));
+      const double below = token == highest ? 0 : double(1 + random() % 8) / 8;
+      const uint16_t key = reference::toBf16((token / tile - below) * keyUnit);
+      const int64_t page = impl.table[size_t(sequence * impl.tensors.blockTableStride + token / shape.page)];
+      const int64_t inPage = token % shape.page;
+      impl.block[size_t(impl.pageOffsets[size_t(page)] + inPage * shape.keyDim + last)] = key;
+      const int64_t element = page * impl.tensors.kvStridePage + inPage * impl.tensors.kvStrideToken + last;
+      impl.device->copyToDevice(impl.tensors.kv + uint64_t(element) * 2, &key, 2);
+    }
+}
+
+static Config seesaw(SplitPolicy split = SplitPolicy::Whole) {
+  return {.kvTile = tile, .stages = 2, .split = split, .seesaw = true};
+}
+
+/// Runs with a scale that makes scores base-2 logarithms, and expects the reference's result.
+static RunResult runGrowing(AttentionShape shape, const std::vector<int> &lengths,
+                            const std::vector<double> &growth, const Config &config) {
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed << " dims " << shape.keyDim << "/" << shape.valueDim);
+  std::mt19937 random(seed);
+  shape.scale = float(M_LN2);
+  const codegen::Artifact &artifact = compiled(shape, config);
+  RunResult result = run(
+      artifact.ptx, artifact.manifest, {"growing", shape, lengths, {.seed = seed}},
+      {.seed = seed, .prepare = [&](AttentionInstance &instance) { setScores(instance, growth, random); }});
+  EXPECT_EQ(result.error, "");
+  EXPECT_TRUE(result.findings.empty()) << result.findings.text();
+  EXPECT_TRUE(result.comparison.passed) << result.comparison.message;
+  return result;
+}
+
+/// Rows of one warp that move at every tile, at every second one, never, by so much that nothing of before
+/// is left, and downwards. Without moving, 2^(8.0625 · 22) would be infinite.
+TEST(SeesawMaxima, RowsThatGrowDifferently) {
+  const std::vector<double> growth = {0, 8.0625, 7.96875, 2, 300, -9, 8, 1};
+  for (auto [keyDim, valueDim] : {std::pair{576, 512}, {512, 512}, {256, 128}})
+    for (SplitPolicy split : {SplitPolicy::Whole, SplitPolicy::Balanced})
+      runGrowing({.heads = 40, .queryTokens = 2, .keyDim = keyDim, .valueDim = valueDim}, {1450, 200, 65},
+                 growth, seesaw(split));
+}
+
+static int64_t multiplications(double growth, int tiles) {
+  const AttentionShape shape{.heads = 64, .causal = false};
+  const RunResult result = runGrowing(shape, {tiles * tile}, {growth}, seesaw());
+  for (const auto &launch : result.launches)
+    if (launch.kernel == "attend")
+      return int64_t(launch.counters.instructions[size_t(Mix::Float)]);
+  ADD_FAILURE() << "the main kernel did not run";
+  return 0;
+}
+
+/// The threshold is 2^8: growing by just more moves the maxima at every tile, by just less at every second
+/// one, and each time outputs are scaled.
+TEST(SeesawMaxima, OutputsAreScaledWhereMaximaMove) {
+  const int tiles = 8;
+  const int64_t stay = multiplications(0, tiles); // But for the first, where the output is empty.
+  const int64_t seldom = multiplications(7.96875, tiles), always = multiplications(8.0625, tiles);
+  const int64_t scaling = 8 * 128; // Warps and registers.
+  EXPECT_GE(seldom, stay + (tiles / 2 - 1) * scaling);
+  EXPECT_GE(always, seldom + scaling);
+  EXPECT_EQ(multiplications(-9, tiles), stay);
+  EXPECT_EQ(multiplications(0.875, tiles), stay) << "6.125 after all tiles";
+}

@@ -1,0 +1,95 @@
+// What is brought to the L2 cache ahead: a hint, which changes no result and which the emulator does not
+// follow. Here each prefetch reads its first and its last word instead and stops where these are not of a
+// token: pages of no sequence are full of NaN.
+#include "EmulatedKernels.h"
+#include "PlantedBug.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+using namespace lathe;
+using namespace lathe::emulatedtest;
+using codegen::SplitPolicy;
+using reference::AttentionShape;
+using runtime::emulator::FindingKind;
+
+static constexpr const char *prefetch = R"(cp\.async\.bulk\.prefetch\.L2\.global)";
+
+/// Reads in place of prefetches, `further` bytes behind.
+static std::string readingPtx(const std::string &ptx, int64_t further = 0) {
+  PtxEditor editor(ptx, "attend");
+  for (size_t at : editor.find(prefetch)) {
+    const std::string address = editor.group(at, R"(\[(%rd\d+)\])"),
+                      bytes = editor.group(at, R"(, (%r\d+);)");
+    editor.remove(at);
+    editor.insertAfter(
+        at, fmt::format("{{ .reg .pred none; .reg .b32 word; .reg .b64 first, last; add.s64 first, {0}, {2}; "
+                        "cvt.u64.u32 last, {1}; add.s64 last, first, last; "
+                        "ld.global.b32 word, [first]; setp.eq.s32 none, word, -1; @none trap; "
+                        "ld.global.b32 word, [last+-4]; setp.eq.s32 none, word, -1; @none trap; }}",
+                        address, bytes, further));
+  }
+  return editor.text();
+}
+
+static int64_t loadedBytes(const RunResult &result) {
+  for (const auto &launch : result.launches)
+    if (launch.kernel == "attend")
+      return int64_t(launch.counters.globalLoadBytes);
+  return -1;
+}
+
+/// Whole pages and units, so that every row is a token; each sequence is one item.
+static reference::ShapeCase caseOf(AttentionShape shape, bool stridedCache = false) {
+  shape.keyDim = 288;
+  shape.valueDim = 256;
+  return {"prefetch",
+          shape,
+          {768, 256, 512, 256},
+          {.seed = std::random_device()(), .stridedCache = stridedCache}};
+}
+
+static const codegen::Artifact &artifactOf(const reference::ShapeCase &entry) {
+  return compiled(entry.shape,
+                  {.kvTile = 64, .stages = 2, .split = SplitPolicy::Whole, .seesaw = true, .prefetch = true});
+}
+
+TEST(SeesawPrefetch, NamesTokensOfEveryUnitButTheFirst) {
+  for (auto [heads, queries] : {std::pair{64, 1}, {100, 1}, {64, 3}, {100, 3}})
+    for (int page : {32, 64, 256}) {
+      const reference::ShapeCase entry = caseOf({.heads = heads, .queryTokens = queries, .page = page});
+      SCOPED_TRACE(testing::Message() << "seed " << entry.options.seed << " heads " << heads << " queries "
+                                      << queries << " page " << page);
+      const codegen::Artifact &artifact = artifactOf(entry);
+      const RunResult result = run(readingPtx(artifact.ptx), artifact.manifest, entry);
+      EXPECT_EQ(result.error, "");
+      EXPECT_TRUE(result.findings.empty()) << result.findings.text();
+      EXPECT_TRUE(result.comparison.passed) << result.comparison.message;
+      // Units of 128 tokens: 6, 2, 4 and 2. A request a page or tile, of every row block.
+      const int requests = (5 + 1 + 3 + 1) * (128 / std::min(page, 64)) * artifact.manifest.rowBlocks;
+      EXPECT_EQ(loadedBytes(result) - loadedBytes(run(artifact.ptx, artifact.manifest, entry)), requests * 8);
+    }
+}
+
+/// Rows with gaps would be brought with them.
+TEST(SeesawPrefetch, LeavesStridedRowsAlone) {
+  const reference::ShapeCase entry = caseOf({.heads = 64}, /*stridedCache=*/true);
+  const codegen::Artifact &artifact = artifactOf(entry);
+  const RunResult result = run(readingPtx(artifact.ptx), artifact.manifest, entry);
+  EXPECT_EQ(result.error, "");
+  EXPECT_TRUE(result.findings.empty()) << result.findings.text();
+  EXPECT_EQ(loadedBytes(result), loadedBytes(run(artifact.ptx, artifact.manifest, entry)));
+}
+
+/// What the tests above can see: addresses outside the cache, and of a page that is no sequence's.
+TEST(SeesawPrefetch, OtherAddressesAreFound) {
+  reference::ShapeCase entry = caseOf({.heads = 64});
+  entry.options.seed = 1; // Some page whose tokens are asked for lies before one of nobody's.
+  const codegen::Artifact &artifact = artifactOf(entry);
+  const int64_t pageBytes = int64_t(entry.shape.page) * entry.shape.keyDim * 2;
+  EXPECT_TRUE(run(readingPtx(artifact.ptx, 1 << 24), artifact.manifest, entry).has(FindingKind::OutOfBounds));
+  EXPECT_TRUE(run(readingPtx(artifact.ptx, pageBytes), artifact.manifest, entry)
+                  .has(FindingKind::IllegalInstruction));
+}
