@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <set>
 
 using namespace lathe;
 using namespace lathe::tools;
@@ -184,11 +185,16 @@ std::optional<codegen::Config> ConfigOption::config(const codegen::AttentionProb
 
 std::string lathe::tools::commandLine(const CLI::App &command, const std::string &head) {
   std::string text = head;
+  std::set<const CLI::Option *> told; // A repeated option is listed at each place, with all of its values.
   for (const CLI::Option *option : command.parse_order()) {
-    text += " --" + option->get_lnames().front();
-    for (const std::string &value : option->results())
-      if (option->get_expected_max() > 0)
-        text += " " + (value.find_first_of(" '{\"") == std::string::npos ? value : "'" + value + "'");
+    if (!told.insert(option).second)
+      continue;
+    const std::string name = " --" + option->get_lnames().front();
+    if (option->get_expected_max() == 0)
+      text += name;
+    else
+      for (const std::string &value : option->results())
+        text += name + " " + (value.find_first_of(" '{\"") == std::string::npos ? value : "'" + value + "'");
   }
   return text;
 }
