@@ -53,7 +53,7 @@ struct TensorMapRecipe {
 
 /// The whole artifact. Shapes are those of the description; "rows" is heads × query tokens of one sequence.
 struct Manifest {
-  static constexpr int currentVersion = 1;
+  static constexpr int currentVersion = 2; // 2: work items of 8 words, partial results of f16.
 
   int version = currentVersion;
   std::string family = "paged_attention";

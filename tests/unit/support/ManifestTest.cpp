@@ -162,7 +162,7 @@ TEST(Manifest, MessagesNameThePlace) {
 
 TEST(Manifest, ForeignVersionsAreRefused) {
   json foreign = Manifest();
-  foreign["version"] = Manifest::currentVersion + 1;
+  foreign["version"] = 1; // The one before: its kernels read other work items.
   const std::string message = test::userErrorOf([&] { foreign.get<Manifest>(); });
-  EXPECT_TRUE(test::contains(message, "version must be 1, got 2"));
+  EXPECT_TRUE(test::contains(message, "version must be 2, got 1"));
 }
