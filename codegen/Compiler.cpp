@@ -174,7 +174,9 @@ std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage,
 }
 
 std::string compilerVersion() {
-  return std::string("lathe ") + LATHE_VERSION + ", llvm " + LLVM_VERSION_STRING + ", " + chosenAssembler();
+  // With the version of artifacts: cached ones of another are not found, rather than refused.
+  return std::string("lathe ") + LATHE_VERSION + " (artifacts " + std::to_string(Manifest::currentVersion) +
+         "), llvm " + LLVM_VERSION_STRING + ", " + chosenAssembler();
 }
 
 } // namespace lathe::codegen
