@@ -15,8 +15,9 @@
 // grids: plan one CTA; attend (rowBlocks, workers), clusters along x; combine 2^combine_shift warps for each
 // (sequence, row, 256 columns), threads / 32 a CTA. Where config.dependentLaunch is not "off", attend and
 // combine wait for their predecessor themselves (griddepcontrol.wait) and are launched with programmatic
-// stream serialization; but the first attend after a plan, for it reads the work list before it waits. So
-// nothing but Kernel::plan may write a plan's memory.
+// stream serialization; but the first attend after a plan, for attend reads the work list and the block table
+// before it waits. So nothing but Kernel::plan may write a plan's memory, and after a change of the block
+// table there must be a plan before the next run.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -41,7 +42,8 @@ struct DecodeTensors {
   int64_t numPages = 0;
   int64_t kvStridePage = 0;  ///< 0: page * row stride.
   int64_t kvStrideToken = 0; ///< 0: keyDim.
-  DevicePtr blockTable = 0;  ///< int32 [batch, maxPagesPerSequence].
+  DevicePtr blockTable =
+      0; ///< int32 [batch, maxPagesPerSequence]; plan() again when its content has changed.
   int64_t blockTableStride = 0;
   DevicePtr lengths = 0; ///< int32 [batch], valid KV tokens; 0 allowed.
   DevicePtr out = 0;     ///< [batch, queryTokens, heads, valueDim].

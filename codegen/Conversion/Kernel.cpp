@@ -127,20 +127,12 @@ struct ElectedLowering : OpConversionPattern<ElectedOp> {
   }
 };
 
-struct GridWaitLowering : OpConversionPattern<GridWaitOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(GridWaitOp op, OpAdaptor,
+template <class Op, NVVM::GridDepActionKind action>
+struct GridLowering : OpConversionPattern<Op> {
+  using OpConversionPattern<Op>::OpConversionPattern;
+  LogicalResult matchAndRewrite(Op op, typename Op::Adaptor,
                                 ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOpWithNewOp<NVVM::GriddepcontrolOp>(op, NVVM::GridDepActionKind::wait);
-    return success();
-  }
-};
-
-struct GridLaunchLowering : OpConversionPattern<GridLaunchOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(GridLaunchOp op, OpAdaptor,
-                                ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOpWithNewOp<NVVM::GriddepcontrolOp>(op, NVVM::GridDepActionKind::launch_dependents);
+    rewriter.replaceOpWithNewOp<NVVM::GriddepcontrolOp>(op, action);
     return success();
   }
 };
@@ -171,8 +163,10 @@ TileTypeConverter::TileTypeConverter(MLIRContext *context) {
 }
 
 void populateKernelPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<KernelLowering, ReturnLowering, RolesLowering, ElectedLowering, GridWaitLowering,
-               GridLaunchLowering>(types, patterns.getContext());
+  patterns.add<KernelLowering, ReturnLowering, RolesLowering, ElectedLowering,
+               GridLowering<GridWaitOp, NVVM::GridDepActionKind::wait>,
+               GridLowering<GridLaunchOp, NVVM::GridDepActionKind::launch_dependents>>(types,
+                                                                                       patterns.getContext());
 }
 
 } // namespace lathe::codegen

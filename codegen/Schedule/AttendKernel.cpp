@@ -54,16 +54,11 @@ private:
 
     Value newMaxima =
         exchangedMaxima(maxima, ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false));
-    Value shrink = map(floatRows(), {maxima, newMaxima},
-                       [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
-    Value p = map(fragment(tokens), {scores, newMaxima},
-                  [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
+    Value shrink = shrinkOf(maxima, newMaxima), p = probabilitiesOf(scores, newMaxima);
     Value partial = ReduceOp::create(k.b, k.loc, floatRows(), "add", p, true);
     sums = map(floatRows(), {sums, shrink, partial},
                [&](Block *b) { return k.fma(b->getArgument(0), b->getArgument(1), b->getArgument(2)); });
-    output = map(fragment(columns()), {output, shrink},
-                 [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
-    output = accumulate(output, p, tile, count);
+    output = accumulate(product(output, shrink), p, tile, count);
     for (int i = 0; i < consumers; ++i)
       ReleaseOp::create(k.b, k.loc, kvPipe, k.add(count, i), 0);
     return {k.add(count, consumers), output, newMaxima, sums};
@@ -78,9 +73,7 @@ private:
     MmaFenceOp::create(k.b, k.loc);
     Value raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, tile, problem.keyDim, 0, Value());
     MmaCommitOp::create(k.b, k.loc);
-    raw = waitAll(raw)[0];
-    return map(fragment(tokens), {raw, factor},
-               [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
+    return product(waitAll(raw)[0], factor);
   }
 
   /// Only the tiles at a row's limit pay for masks, only the tile at the sequence's end for clearing.

@@ -6,6 +6,7 @@
 #include "lathe/codegen/Schedule/AttendParts.h"
 
 #include <cmath>
+#include <limits>
 
 using namespace mlir;
 using namespace lathe::tile;
@@ -169,6 +170,21 @@ Value AttendParts::map2(Value x, Value y, llvm::function_ref<Value(Value, Value)
   return map(x.getType(), {x, y}, [&](Block *b) { return body(b->getArgument(0), b->getArgument(1)); });
 }
 
+AttendParts::Value AttendParts::product(Value x, Value by) {
+  return map(x.getType(), {x, by}, [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
+}
+
+AttendParts::Value AttendParts::choose(Value condition, Value otherwise, llvm::function_ref<Value()> then) {
+  auto op = scf::IfOp::create(k.b, k.loc, otherwise.getType(), condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(k.b);
+  k.b.setInsertionPointToStart(op.thenBlock());
+  Value chosen = then();
+  scf::YieldOp::create(k.b, k.loc, chosen);
+  k.b.setInsertionPointToStart(op.elseBlock());
+  scf::YieldOp::create(k.b, k.loc, otherwise);
+  return op.getResult(0);
+}
+
 AttendParts::Values AttendParts::waitAll(ValueRange fragments) {
   return Values(MmaWaitOp::create(k.b, k.loc, fragments.getTypes(), 0, fragments).getResults());
 }
@@ -194,6 +210,35 @@ Value AttendParts::unmaskedTokens(const Item &item) {
   Value firstRow = k.mul(rowBlock, build.config.rowsPerCta);
   return k.min(limitOf(firstRow, item.length),
                limitOf(k.add(firstRow, build.config.rowsPerCta - 1), item.length));
+}
+
+Value AttendParts::probabilitiesOf(Value scores, Value maxima) {
+  return map(scores.getType(), {scores, maxima},
+             [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
+}
+
+Value AttendParts::shrinkOf(Value from, Value to) {
+  return map2(from, to, [&](Value x, Value y) { return exp2(k.fsub(x, y)); });
+}
+
+void AttendParts::storeItem(const Item &item, ValueRange output, Value maxima, Value sums) {
+  Value inverse = inverseOf(sums);
+  Values scaled;
+  for (Value part : output)
+    scaled.push_back(product(part, inverse));
+  float infinity = std::numeric_limits<float>::infinity();
+  auto split = scf::IfOp::create(k.b, k.loc, k.lt(item.slot, 0), /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(k.b);
+  k.b.setInsertionPointToStart(split.thenBlock());
+  storeOutput(scaled, k["out"], k.b.getBF16Type(),
+              [&](Value r) { return outOffset(k, item.sequence, r, problem.heads); });
+  storeLse(logarithm(maxima, sums, float(M_LN2), infinity), k["lse"],
+           [&](Value r) { return lseOffset(k, item.sequence, r, problem.heads); });
+  k.b.setInsertionPointToStart(split.elseBlock());
+  storeOutput(scaled, k["partial_out"], k.b.getF16Type(),
+              [&](Value r) { return k.mul(partialRow(item, r), k.c64(problem.valueDim)); });
+  storeLse(logarithm(maxima, sums, 1, -infinity), k["partial_lse"],
+           [&](Value r) { return partialRow(item, r); });
 }
 
 Value AttendParts::inverseOf(Value sums) {

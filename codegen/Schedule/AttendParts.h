@@ -1,8 +1,9 @@
-//===- AttendParts.h - What both forms of the main kernel share --------------------------------------===//
+//===- AttendParts.h - What all forms of the main kernel share ---------------------------------------===//
 //
-// The main kernel of paged attention has one producer and two forms of consumers: query rows on the rows of
-// the scores (AttendKernel.cpp) or on their columns (SwappedKernel.cpp). Here are the frame of the kernel,
-// the walk over the work list, the producer, limits of masks and the last arithmetic of a row.
+// The main kernel of paged attention has three forms: query rows on the rows of the scores
+// (AttendKernel.cpp), the same with two consumers in turns (Seesaw.h), or query rows on their columns
+// (SwappedKernel.cpp). Here are the frame of the kernel, the walk over the work list, what producers do
+// alike, limits of masks, the arithmetic of a softmax and the way of an item's results.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -64,6 +65,10 @@ protected:
   Value map(mlir::Type result, ValueRange inputs, llvm::function_ref<Value(mlir::Block *)> body);
   Value map2(Value x, Value y, llvm::function_ref<Value(Value, Value)> body);
   Value exp2(Value x) { return tile::Exp2Op::create(k.b, k.loc, k.f32(), x); }
+  /// x · by, where by has a value for each element, row or column of x.
+  Value product(Value x, Value by);
+  /// then() where the condition holds, else `otherwise`.
+  Value choose(Value condition, Value otherwise, llvm::function_ref<Value()> then);
   Value splat(mlir::Type type, Value value) { return tile::SplatOp::create(k.b, k.loc, type, value); }
   /// Waits for all WGMMA; the fragments are values again.
   Values waitAll(ValueRange fragments);
@@ -75,12 +80,17 @@ protected:
   Value limitOf(Value row, Value length);
   /// Tokens that every row of this CTA attends to: tiles below need no mask.
   Value unmaskedTokens(const Item &item);
-  /// 1 / sum, 0 for rows that attend to nothing.
-  Value inverseOf(Value sums);
-  /// Logarithm in base 2 times `unit`; `empty` for rows that attend to nothing.
-  Value logarithm(Value maxima, Value sums, float unit, float empty);
-  /// Offset of a query row's first element, or of its logarithm, among the partial results.
-  Value partialRow(const Item &item, Value row);
+  /// 2^(scores - maxima).
+  Value probabilitiesOf(Value scores, Value maxima);
+  /// 2^(from - to): what results for maxima `from` are multiplied by when these become `to`.
+  Value shrinkOf(Value from, Value to);
+  /// The item's output, not divided by the sums yet, and its logarithms: to the result, or to the item's slot
+  /// of the partial results.
+  void storeItem(const Item &item, ValueRange output, Value maxima, Value sums);
+  /// How a form writes fragments of the output, and a value a row; `offset` is that of a row's first element.
+  virtual void storeOutput(ValueRange output, Value base, mlir::Type element,
+                           llvm::function_ref<Value(Value)> offset) = 0;
+  virtual void storeLse(Value lse, Value base, llvm::function_ref<Value(Value)> offset) = 0;
   /// Fills the region of a store: from a CTA row to the offset of its global row, and whether there is one.
   void rowRegion(mlir::Region &region, llvm::function_ref<Value(Value)> offset);
   /// Lets the next launch start, where the configuration wants it only now.
@@ -121,6 +131,12 @@ protected:
   Value queryPipe, kvPipe, rowBlock, factor, consumer;
 
 private:
+  /// 1 / sum, 0 for rows that attend to nothing.
+  Value inverseOf(Value sums);
+  /// Logarithm in base 2 times `unit`; `empty` for rows that attend to nothing.
+  Value logarithm(Value maxima, Value sums, float unit, float empty);
+  /// Offset of a query row's first element, or of its logarithm, among the partial results.
+  Value partialRow(const Item &item, Value row);
   void writeRoles();
   Value enter(mlir::Region &region);
   void syncAll();

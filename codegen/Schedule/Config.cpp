@@ -503,11 +503,11 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
   return space;
 }
 
-/// Preference among safe configs, from `lathe bench mla` on an H100 (docs/schedules has the tables):
-///   operands exchanged where all rows fit one block, without spare rows: 7.3 against 11.1 µs at 1 × 4096
-///   tokens and 204.5 against 221.3 µs at 128 × 4096, with 16 heads; else two consumers in turns: 246 against
-///   302 µs at 128 × 4096, 11.4 against 19.6 µs at 1 × 4096, with 128 heads; else two consumers, then the
-///   larger tile (fewer barriers a byte, a wider product for the scores), then the deeper ring.
+/// Preference among safe configs, from `lathe bench mla` on an H100 (docs/schedules has the tables): operands
+/// exchanged where all rows fit one block, without spare rows (7.3 against 11.1 µs at 1 × 4096 tokens, 204.5
+/// against 221.3 µs at 128 × 4096, with 16 heads); else two consumers in turns (247 against 303 µs at
+/// 128 × 4096 whole, with 128 heads); else two consumers, then the larger tile (fewer barriers a byte, a
+/// wider product for the scores), then the deeper ring.
 static auto preference(const AttentionProblem &problem, const Config &config) {
   const bool oneBlock = config.swapOperands && config.rowsPerCta >= problem.rows();
   int form = config.consumers;

@@ -11,8 +11,8 @@
 namespace lathe::codegen {
 
 // NVIDIA H100 80GB HBM3, 132 SMs. The memory gives 73,728 bytes in 25 ns (604 MB in 202.5 µs). The others are
-// fitted so that the best numbers of busy workers of probe kernels come out (tests/emulated/PlanTest.cpp has
-// them), near what single parts measured.
+// fitted so that the numbers of busy workers that were best in experiments come out
+// (tests/unit/schedule/PlanCostsTest.cpp has them), near what single parts took.
 // Exchanged operands, 64 tokens: scores, softmax and output take 1.17 µs, the first load of a lone worker
 // longer; a combine of 64 parts costs 3 µs.
 static constexpr int swappedTokens = 64;

@@ -5,7 +5,6 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/RowParts.h"
 
-#include <cmath>
 #include <limits>
 
 using namespace mlir;
@@ -29,19 +28,13 @@ RowParts::Value RowParts::rowLimits(const Item &item) {
 }
 
 RowParts::Value RowParts::mask(const Item &item, Value scores, Value firstToken, Value unmasked) {
-  auto masked =
-      scf::IfOp::create(k.b, k.loc, scores.getType(), k.lt(unmasked, k.add(firstToken, tokens)), true);
-  OpBuilder::InsertionGuard guard(k.b);
-  k.b.setInsertionPointToStart(masked.thenBlock());
-  Value cut = map(scores.getType(), {scores, rowLimits(item), firstToken}, [&](Block *b) {
-    Value token = k.add(b->getArgument(2), Value(ColumnOp::create(k.b, k.loc, k.i32())));
-    return k.select(k.lt(token, b->getArgument(1)), b->getArgument(0),
-                    k.cf(-std::numeric_limits<float>::infinity()));
+  return choose(k.lt(unmasked, k.add(firstToken, tokens)), scores, [&] {
+    return map(scores.getType(), {scores, rowLimits(item), firstToken}, [&](Block *b) {
+      Value token = k.add(b->getArgument(2), Value(ColumnOp::create(k.b, k.loc, k.i32())));
+      return k.select(k.lt(token, b->getArgument(1)), b->getArgument(0),
+                      k.cf(-std::numeric_limits<float>::infinity()));
+    });
   });
-  scf::YieldOp::create(k.b, k.loc, cut);
-  k.b.setInsertionPointToStart(masked.elseBlock());
-  scf::YieldOp::create(k.b, k.loc, scores);
-  return masked.getResult(0);
 }
 
 void RowParts::putStatistics(Value mine, Value index) {
@@ -58,29 +51,13 @@ RowParts::Value RowParts::getStatistics(Value index) {
 
 //===- Results ---------------------------------------------------------------------------------------===//
 
-void RowParts::storeItem(const Item &item, Value output, Value maxima, Value sums) {
-  output = map(output.getType(), {output, inverseOf(sums)},
-               [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
-  float infinity = std::numeric_limits<float>::infinity();
-  auto split = scf::IfOp::create(k.b, k.loc, k.lt(item.slot, 0), /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(k.b);
-  k.b.setInsertionPointToStart(split.thenBlock());
-  storeOutput(output, k["out"], k.b.getBF16Type(),
-              [&](Value r) { return outOffset(k, item.sequence, r, problem.heads); });
-  storeLse(logarithm(maxima, sums, float(M_LN2), infinity), k["lse"],
-           [&](Value r) { return lseOffset(k, item.sequence, r, problem.heads); });
-  k.b.setInsertionPointToStart(split.elseBlock());
-  storeOutput(output, k["partial_out"], k.b.getF16Type(),
-              [&](Value r) { return k.mul(partialRow(item, r), k.c64(problem.valueDim)); });
-  storeLse(logarithm(maxima, sums, 1, -infinity), k["partial_lse"],
-           [&](Value r) { return partialRow(item, r); });
-}
-
-void RowParts::storeOutput(Value output, Value base, Type element, llvm::function_ref<Value(Value)> offset) {
+void RowParts::storeOutput(ValueRange output, Value base, Type element,
+                           llvm::function_ref<Value(Value)> offset) {
   int limit = consumers * columns() == problem.valueDim ? 0 : problem.valueDim;
   Value from = k.mul(consumer, columns());
   Value column = overlaps() ? k.mul(firstBox(), boxColumns) : from;
-  auto op = StoreOp::create(k.b, k.loc, output, base, column, overlaps() ? from : Value(), limit, element);
+  auto op =
+      StoreOp::create(k.b, k.loc, output.front(), base, column, overlaps() ? from : Value(), limit, element);
   rowRegion(op.getBody(), offset);
 }
 

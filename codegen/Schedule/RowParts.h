@@ -36,13 +36,11 @@ protected:
   void sync(int event, int warpgroups) { tile::SyncEventOp::create(k.b, k.loc, event, 128 * warpgroups); }
   void arrive(int event, int warpgroups) { tile::ArriveEventOp::create(k.b, k.loc, event, 128 * warpgroups); }
 
-  /// The item's output, not divided by the sums yet, to the result or to its slot of the partial results.
-  void storeItem(const Item &item, Value output, Value maxima, Value sums);
-
 private:
   Value rowLimits(const Item &item);
-  void storeOutput(Value output, Value base, mlir::Type element, llvm::function_ref<Value(Value)> offset);
-  void storeLse(Value lse, Value base, llvm::function_ref<Value(Value)> offset);
+  void storeOutput(ValueRange output, Value base, mlir::Type element,
+                   llvm::function_ref<Value(Value)> offset) override;
+  void storeLse(Value lse, Value base, llvm::function_ref<Value(Value)> offset) override;
 };
 
 } // namespace lathe::codegen

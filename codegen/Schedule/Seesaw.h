@@ -19,8 +19,7 @@
 //
 // A tile's boxes are [left values | right values | keys only]. Each of these parts has an empty barrier of
 // its own and each box a full one: scores begin with the boxes that are there, and a part is loaded again
-// when its only reader has multiplied with it. With room for two tiles only, that is what keeps loads on
-// their way.
+// when its only reader has multiplied with it.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -73,14 +72,9 @@ private:
   Value maskTail(const Item &item, Value unit, Value scores);
   /// `before` where the maxima found exceed it by at most 2^8, else these.
   Value moved(Value before, Value found);
-  Value probabilitiesOf(Value scores, Value maxima);
-  Value shrinkOf(Value from, Value to);
   Value scaled(Value output, Value by);
   /// sums · by + the thread's share of the row sums of p.
   Value addedSums(Value sums, Value by, Value p);
-  Value product(Value x, Value y) {
-    return map2(x, y, [&](Value a, Value b) { return k.fmul(a, b); });
-  }
   Value pack(Value p);
   Value probabilityBuffer(int tile);
   /// Begins output + p·V over the tile's tokens for the consumer's columns, as a group of its own.

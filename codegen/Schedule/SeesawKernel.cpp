@@ -96,8 +96,7 @@ SeesawBuilder::Value SeesawBuilder::scoresOf(Value count) {
       raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, keys, depth, from, raw);
     }
   MmaCommitOp::create(k.b, k.loc);
-  return map(raw.getType(), {waitAll(raw)[0], factor},
-             [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
+  return product(waitAll(raw)[0], factor);
 }
 
 SeesawBuilder::Value SeesawBuilder::maskTail(const Item &item, Value unit, Value scores) {
@@ -116,15 +115,6 @@ SeesawBuilder::Value SeesawBuilder::moved(Value before, Value found) {
         arith::CmpFOp::create(k.b, k.loc, arith::CmpFPredicate::OGT, k.fsub(tile, old), k.cf(maximaSlack));
     return k.select(grows, tile, old);
   });
-}
-
-SeesawBuilder::Value SeesawBuilder::shrinkOf(Value from, Value to) {
-  return map2(from, to, [&](Value x, Value y) { return exp2(k.fsub(x, y)); });
-}
-
-SeesawBuilder::Value SeesawBuilder::probabilitiesOf(Value scores, Value maxima) {
-  return map(scores.getType(), {scores, maxima},
-             [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
 }
 
 SeesawBuilder::Value SeesawBuilder::addedSums(Value sums, Value by, Value p) {
@@ -152,15 +142,7 @@ SeesawBuilder::Value SeesawBuilder::tileOf(int tile) {
 
 SeesawBuilder::Value SeesawBuilder::scaled(Value output, Value by) {
   Value moves = AnyRowOp::create(k.b, k.loc, k.b.getI1Type(), by, k.b.getF32FloatAttr(1));
-  auto op = scf::IfOp::create(k.b, k.loc, output.getType(), moves, true);
-  OpBuilder::InsertionGuard guard(k.b);
-  k.b.setInsertionPointToStart(op.thenBlock());
-  Value less = map(output.getType(), {output, by},
-                   [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
-  scf::YieldOp::create(k.b, k.loc, less);
-  k.b.setInsertionPointToStart(op.elseBlock());
-  scf::YieldOp::create(k.b, k.loc, output);
-  return op.getResult(0);
+  return choose(moves, output, [&] { return product(output, by); });
 }
 
 SeesawBuilder::Value SeesawBuilder::pack(Value p) {

@@ -63,7 +63,7 @@ private:
     });
     ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0);
     launchLate();
-    storeItem(item, ValueRange(state).drop_front(3), state[1], state[2]);
+    storeItem(item, ValueRange(state).drop_front(3), state[1], complete("add", state[2], "column_sums", 1));
     return state[0];
   }
 
@@ -74,9 +74,7 @@ private:
     Value mine = ReduceRowsOp::create(k.b, k.loc, floatColumns(), "max", scores);
     Value newMaxima = map2(maxima, complete("max", mine, "column_maxima", 0),
                            [&](Value x, Value y) { return k.fmax(x, y); });
-    Value shrink = map2(maxima, newMaxima, [&](Value x, Value y) { return exp2(k.fsub(x, y)); });
-    Value p = map(fragment(columns()), {scores, newMaxima},
-                  [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
+    Value shrink = shrinkOf(maxima, newMaxima), p = probabilitiesOf(scores, newMaxima);
     PutTransposedOp::create(k.b, k.loc, p, probabilities);
     Value partial = ReduceRowsOp::create(k.b, k.loc, floatColumns(), "add", p);
     sums = map(floatColumns(), {sums, shrink, partial},
@@ -99,9 +97,7 @@ private:
       raw = MmaNtOp::create(k.b, k.loc, fragment(columns()), tile, query, depth, from, raw);
     }
     MmaCommitOp::create(k.b, k.loc);
-    Value scores = map(fragment(columns()), {waitAll(raw)[0], factor},
-                       [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
-    return {tile, scores};
+    return {tile, product(waitAll(raw)[0], factor)};
   }
 
   /// Only the tiles at a row's limit pay for masks, only the tile at the sequence's end for clearing, which
@@ -112,19 +108,13 @@ private:
       sync(); // Other warps may still be reading the rows as keys.
       ZeroRowsOp::create(k.b, k.loc, tile, k.sub(item.length, firstToken), build.memory.valueBoxes);
     });
-    auto masked = scf::IfOp::create(k.b, k.loc, scores.getType(), k.lt(unmasked, end), true);
-    OpBuilder::InsertionGuard guard(k.b);
-    k.b.setInsertionPointToStart(masked.thenBlock());
-    Value cut = map(scores.getType(), {scores, token, limit, firstToken}, [&](Block *b) {
-      Value here = k.add(b->getArgument(3), b->getArgument(1));
-      return k.select(k.lt(here, b->getArgument(2)), b->getArgument(0),
-                      k.cf(-std::numeric_limits<float>::infinity()));
+    return choose(k.lt(unmasked, end), scores, [&] {
+      return map(scores.getType(), {scores, token, limit, firstToken}, [&](Block *b) {
+        Value here = k.add(b->getArgument(3), b->getArgument(1));
+        return k.select(k.lt(here, b->getArgument(2)), b->getArgument(0),
+                        k.cf(-std::numeric_limits<float>::infinity()));
+      });
     });
-    scf::YieldOp::create(k.b, k.loc, cut);
-    k.b.setInsertionPointToStart(masked.elseBlock());
-    scf::YieldOp::create(k.b, k.loc, scores);
-    k.b.setInsertionPointAfter(masked);
-    return masked.getResult(0);
   }
 
   /// Over all lanes; `array` 0 or 1 of the memory for exchanges.
@@ -139,8 +129,7 @@ private:
   Values accumulate(ValueRange output, Value shrink, Value tile) {
     Values next;
     for (Value part : output)
-      next.push_back(map(part.getType(), {part, shrink},
-                         [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); }));
+      next.push_back(product(part, shrink));
     sync();
     MmaFenceOp::create(k.b, k.loc);
     for (auto [box, part] : llvm::enumerate(next))
@@ -177,28 +166,8 @@ private:
 
   //===- Results --------------------------------------------------------------------------------------===//
 
-  void storeItem(const Item &item, ValueRange output, Value maxima, Value sums) {
-    Value total = complete("add", sums, "column_sums", 1), inverse = inverseOf(total);
-    Values scaled;
-    for (Value part : output)
-      scaled.push_back(map(part.getType(), {part, inverse},
-                           [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); }));
-    auto split = scf::IfOp::create(k.b, k.loc, k.lt(item.slot, 0), /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(k.b);
-    float infinity = std::numeric_limits<float>::infinity();
-    k.b.setInsertionPointToStart(split.thenBlock());
-    store(scaled, k["out"], k.b.getBF16Type(),
-          [&](Value r) { return outOffset(k, item.sequence, r, problem.heads); });
-    storeLse(logarithm(maxima, total, float(M_LN2), infinity), k["lse"],
-             [&](Value r) { return lseOffset(k, item.sequence, r, problem.heads); });
-    k.b.setInsertionPointToStart(split.elseBlock());
-    store(scaled, k["partial_out"], k.b.getF16Type(),
-          [&](Value r) { return k.mul(partialRow(item, r), k.c64(problem.valueDim)); });
-    storeLse(logarithm(maxima, total, 1, -infinity), k["partial_lse"],
-             [&](Value r) { return partialRow(item, r); });
-  }
-
-  void store(ValueRange output, Value base, Type element, llvm::function_ref<Value(Value)> offset) {
+  void storeOutput(ValueRange output, Value base, Type element,
+                   llvm::function_ref<Value(Value)> offset) override {
     auto op = StoreTransposedOp::create(k.b, k.loc, output, base, k.b.getStringAttr("output_rows"),
                                         k.b.getI32IntegerAttr(build.memory.staging),
                                         k.b.getI32IntegerAttr(groupEvent),
@@ -206,7 +175,7 @@ private:
     rowRegion(op.getBody(), offset);
   }
 
-  void storeLse(Value lse, Value base, llvm::function_ref<Value(Value)> offset) {
+  void storeLse(Value lse, Value base, llvm::function_ref<Value(Value)> offset) override {
     auto op = StoreColumnsOp::create(k.b, k.loc, lse, base);
     rowRegion(op.getBody(), offset);
   }

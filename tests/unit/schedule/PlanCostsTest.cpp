@@ -16,8 +16,8 @@
 using namespace lathe::codegen;
 
 namespace {
-/// Equal sequences, and the parts of each that come out. `measured`: the best of what a probe tried on an
-/// NVIDIA H100 80GB HBM3 (kernels in CUDA C++ that the schedules follow).
+/// Equal sequences, and the parts of each that come out. `measured`: the best of what early experiments tried
+/// on an NVIDIA H100 80GB HBM3.
 struct Fact {
   int batch, tokens, parts, measured;
 };
