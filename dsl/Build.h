@@ -1,8 +1,8 @@
 //===- Build.h - Making nodes -------------------------------------------------------------------------===//
 //
 // What the files that build expressions share: one way to allocate a node, and one checked constructor for
-// each kind that is made from more than one place. Private to this room: Expr.cpp, Tensor.cpp, Reduce.cpp and
-// Canonical.cpp.
+// each kind that is made from more than one place. Private to this room: Expr.cpp, Tensor.cpp, Reduce.cpp,
+// Routing.cpp and Canonical.cpp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -35,6 +35,11 @@ Expr makeLogical(LogicalOp op, const std::vector<Expr> &operands);
 Expr makeLoad(const TensorRef &tensor, const std::vector<Expr> &indices);
 Expr makeProb(const std::shared_ptr<const SoftmaxTerm> &term);
 Expr makeLogSumExp(const std::shared_ptr<const SoftmaxTerm> &term);
+Expr makeRoutedExpert(const std::shared_ptr<const RoutingTerm> &term);
+Expr makeRoutedWeight(const std::shared_ptr<const RoutingTerm> &term);
+
+/// "'key' (576)", "'token'": a dimension in a message.
+std::string describe(const Dim &dim);
 
 /// Throws UserError unless `name` is an identifier; `what` is "dimension", "input", ….
 void checkIdentifier(const char *what, const std::string &name);

@@ -40,7 +40,7 @@ static int rank(const Expr &operand, bool ofProduct) {
     return 1;
   if (operand.as<ParamNode>())
     return 1;
-  if (operand.as<SoftmaxProbNode>())
+  if (operand.as<SoftmaxProbNode>() || operand.as<RoutedWeightNode>())
     return 2;
   if (auto *load = operand.as<LoadNode>())
     return load->tensor->isPaged() ? 4 : 3;
@@ -76,7 +76,12 @@ static Expr rebuildCompare(CompareOp op, std::vector<Expr> operands) {
   return makeCompare(op, operands[0], operands[1]);
 }
 
+/// A sum of a sum is one sum.
 static Expr rebuildSum(std::vector<Dim> dims, const Expr &body) {
+  if (auto *inner = body.as<SumNode>()) {
+    dims.insert(dims.end(), inner->dims.begin(), inner->dims.end());
+    return rebuildSum(std::move(dims), inner->operands[0]);
+  }
   std::sort(dims.begin(), dims.end(), [](const Dim &a, const Dim &b) { return a.name() < b.name(); });
   return sum(dims, body);
 }
@@ -85,7 +90,23 @@ std::shared_ptr<const SoftmaxTerm> Canonicalizer::shared(const SoftmaxTerm &term
   Expr score = (*this)(term.score);
   Softmax rebuilt =
       term.mask ? softmax(term.axis, where((*this)(*term.mask), score)) : softmax(term.axis, score);
-  return terms_.emplace(print(rebuilt(term.axis)), rebuilt.term()).first->second;
+  return softmaxes_.emplace(print(rebuilt(term.axis)), rebuilt.term()).first->second;
+}
+
+std::shared_ptr<const RoutingTerm> Canonicalizer::shared(const RoutingTerm &term) {
+  RoutingTerm rebuilt = term;
+  if (auto *chosen = std::get_if<ChosenRouting>(&rebuilt.source)) {
+    chosen->score = (*this)(chosen->score);
+    rebuilt.dims = without(chosen->score.freeDims(), {term.experts});
+  } else {
+    auto &given = std::get<GivenRouting>(rebuilt.source);
+    given.ids = (*this)(given.ids);
+    given.weights = (*this)(given.weights);
+    rebuilt.dims = without(given.ids.freeDims(), {term.choice});
+  }
+  rebuilt.dims.push_back(term.choice);
+  auto routing = std::make_shared<const RoutingTerm>(std::move(rebuilt));
+  return routings_.emplace(print(makeRoutedExpert(routing)), routing).first->second;
 }
 
 Expr Canonicalizer::rewrite(const Expr &expr) {
@@ -95,6 +116,10 @@ Expr Canonicalizer::rewrite(const Expr &expr) {
     return makeProb(shared(*prob->softmax));
   if (auto *logSumExp = expr.as<LogSumExpNode>())
     return makeLogSumExp(shared(*logSumExp->softmax));
+  if (auto *expert = expr.as<RoutedExpertNode>())
+    return makeRoutedExpert(shared(*expert->routing));
+  if (auto *weight = expr.as<RoutedWeightNode>())
+    return makeRoutedWeight(shared(*weight->routing));
 
   std::vector<Expr> operands;
   for (const Expr &operand : expr.node().operands)

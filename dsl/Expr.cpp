@@ -1,7 +1,7 @@
 //===- Expr.cpp - Building element-wise expressions ---------------------------------------------------===//
 //
 // Operators, comparisons, functions and select: each checks the element types of its operands and makes a
-// node. Inputs and indexing are in Tensor.cpp, contraction and softmax in Reduce.cpp.
+// node. Inputs and indexing are in Tensor.cpp, contraction and softmax in Reduce.cpp, routing in Routing.cpp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/dsl/Build.h"
@@ -26,7 +26,8 @@ std::string_view dsl::spelling(BinaryOp op) {
 }
 
 std::string_view dsl::spelling(UnaryOp op) {
-  static constexpr std::string_view names[] = {"-", "exp", "log", "tanh", "sigmoid", "silu", "toFloat"};
+  static constexpr std::string_view names[] = {"-",       "exp",  "log",  "tanh",
+                                               "sigmoid", "silu", "gelu", "toFloat"};
   return names[static_cast<size_t>(op)];
 }
 
@@ -38,6 +39,10 @@ std::string_view dsl::spelling(CompareOp op) {
 std::string_view dsl::spelling(LogicalOp op) {
   static constexpr std::string_view names[] = {"&&", "||", "!"};
   return names[static_cast<size_t>(op)];
+}
+
+std::string_view dsl::spelling(GroupScore score) {
+  return score == GroupScore::Best ? "best" : "sumOfTwoBest";
 }
 
 //===- Leaves -----------------------------------------------------------------------------------------===//
@@ -164,6 +169,7 @@ Expr dsl::log(const Expr &a) { return makeUnary(UnaryOp::Log, a); }
 Expr dsl::tanh(const Expr &a) { return makeUnary(UnaryOp::Tanh, a); }
 Expr dsl::sigmoid(const Expr &a) { return makeUnary(UnaryOp::Sigmoid, a); }
 Expr dsl::silu(const Expr &a) { return makeUnary(UnaryOp::Silu, a); }
+Expr dsl::gelu(const Expr &a) { return makeUnary(UnaryOp::Gelu, a); }
 Expr dsl::toFloat(const Expr &a) { return makeUnary(UnaryOp::ToFloat, a); }
 
 //===- Conditions -------------------------------------------------------------------------------------===//

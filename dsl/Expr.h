@@ -26,6 +26,7 @@ inline constexpr Dtype i32 = Dtype::I32, i64 = Dtype::I64;
 struct Node;        // Node.h
 struct TensorInfo;  // below
 struct SoftmaxTerm; // Node.h
+struct RoutingTerm; // Node.h
 
 /// A named dimension. Identity is the object that was constructed (copies are the same dimension), so a
 /// kernel must not use two different dimensions of one name.
@@ -105,9 +106,9 @@ private:
 class Tensor {
 public:
   explicit Tensor(std::shared_ptr<const TensorInfo> info) : info_(std::move(info)) {}
-  /// One index for each dimension. An index is a dimension or an integer expression (`h / group`). A
-  /// dimension of smaller extent reads the leading elements. Throws UserError for a wrong number of indices
-  /// or one out of range.
+  /// One index for each dimension. An index is a dimension, an integer expression (`h / group`), or one read
+  /// from an input or a routing (Routing.h). A dimension of smaller extent reads the leading elements. Throws
+  /// UserError for a wrong number of indices or one out of range; what data says is the caller's promise.
   template <typename... Index>
   Expr operator()(const Index &...index) const {
     return load({Expr(index)...});
@@ -180,6 +181,7 @@ Expr log(const Expr &a); ///< Natural.
 Expr tanh(const Expr &a);
 Expr sigmoid(const Expr &a);
 Expr silu(const Expr &a);    ///< a * sigmoid(a).
+Expr gelu(const Expr &a);    ///< a / 2 * (1 + erf(a / sqrt(2))).
 Expr toFloat(const Expr &a); ///< An integer expression as f32.
 
 Expr operator<(const Expr &a, const Expr &b);

@@ -11,6 +11,7 @@
 
 #include <optional>
 #include <string_view>
+#include <variant>
 
 namespace lathe::dsl {
 
@@ -26,13 +27,17 @@ enum class NodeKind {
   Select,
   Sum,
   SoftmaxProb,
-  LogSumExp
+  LogSumExp,
+  RoutedExpert,
+  RoutedWeight
 };
 
 enum class BinaryOp { Add, Sub, Mul, Div, Max, Min };
-enum class UnaryOp { Neg, Exp, Log, Tanh, Sigmoid, Silu, ToFloat };
+enum class UnaryOp { Neg, Exp, Log, Tanh, Sigmoid, Silu, Gelu, ToFloat };
 enum class CompareOp { Lt, Le, Gt, Ge, Eq, Ne };
 enum class LogicalOp { And, Or, Not };
+/// What a group of experts is chosen by: its best key, or the sum of its two best.
+enum class GroupScore { Best, SumOfTwoBest };
 
 /// Common part of all nodes.
 struct Node {
@@ -127,6 +132,50 @@ struct LogSumExpNode : Node {
   std::shared_ptr<const SoftmaxTerm> softmax;
 };
 
+/// A routing that chooses experts by their scores (topK).
+struct ChosenRouting {
+  Expr score;               ///< bf16, f16 or f32; depends on the experts' dimension.
+  std::optional<Expr> bias; ///< f32 over the experts; counts for the choice only.
+  bool renormalize = false; ///< Weights are divided by their sum over the choices.
+  double scale = 1;         ///< Then multiplied by this; positive.
+  int groups = 1;           ///< Groups of consecutive experts; 1: all compete.
+  int topGroups = 1;        ///< Groups that are chosen from; below `groups` unless both are 1.
+  GroupScore groupScore = GroupScore::Best; ///< Best unless there are groups.
+};
+
+/// A routing that was made elsewhere (givenRouting).
+struct GivenRouting {
+  Expr ids;                  ///< i32; depends on the choice.
+  Expr weights;              ///< bf16, f16 or f32; over dimensions of the ids.
+  std::optional<Expr> first; ///< An i32 parameter: the id of expert 0. Empty: 0.
+};
+
+/// One routing, shared by its experts and its weights. Not an expression itself.
+struct RoutingTerm {
+  Dim choice;  ///< Static extent: choices a row.
+  Dim experts; ///< Static extent: what is chosen from.
+  std::variant<ChosenRouting, GivenRouting> source;
+  std::vector<Dim> dims; ///< Of experts and weights, the choice among them.
+
+  const ChosenRouting *chosen() const { return std::get_if<ChosenRouting>(&source); }
+  const GivenRouting *given() const { return std::get_if<GivenRouting>(&source); }
+  /// Score and bias, or ids, weights and first.
+  std::vector<Expr> operands() const;
+};
+
+/// The expert of a choice: i32, in [0, experts), or -1 where a given choice takes no part. Operands: the
+/// term's.
+struct RoutedExpertNode : Node {
+  static constexpr NodeKind tag = NodeKind::RoutedExpert;
+  std::shared_ptr<const RoutingTerm> routing; ///< Compare pointers to find what shares a routing.
+};
+
+/// The weight of a choice: f32. Operands: the term's.
+struct RoutedWeightNode : Node {
+  static constexpr NodeKind tag = NodeKind::RoutedWeight;
+  std::shared_ptr<const RoutingTerm> routing;
+};
+
 template <typename T>
 const T *Expr::as() const {
   return node_->kind == T::tag ? static_cast<const T *>(node_.get()) : nullptr;
@@ -140,5 +189,7 @@ std::string_view spelling(BinaryOp op);
 std::string_view spelling(UnaryOp op);
 std::string_view spelling(CompareOp op);
 std::string_view spelling(LogicalOp op);
+/// "best", "sumOfTwoBest".
+std::string_view spelling(GroupScore score);
 
 } // namespace lathe::dsl

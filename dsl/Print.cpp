@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <set>
 
 using namespace lathe;
 using namespace lathe::dsl;
@@ -17,19 +18,21 @@ namespace {
 /// How tightly an expression binds, from the loosest.
 enum Precedence { Or = 1, And, Comparison, Additive, Multiplicative, Prefix, Atom };
 
-/// Writes expressions. Softmaxes with a name are written by it, others in place.
+/// Writes expressions. Softmaxes and routings with a name are written by it, others in place.
 class Printer {
 public:
   std::string text(const Expr &expr, int atLeast = Or) const;
   std::string softmax(const char *function, const SoftmaxTerm &term) const;
+  std::string routing(const RoutingTerm &term) const;
 
-  std::map<const SoftmaxTerm *, std::string> names;
+  std::map<const void *, std::string> names; ///< By SoftmaxTerm or RoutingTerm.
 
 private:
   std::string plain(const Expr &expr) const;
   std::string call(std::string_view function, const std::vector<Expr> &arguments) const;
   std::string infix(std::string_view op, int precedence, const Expr &expr) const;
   std::string reduction(const Expr &expr) const;
+  std::string choice(const char *what, const RoutingTerm &term) const;
 };
 } // namespace
 
@@ -42,12 +45,14 @@ static std::string joinDims(const std::vector<Dim> &dims) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-/// The shortest text that reads back as the same number; floats have a point or an exponent.
-static std::string constantText(const ConstantNode &node) {
-  if (isInteger(node.dtype))
-    return std::to_string(node.integer);
-  std::string text = fmt::format("{}", node.real);
+/// The shortest text that reads back as the same number, with a point or an exponent.
+static std::string realText(double value) {
+  std::string text = fmt::format("{}", value);
   return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
+}
+
+static std::string constantText(const ConstantNode &node) {
+  return isInteger(node.dtype) ? std::to_string(node.integer) : realText(node.real);
 }
 
 //===- Expressions ------------------------------------------------------------------------------------===//
@@ -107,6 +112,35 @@ std::string Printer::reduction(const Expr &expr) const {
                               : softmax("logSumExp", *logSumExp->softmax);
 }
 
+/// Options that differ from their defaults follow the operands.
+std::string Printer::routing(const RoutingTerm &term) const {
+  std::vector<std::string> parts{term.choice.name(), term.experts.name()};
+  if (auto *given = term.given()) {
+    parts.insert(parts.end(), {text(given->ids), text(given->weights)});
+    if (given->first)
+      parts.push_back("firstExpert = " + text(*given->first));
+    return fmt::format("givenRouting({})", fmt::join(parts, ", "));
+  }
+  const ChosenRouting &chosen = *term.chosen();
+  parts.push_back(text(chosen.score));
+  if (chosen.bias)
+    parts.push_back("bias = " + text(*chosen.bias));
+  if (chosen.groups > 1)
+    parts.push_back(fmt::format("groups = {}, topGroups = {}, groupScore = {}", chosen.groups,
+                                chosen.topGroups, spelling(chosen.groupScore)));
+  if (chosen.renormalize)
+    parts.push_back("renormalize");
+  if (chosen.scale != 1)
+    parts.push_back("scale = " + realText(chosen.scale));
+  return fmt::format("topK({})", fmt::join(parts, ", "));
+}
+
+std::string Printer::choice(const char *what, const RoutingTerm &term) const {
+  auto named = names.find(&term);
+  return fmt::format("{}.{}({})", named != names.end() ? named->second : routing(term), what,
+                     joinDims(term.dims));
+}
+
 std::string Printer::plain(const Expr &expr) const {
   const auto &operands = expr.node().operands;
   switch (expr.node().kind) {
@@ -138,6 +172,10 @@ std::string Printer::plain(const Expr &expr) const {
   case NodeKind::SoftmaxProb:
   case NodeKind::LogSumExp:
     return reduction(expr);
+  case NodeKind::RoutedExpert:
+    return choice("expert", *expr.as<RoutedExpertNode>()->routing);
+  case NodeKind::RoutedWeight:
+    return choice("weight", *expr.as<RoutedWeightNode>()->routing);
   }
   return "";
 }
@@ -188,18 +226,38 @@ static std::string headerOf(const Kernel &kernel) {
   return text + "\n";
 }
 
-/// All softmaxes of a kernel, those that others need first.
-static std::vector<const SoftmaxTerm *> softmaxesOf(const Kernel &kernel) {
-  std::vector<const SoftmaxTerm *> terms;
+namespace {
+/// A softmax or a routing: the other is null.
+struct Term {
+  const SoftmaxTerm *softmax = nullptr;
+  const RoutingTerm *routing = nullptr;
+  const void *id() const { return softmax ? static_cast<const void *>(softmax) : routing; }
+};
+} // namespace
+
+static Term termOf(const Expr &expr) {
+  if (auto *prob = expr.as<SoftmaxProbNode>())
+    return {.softmax = prob->softmax.get()};
+  if (auto *logSumExp = expr.as<LogSumExpNode>())
+    return {.softmax = logSumExp->softmax.get()};
+  if (auto *expert = expr.as<RoutedExpertNode>())
+    return {.routing = expert->routing.get()};
+  if (auto *weight = expr.as<RoutedWeightNode>())
+    return {.routing = weight->routing.get()};
+  return {};
+}
+
+/// All softmaxes and routings of a kernel, those that others need first.
+static std::vector<Term> termsOf(const Kernel &kernel) {
+  std::vector<Term> terms;
+  std::set<const void *> seen;
   std::function<void(const Expr &)> walk = [&](const Expr &expr) {
+    if (!seen.insert(&expr.node()).second)
+      return;
     for (const Expr &operand : expr.node().operands)
       walk(operand);
-    auto *prob = expr.as<SoftmaxProbNode>();
-    auto *logSumExp = expr.as<LogSumExpNode>();
-    if (!prob && !logSumExp)
-      return;
-    const SoftmaxTerm *term = prob ? prob->softmax.get() : logSumExp->softmax.get();
-    if (std::find(terms.begin(), terms.end(), term) == terms.end())
+    Term term = termOf(expr);
+    if (term.id() && seen.insert(term.id()).second)
       terms.push_back(term);
   };
   for (const Output &output : kernel.outputs())
@@ -207,9 +265,8 @@ static std::vector<const SoftmaxTerm *> softmaxesOf(const Kernel &kernel) {
   return terms;
 }
 
-/// A name for the softmax that nothing else in the kernel has.
-static std::string freshName(const Kernel &kernel, size_t number) {
-  std::string name = fmt::format("p{}", number);
+/// A name that nothing else in the kernel has.
+static std::string freshName(const Kernel &kernel, std::string name) {
   auto isTaken = [&] {
     auto named = [&](const auto &thing) { return thing.name() == name; };
     return std::any_of(kernel.dims().begin(), kernel.dims().end(), named) ||
@@ -222,15 +279,29 @@ static std::string freshName(const Kernel &kernel, size_t number) {
   return name;
 }
 
+std::string dsl::print(const Kernel &kernel, const Expr &expr) {
+  Printer printer;
+  int routings = 0;
+  for (const Term &term : termsOf(kernel))
+    if (term.routing)
+      printer.names[term.id()] = freshName(kernel, fmt::format("r{}", ++routings));
+  return printer.text(expr);
+}
+
 std::string dsl::print(const Kernel &kernel) {
   if (kernel.outputs().empty())
     throw UserError({fmt::format("kernel '{}'", kernel.name()), "needs at least one output", "", ""});
   std::string text = headerOf(kernel);
   Printer printer;
-  for (const SoftmaxTerm *term : softmaxesOf(kernel)) {
-    std::string name = freshName(kernel, printer.names.size() + 1);
-    text += fmt::format("  {}({}) = {}\n", name, term->axis.name(), printer.softmax("softmax", *term));
-    printer.names[term] = name;
+  int softmaxes = 0, routings = 0;
+  for (const Term &term : termsOf(kernel)) {
+    std::string name =
+        freshName(kernel, term.softmax ? fmt::format("p{}", ++softmaxes) : fmt::format("r{}", ++routings));
+    text += term.softmax ? fmt::format("  {}({}) = {}\n", name, term.softmax->axis.name(),
+                                       printer.softmax("softmax", *term.softmax))
+                         : fmt::format("  {}({}) = {}\n", name, joinDims(term.routing->dims),
+                                       printer.routing(*term.routing));
+    printer.names[term.id()] = name;
   }
   for (const Output &output : kernel.outputs())
     text += fmt::format("  {} = {}\n", declaration(output.name, output.dtype, output.dims),

@@ -14,8 +14,7 @@
 using namespace lathe;
 using namespace lathe::dsl;
 
-/// "'key' (576)", "'token'".
-static std::string describe(const Dim &dim) {
+std::string dsl::describe(const Dim &dim) {
   return dim.isDynamic() ? fmt::format("'{}'", dim.name())
                          : fmt::format("'{}' ({})", dim.name(), dim.extent());
 }
@@ -23,12 +22,13 @@ static std::string describe(const Dim &dim) {
 //===- Sum --------------------------------------------------------------------------------------------===//
 
 /// Finds a load in `body` that has the dimension, indexed by another one of a different extent: one side of
-/// the contraction would run over fewer elements than the other. Sums and softmaxes inside are their own
-/// business.
+/// the contraction would run over fewer elements than the other. Sums, softmaxes and routings inside are
+/// their own business.
 static void checkExtents(const Dim &dim, const Expr &body) {
   auto *load = body.as<LoadNode>();
   if (!load) {
-    if (!body.as<SumNode>() && !body.as<SoftmaxProbNode>() && !body.as<LogSumExpNode>())
+    if (!body.as<SumNode>() && !body.as<SoftmaxProbNode>() && !body.as<LogSumExpNode>() &&
+        !body.as<RoutedExpertNode>() && !body.as<RoutedWeightNode>())
       for (const Expr &operand : body.node().operands)
         checkExtents(dim, operand);
     return;

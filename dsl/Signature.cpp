@@ -76,6 +76,13 @@ void Signature::walk(const Expr &expr) {
     use(index->dim());
   for (const Expr &operand : expr.node().operands)
     walk(operand);
+  auto *expert = expr.as<RoutedExpertNode>();
+  auto *weight = expr.as<RoutedWeightNode>();
+  if (expert || weight) { // No operand need hold them: a topK has no choice in its score.
+    const RoutingTerm &routing = expert ? *expert->routing : *weight->routing;
+    use(routing.experts);
+    use(routing.choice);
+  }
 }
 
 void Signature::add(const Output &output) {

@@ -135,7 +135,8 @@ std::vector<Dim> TensorInfo::indexedDims() const {
 //===- Range of an index ------------------------------------------------------------------------------===//
 
 namespace {
-/// Bounds of an index expression, inclusive. Not `known` when it depends on data or a dynamic dimension.
+/// Bounds of an index expression, inclusive. Not `known` when it depends on data or a dynamic dimension; the
+/// experts of a routing are known.
 struct Range {
   bool known = false;
   int64_t low = 0, high = 0;
@@ -173,15 +174,20 @@ static Range rangeOf(const Expr &expr) {
     return {true, constant->integer, constant->integer};
   if (auto *index = expr.as<IndexNode>())
     return {!index->dim().isDynamic(), 0, index->dim().extent() - 1};
+  if (auto *expert = expr.as<RoutedExpertNode>())
+    return {true, 0, expert->routing->experts.extent() - 1};
   if (auto *binary = expr.as<BinaryNode>())
     return rangeOfBinary(*binary);
   return {};
 }
 
-/// Whether the expression reads an input or a parameter: then its range is the caller's promise.
+/// Whether the expression reads an input or a parameter: then its range is the caller's promise. A routing
+/// reads both, but gives experts of its own.
 static bool dependsOnData(const Expr &expr) {
   if (expr.as<LoadNode>() || expr.as<ParamNode>())
     return true;
+  if (expr.as<RoutedExpertNode>())
+    return false;
   const auto &operands = expr.node().operands;
   return std::any_of(operands.begin(), operands.end(), dependsOnData);
 }

@@ -7,6 +7,7 @@
 #include "lathe/codegen/Frontend/AttentionPattern.h"
 
 #include "lathe/codegen/Frontend/MaskBound.h"
+#include "lathe/codegen/Frontend/Unserved.h"
 #include "lathe/support/Error.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -17,23 +18,6 @@
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::codegen;
-
-/// The text of the description where the import left it, else the operation itself.
-static std::string describe(Operation *op) {
-  if (auto name = dyn_cast<NameLoc>(op->getLoc()))
-    return name.getName().str();
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  op->print(stream, OpPrintingFlags().skipRegions().useLocalScope());
-  return text;
-}
-
-[[noreturn]] static void unserved(Operation *op, const std::string &what, std::string wayOut) {
-  auto kernel = op->getParentOfType<ir::KernelOp>();
-  throw UserError(
-      Fault{fmt::format("kernel {}", (kernel ? kernel : cast<ir::KernelOp>(op)).getSymName().str()),
-            "no schedule serves " + what, fmt::format("'{}'", describe(op)), std::move(wayOut)});
-}
 
 static std::string str(StringAttr name) { return name.getValue().str(); }
 

@@ -14,6 +14,8 @@
 
 #include <fmt/format.h>
 
+#include <numbers>
+
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::codegen;
@@ -57,7 +59,7 @@ static bool dependsOn(const dsl::Expr &expr, const std::vector<dsl::Dim> &dims) 
   return llvm::any_of(dims, [&](const dsl::Dim &dim) { return dsl::contains(expr.freeDims(), dim); });
 }
 
-static dsl::Expr product(ArrayRef<dsl::Expr> factors) {
+dsl::Expr codegen::productOf(ArrayRef<dsl::Expr> factors) {
   dsl::Expr result = factors.front();
   for (const dsl::Expr &factor : factors.drop_front())
     result = result * factor;
@@ -71,8 +73,8 @@ dsl::Expr codegen::hoistFactors(const dsl::Expr &expr) {
     (dependsOn(factor, node->dims) ? inside : outside).push_back(factor);
   if (outside.empty() || inside.empty())
     return expr;
-  outside.insert(outside.begin(), dsl::sum(node->dims, product(inside)));
-  return product(outside);
+  outside.insert(outside.begin(), dsl::sum(node->dims, productOf(inside)));
+  return productOf(outside);
 }
 
 static bool isLeaf(const dsl::Expr &expr) {
@@ -82,6 +84,8 @@ static bool isLeaf(const dsl::Expr &expr) {
   case dsl::NodeKind::Sum:
   case dsl::NodeKind::SoftmaxProb:
   case dsl::NodeKind::LogSumExp:
+  case dsl::NodeKind::RoutedExpert:
+  case dsl::NodeKind::RoutedWeight:
     return true;
   default:
     return false;
@@ -206,6 +210,15 @@ Value ElementRegion::sigmoid(Value x, Dtype type) {
   return arith::DivFOp::create(*builder_, *loc_, one, arith::AddFOp::create(*builder_, *loc_, one, decay));
 }
 
+/// x / 2 * (1 + erf(x / sqrt(2))).
+Value ElementRegion::gelu(Value x, Dtype type) {
+  Value scaled = arith::MulFOp::create(*builder_, *loc_, x, constant(type, std::numbers::sqrt2 / 2, 0));
+  Value both = arith::AddFOp::create(*builder_, *loc_, constant(type, 1.0, 1),
+                                     math::ErfOp::create(*builder_, *loc_, scaled).getResult());
+  Value half = arith::MulFOp::create(*builder_, *loc_, x, constant(type, 0.5, 0));
+  return arith::MulFOp::create(*builder_, *loc_, half, both);
+}
+
 Value ElementRegion::unary(const dsl::Expr &expr) {
   Dtype type = expr.dtype();
   Value x = operand(expr, 0, type);
@@ -223,6 +236,8 @@ Value ElementRegion::unary(const dsl::Expr &expr) {
     return sigmoid(x, type);
   case dsl::UnaryOp::Silu:
     return arith::MulFOp::create(*builder_, *loc_, x, sigmoid(x, type));
+  case dsl::UnaryOp::Gelu:
+    return gelu(x, type);
   case dsl::UnaryOp::ToFloat:
     return x; // operand() converted it.
   }

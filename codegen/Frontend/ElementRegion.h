@@ -1,8 +1,8 @@
 //===- ElementRegion.h - Element-wise expressions as regions -----------------------------------------===//
 //
 // Writes the element-wise part of an expression as the region of a lathe.map or of a softmax's mask. Loads,
-// parameters, sums and softmaxes are its leaves: the importer makes them operands. Called by Import.cpp
-// alone.
+// parameters, sums, softmaxes and routings are its leaves: the importer makes them operands. Called by
+// Import.cpp alone.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -28,13 +28,14 @@ dsl::Expr hoistFactors(const dsl::Expr &sum);
 
 /// The factors of a product, left to right; the expression itself where it is none.
 llvm::SmallVector<dsl::Expr> factorsOf(const dsl::Expr &expr);
+/// Their product, grouped to the left; at least one factor.
+dsl::Expr productOf(llvm::ArrayRef<dsl::Expr> factors);
 
 class ElementRegion {
 public:
   explicit ElementRegion(const dsl::Expr &expr);
 
-  /// Loads, parameters, sums, probabilities and logarithms below the expression, each once, in order of
-  /// appearance.
+  /// Loads, parameters, sums, softmaxes and routings below the expression, each once, in order of appearance.
   llvm::ArrayRef<dsl::Expr> leaves() const { return leaves_; }
 
   /// Writes the region's only block: one scalar argument a leaf, the computation, a yield of `result`.
@@ -50,6 +51,7 @@ private:
   mlir::Value logical(const dsl::Expr &expr);
   mlir::Value constant(Dtype type, double real, int64_t integer);
   mlir::Value sigmoid(mlir::Value x, Dtype type);
+  mlir::Value gelu(mlir::Value x, Dtype type);
   mlir::Value convert(mlir::Value value, Dtype from, Dtype to);
   mlir::Value operand(const dsl::Expr &expr, size_t number, Dtype type);
 

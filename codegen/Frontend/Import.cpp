@@ -7,7 +7,7 @@
 #include "lathe/codegen/Frontend/Import.h"
 
 #include "lathe/codegen/Frontend/ElementRegion.h"
-#include "lathe/codegen/IR/LatheDialect.h"
+#include "lathe/codegen/Frontend/Importer.h"
 #include "lathe/dsl/Print.h"
 #include "lathe/support/Error.h"
 
@@ -19,45 +19,15 @@
 
 using namespace mlir;
 using namespace lathe;
-
-namespace {
-class Importer {
-public:
-  Importer(const dsl::Kernel &kernel, MLIRContext &context) : kernel_(kernel), builder_(&context) {}
-  OwningOpRef<ModuleOp> run();
-
-private:
-  Value argument(const dsl::TensorRef &tensor);
-  Value parameter(const dsl::Scalar &param);
-  Value operand(const dsl::Expr &expr);
-  Value array(const dsl::Expr &expr);
-  Value build(const dsl::Expr &expr);
-  Value load(const dsl::Expr &expr);
-  Value readAs(Value source, const dsl::Dim &declared, const dsl::Dim &index, const dsl::Expr &expr);
-  Value sum(const dsl::Expr &expr);
-  Value map(const dsl::Expr &expr, Dtype dtype, const std::vector<dsl::Dim> &dims);
-  ir::SoftmaxOp softmax(const dsl::SoftmaxTerm &term, const dsl::Expr &expr);
-  void output(const dsl::Output &output);
-
-  ir::ArrayType arrayType(Dtype dtype, const std::vector<dsl::Dim> &dims);
-  Location location(const dsl::Expr &expr);
-  [[noreturn]] void fail(const dsl::Expr &expr, std::string rule, std::string wayOut);
-
-  const dsl::Kernel &kernel_;
-  OpBuilder builder_;
-  llvm::StringMap<Value> arguments_; ///< Inputs and parameters by name.
-  llvm::StringMap<Value> arrays_;    ///< Expressions by key.
-  llvm::DenseMap<const dsl::SoftmaxTerm *, ir::SoftmaxOp> softmaxes_;
-};
-} // namespace
+using codegen::Importer;
 
 void Importer::fail(const dsl::Expr &expr, std::string rule, std::string wayOut) {
   throw UserError(Fault{fmt::format("kernel {}", kernel_.name()), std::move(rule),
-                        fmt::format("'{}'", dsl::print(expr)), std::move(wayOut)});
+                        fmt::format("'{}'", dsl::print(kernel_, expr)), std::move(wayOut)});
 }
 
 Location Importer::location(const dsl::Expr &expr) {
-  return NameLoc::get(builder_.getStringAttr(dsl::print(expr)));
+  return NameLoc::get(builder_.getStringAttr(dsl::print(kernel_, expr)));
 }
 
 ir::ArrayType Importer::arrayType(Dtype dtype, const std::vector<dsl::Dim> &dims) {
@@ -69,35 +39,6 @@ ir::ArrayType Importer::arrayType(Dtype dtype, const std::vector<dsl::Dim> &dims
   }
   return ir::ArrayType::get(builder_.getContext(), codegen::mlirType(builder_.getContext(), dtype), names,
                             extents);
-}
-
-//===- Arguments --------------------------------------------------------------------------------------===//
-
-Value Importer::argument(const dsl::TensorRef &tensor) {
-  if (auto known = arguments_.find(tensor->name); known != arguments_.end())
-    return known->second;
-  Location loc = NameLoc::get(builder_.getStringAttr(tensor->name));
-  Type type = arrayType(tensor->dtype, tensor->indexedDims());
-  Value value;
-  if (tensor->isPaged()) {
-    Value lengths = argument(tensor->paged->length.info());
-    value = ir::PagedOp::create(builder_, loc, type, tensor->name, tensor->paged->page, tensor->paged->table,
-                                lengths);
-  } else {
-    value = ir::InputOp::create(builder_, loc, type, tensor->name);
-  }
-  arguments_[tensor->name] = value;
-  return value;
-}
-
-Value Importer::parameter(const dsl::Scalar &param) {
-  if (auto known = arguments_.find(param.name()); known != arguments_.end())
-    return known->second;
-  Location loc = NameLoc::get(builder_.getStringAttr(param.name()));
-  Type type = codegen::mlirType(builder_.getContext(), param.dtype());
-  Value value = ir::ParamOp::create(builder_, loc, type, param.name());
-  arguments_[param.name()] = value;
-  return value;
 }
 
 //===- Expressions ------------------------------------------------------------------------------------===//
@@ -117,6 +58,11 @@ Value Importer::array(const dsl::Expr &expr) {
   return value;
 }
 
+Value Importer::single(const dsl::Expr &expr, const std::vector<dsl::Dim> &dims) {
+  bool direct = expr.dtype() == Dtype::F32 && expr.freeDims().size() == dims.size();
+  return direct ? array(expr) : map(expr, Dtype::F32, dims);
+}
+
 Value Importer::build(const dsl::Expr &expr) {
   switch (expr.node().kind) {
   case dsl::NodeKind::Load:
@@ -129,47 +75,42 @@ Value Importer::build(const dsl::Expr &expr) {
     return softmax(*expr.as<dsl::SoftmaxProbNode>()->softmax, expr).getProbabilities();
   case dsl::NodeKind::LogSumExp:
     return softmax(*expr.as<dsl::LogSumExpNode>()->softmax, expr).getLogSumExp();
+  case dsl::NodeKind::RoutedExpert:
+    return routing(*expr.as<dsl::RoutedExpertNode>()->routing, expr).ids;
+  case dsl::NodeKind::RoutedWeight:
+    return routing(*expr.as<dsl::RoutedWeightNode>()->routing, expr).weights;
   default:
     return map(expr, expr.dtype(), expr.freeDims());
   }
 }
 
-/// Reads dimension `declared` of an input under the name, and up to the extent, of the dimension that indexes
-/// it. Both are static where they differ: the DSL sees to it.
-Value Importer::readAs(Value source, const dsl::Dim &declared, const dsl::Dim &index, const dsl::Expr &expr) {
-  if (declared.is(index))
-    return source;
-  auto type = cast<ir::ArrayType>(source.getType());
-  if (type.has(index.name()))
-    fail(expr, fmt::format("no operation reads two dimensions by the one index '{}'", index.name()),
-         "index each dimension by its own");
-  SmallVector<StringAttr> names(type.getNames());
-  SmallVector<int64_t> extents(type.getExtents());
-  size_t position = *type.find(declared.name());
-  names[position] = builder_.getStringAttr(index.name());
-  extents[position] = index.extent();
-  auto result = ir::ArrayType::get(builder_.getContext(), type.getElementType(), names, extents);
-  return ir::SliceOp::create(builder_, location(expr), result, source, declared.name(), 0, index.extent(),
-                             index.name());
-}
-
-Value Importer::load(const dsl::Expr &expr) {
-  auto *node = expr.as<dsl::LoadNode>();
-  Value value = argument(node->tensor);
-  for (auto [position, declared] : llvm::enumerate(node->tensor->indexedDims())) {
-    const dsl::Dim *index = node->dimAt(position);
-    if (!index)
-      fail(expr,
-           fmt::format("no operation gathers along '{}' by the index '{}'", declared.name(),
-                       dsl::print(node->operands[position])),
-           "index each dimension by a dimension");
-    value = readAs(value, declared, *index, expr);
-  }
-  return value;
-}
-
 static bool dependsOnAll(const dsl::Expr &expr, const std::vector<dsl::Dim> &dims) {
   return llvm::all_of(dims, [&](const dsl::Dim &dim) { return dsl::contains(expr.freeDims(), dim); });
+}
+
+/// Whether one of the factors has a dimension that none of the others has.
+static bool hasItsOwn(ArrayRef<dsl::Expr> factors, size_t which) {
+  return llvm::any_of(factors[which].freeDims(), [&](const dsl::Dim &dim) {
+    return llvm::count_if(factors, [&](auto &other) { return dsl::contains(other.freeDims(), dim); }) == 1;
+  });
+}
+
+/// The two sides of a contraction over `dims`, empty where the product is none. Of several factors, the last
+/// load that has a dimension of its own is one side, as it lies in memory; the product of the others is the
+/// other one: `sum(f, w(c, f) * silu(a(n, f)) * b(n, f))` contracts w with an element-wise product.
+static SmallVector<dsl::Expr> sidesOf(ArrayRef<dsl::Expr> factors, const std::vector<dsl::Dim> &dims) {
+  SmallVector<dsl::Expr> sides(factors);
+  for (size_t which = factors.size(); sides.size() > 2 && which-- > 0;) {
+    if (!factors[which].as<dsl::LoadNode>() || !hasItsOwn(factors, which))
+      continue;
+    SmallVector<dsl::Expr> others(factors);
+    others.erase(others.begin() + which);
+    sides = {factors[which], codegen::productOf(others)};
+  }
+  bool fits = sides.size() == 2 && llvm::all_of(sides, [&](const dsl::Expr &side) {
+                return dependsOnAll(side, dims) && dsl::isFloat(side.dtype());
+              });
+  return fits ? sides : SmallVector<dsl::Expr>();
 }
 
 Value Importer::sum(const dsl::Expr &expr) {
@@ -182,11 +123,9 @@ Value Importer::sum(const dsl::Expr &expr) {
   for (const dsl::Dim &dim : node->dims)
     over.push_back(dim.name());
   Type type = arrayType(Dtype::F32, expr.freeDims());
-  SmallVector<dsl::Expr> factors = codegen::factorsOf(body);
-  if (factors.size() == 2 && llvm::all_of(factors, [&](const dsl::Expr &factor) {
-        return dependsOnAll(factor, node->dims) && dsl::isFloat(factor.dtype());
-      })) {
-    Value lhs = array(factors[0]), rhs = array(factors[1]);
+  SmallVector<dsl::Expr> sides = sidesOf(codegen::factorsOf(body), node->dims);
+  if (!sides.empty()) {
+    Value lhs = array(sides[0]), rhs = array(sides[1]);
     return ir::ContractOp::create(builder_, location(expr), type, lhs, rhs, builder_.getStrArrayAttr(over));
   }
   return ir::SumOp::create(builder_, location(expr), type, array(body), builder_.getStrArrayAttr(over));
@@ -207,8 +146,7 @@ ir::SoftmaxOp Importer::softmax(const dsl::SoftmaxTerm &term, const dsl::Expr &e
     return known->second;
   if (term.score.dtype() == Dtype::F64)
     fail(expr, "softmax is computed in f32, not in f64", "use f32 parameters and inputs in the score");
-  bool direct = term.score.dtype() == Dtype::F32 && term.score.freeDims().size() == term.freeDims.size();
-  Value scores = direct ? array(term.score) : map(term.score, Dtype::F32, term.freeDims);
+  Value scores = single(term.score, term.freeDims);
   auto type = cast<ir::ArrayType>(scores.getType());
 
   SmallVector<Value> inputs;

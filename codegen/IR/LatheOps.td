@@ -1,6 +1,6 @@
 //===- LatheOps.td - The lathe dialect: what to compute ----------------------------------------------===//
 //
-// Arrays over named dimensions, contractions, element-wise maps, softmax, sums. It has no threads, tiles or stages: those
+// Arrays over named dimensions, contractions, element-wise maps, softmax, sums, routing. It has no threads, tiles or stages: those
 // belong to the tile dialect. The frontend writes it, the pattern matcher and the schedules read it.
 //
 //===--------------------------------------------------------------------------------------------------===//
@@ -302,5 +302,7 @@ def Lathe_YieldOp : Lathe_Op<"yield", [Pure, Terminator, ParentOneOf<["MapOp", "
   let arguments = (ins Lathe_Scalar:$value);
   let assemblyFormat = "$value attr-dict `:` type($value)";
 }
+
+include "LatheRoutingOps.td"
 
 #endif

@@ -124,6 +124,7 @@ static ModelConfig glm47Flash() {
   return config;
 }
 
+/// Its configuration does not state the router; serving frameworks renormalise softmax scores.
 static ModelConfig mistralLarge3() {
   return {.name = "mistral-large-3",
           .heads = 128,
@@ -135,7 +136,8 @@ static ModelConfig mistralLarge3() {
           .moeIntermediate = 4096,
           .routedExperts = 128,
           .sharedExperts = 1,
-          .expertsPerToken = 4};
+          .expertsPerToken = 4,
+          .normTopkProb = true};
 }
 
 static ModelConfig miniCpm3() {

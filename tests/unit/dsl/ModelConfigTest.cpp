@@ -207,7 +207,7 @@ TEST(NamedModel, PublishedNumbers) {
                          Row{"moonlight", 16, 2048, 128, 128, 1408, 64, 2, 6, 1, 1, true, 2.446},
                          Row{"glm-5", 64, 6144, 192, 256, 2048, 256, 1, 8, 1, 1, true, 2.5},
                          Row{"glm-4.7-flash", 20, 2048, 192, 256, 1536, 64, 1, 4, 1, 1, true, 1.8},
-                         Row{"mistral-large-3", 128, 7168, 128, 128, 4096, 128, 1, 4, 1, 1, false, 1}}) {
+                         Row{"mistral-large-3", 128, 7168, 128, 128, 4096, 128, 1, 4, 1, 1, true, 1}}) {
     ModelConfig c = namedModel(row.name);
     SCOPED_TRACE(row.name);
     EXPECT_EQ(c.latent, 512);
