@@ -6,6 +6,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/reference/Compare.h"
 #include "lathe/reference/Bf16.h"
+#include "lathe/reference/Faults.h"
 
 #include <fmt/format.h>
 
@@ -16,34 +17,8 @@
 using namespace lathe;
 using namespace lathe::reference;
 
-namespace {
-
-/// The first broken position of one rule, and how many there are.
-struct Faults {
-  int64_t count = 0;
-  std::string first;
-
-  template <class Describe>
-  void add(const Describe &describe) {
-    if (count++ == 0)
-      first = describe();
-  }
-};
-
-} // namespace
-
 static std::string place(const char *what, const RowName &row) {
   return fmt::format("{} of sequence {}, query {}, head {}", what, row.sequence, row.query, row.head);
-}
-
-/// A number for a message; NaN without its sign.
-static std::string number(double value) { return std::isnan(value) ? "nan" : fmt::format("{:.8g}", value); }
-
-/// NaN, +inf, -inf and finite must stand at the same places.
-static bool sameClass(double a, double b) {
-  if (std::isfinite(a) && std::isfinite(b))
-    return true;
-  return (std::isnan(a) && std::isnan(b)) || a == b;
 }
 
 static Faults comparePositions(const ComparisonRows &rows) {
@@ -114,25 +89,20 @@ static Faults compareLse(const ComparisonRows &rows, Comparison &result) {
   return faults;
 }
 
-static std::string describe(const Faults &faults) {
-  return faults.count == 1 ? faults.first
-                           : fmt::format("{}; {} positions in all", faults.first, faults.count);
-}
-
 Comparison lathe::reference::compareRows(const ComparisonRows &rows) {
   Comparison result;
   const Faults positions = comparePositions(rows);
   const Faults elements = compareElements(rows, result);
   const Faults lse = compareLse(rows, result);
   if (positions.count)
-    result.message = describe(positions);
+    result.message = positions.message();
   else if (elements.count)
-    result.message = describe(elements);
+    result.message = elements.message();
   else if (!(result.cosineDifference < cosineTolerance))
     result.message = fmt::format("output as a whole: cosine difference {:.3g}, must be below {:.3g}",
                                  result.cosineDifference, cosineTolerance);
   else if (lse.count)
-    result.message = describe(lse);
+    result.message = lse.message();
   result.passed = result.message.empty();
   return result;
 }

@@ -6,8 +6,8 @@
 // by tests, tuner and tools.
 //
 //===--------------------------------------------------------------------------------------------------===//
-#include "lathe/reference/Bf16.h"
 #include "lathe/reference/Instance.h"
+#include "lathe/reference/Random.h"
 
 #include "lathe/support/Error.h"
 
@@ -15,34 +15,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <numeric>
 
 using namespace lathe;
 using namespace lathe::reference;
-
-namespace {
-
-/// splitmix64: tiny, seedable, the same everywhere.
-class Random {
-public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t bits() {
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  }
-  /// Uniform in [0, bound).
-  int64_t below(int64_t bound) { return int64_t(bits() % uint64_t(bound)); }
-  /// Uniform in (0, 1].
-  double unit() { return double((bits() >> 11) + 1) * 0x1p-53; }
-
-private:
-  uint64_t state_;
-};
-
-} // namespace
 
 /// Elements of the random block that a large cache repeats: 8 MiB of bfloat16.
 static constexpr int64_t blockElements = 4 << 20;
@@ -54,18 +30,6 @@ static constexpr int64_t sparePages = 3;
 /// from uniform.
 static constexpr double cacheDeviation = 0.1;
 static constexpr double queryDeviation = 10;
-
-static std::vector<uint16_t> normalBf16(Random &random, int64_t count, double deviation) {
-  std::vector<uint16_t> values(size_t(count + 1));
-  for (int64_t i = 0; i < count; i += 2) { // Box-Muller, two at a time.
-    double radius = deviation * std::sqrt(-2 * std::log(random.unit()));
-    double angle = 2 * std::numbers::pi * random.unit();
-    values[size_t(i)] = toBf16(radius * std::cos(angle));
-    values[size_t(i + 1)] = toBf16(radius * std::sin(angle));
-  }
-  values.resize(size_t(count));
-  return values;
-}
 
 static void require(bool holds, const char *rule, int64_t value) {
   if (!holds)

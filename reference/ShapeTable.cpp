@@ -6,6 +6,7 @@
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/reference/ShapeTable.h"
+#include "lathe/reference/Random.h"
 
 #include "lathe/support/Error.h"
 
@@ -35,14 +36,6 @@ double ShapeCase::work() const {
 }
 
 bool ShapeCase::small() const { return work() <= 60e6; }
-
-/// FNV-1a of the name.
-static uint64_t seedOf(const std::string &name) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (char c : name)
-    hash = (hash ^ uint64_t(static_cast<unsigned char>(c))) * 0x100000001b3;
-  return hash;
-}
 
 static void add(Table &table, std::string name, const AttentionShape &shape, std::vector<int> lengths,
                 AttentionProblemOptions options = {}) {
