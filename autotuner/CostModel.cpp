@@ -61,7 +61,8 @@ struct Divider {
 /// Items in order of the batch, dealt to the workers in equal counts.
 static void dealFixed(Divider &divider, const std::vector<int> &lengths, int64_t workers) {
   auto partsOf = [&](int64_t units) {
-    return std::max<int64_t>(1, std::min<int64_t>(units, divider.config.fixedSplits));
+    const int64_t most = codegen::fixedPartUnits(divider.config);
+    return std::max<int64_t>(1, std::min<int64_t>((units + most - 1) / most, divider.config.fixedSplits));
   };
   int64_t items = 0, item = 0;
   for (int length : lengths)
@@ -76,12 +77,15 @@ static void dealFixed(Divider &divider, const std::vector<int> &lengths, int64_t
 
 /// Every sequence in equal parts of at most `longest` units, a worker a part.
 static void dealOneItem(Divider &divider, const std::vector<int> &lengths, int64_t longest) {
-  int64_t worker = 0;
+  const int64_t workers = int64_t(divider.division.items.size());
+  auto partsOf = [&](int64_t units) { return std::max<int64_t>(1, (units + longest - 1) / longest); };
+  int64_t items = 0, item = 0;
+  for (int length : lengths)
+    items += partsOf(divider.unitsOf(length));
   for (int length : lengths) {
-    const int64_t units = divider.unitsOf(length);
-    const int64_t parts = std::max<int64_t>(1, (units + longest - 1) / longest);
-    for (int64_t part = 0; part < parts; ++part, ++worker)
-      divider.give(worker, units / parts + (part < units % parts));
+    const int64_t units = divider.unitsOf(length), parts = partsOf(units);
+    for (int64_t part = 0; part < parts; ++part, ++item)
+      divider.give(item * workers / items, units / parts + (part < units % parts));
     divider.division.partials += parts > 1 ? parts : 0;
   }
 }

@@ -12,14 +12,20 @@
 
 namespace lathe::autotuner {
 
-SearchSpace buildSearchSpace(const codegen::AttentionProblem &problem, const codegen::Target &target) {
+SearchSpace buildSearchSpace(const codegen::AttentionProblem &problem, const codegen::Target &target,
+                             bool batchInvariant) {
   SearchSpace space;
-  space.fallback = codegen::defaultConfig(problem, target);
+  space.fallback = codegen::defaultConfig(problem, target, batchInvariant);
   for (std::string &name : codegen::constraintNames())
     space.rejections.push_back({std::move(name), 0, {}});
+  if (batchInvariant)
+    space.rejections.push_back({"batch_invariant", 0, {}});
   for (const codegen::Config &config : codegen::enumerateConfigs(problem)) {
     ++space.enumerated;
     codegen::Verdict verdict = check(problem, config, target);
+    if (verdict && batchInvariant && !codegen::batchInvariant(config))
+      verdict = {false, "batch_invariant",
+                 "where a sequence is cut depends on the batch; set split to whole or fixed"};
     if (verdict) {
       space.legal.push_back(config);
       continue;

@@ -31,8 +31,10 @@ struct SearchSpace {
   std::string explain() const;
 };
 
-/// Throws UserError when no config serves the problem.
-SearchSpace buildSearchSpace(const codegen::AttentionProblem &problem, const codegen::Target &target);
+/// `batchInvariant`: only configurations with which a result does not depend on the batch; the others count
+/// as rejected by the constraint 'batch_invariant'. Throws UserError when no config serves the problem.
+SearchSpace buildSearchSpace(const codegen::AttentionProblem &problem, const codegen::Target &target,
+                             bool batchInvariant = false);
 
 void to_json(nlohmann::json &json, const SearchSpace &space);
 

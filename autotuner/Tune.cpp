@@ -23,6 +23,7 @@ TuningKey keyOf(const TuneRequest &request) {
   key.problem = request.problem;
   key.compiler = request.compiler;
   key.workload = request.workload.json();
+  key.batchInvariant = request.batchInvariant;
   return key;
 }
 
@@ -195,7 +196,7 @@ TuneResult tune(const TuneRequest &request, const SearchCallbacks &callbacks) {
   result.request = request;
   const std::vector<int> lengths = request.workload.draw();
   result.lengths = lengthStats(lengths);
-  result.space = buildSearchSpace(request.problem, request.target);
+  result.space = buildSearchSpace(request.problem, request.target, request.batchInvariant);
   result.candidates = rankCandidates(request, result.space, lengths);
 
   const bool measures = bool(callbacks.measure);
@@ -227,6 +228,7 @@ void to_json(nlohmann::json &json, const TuneResult &result) {
             {"page", problem.page}}},
           {"device", keyOf(result.request).device},
           {"machine", result.request.machine.name},
+          {"batchInvariant", result.request.batchInvariant},
           {"workload", result.request.workload.json()},
           {"lengths",
            {{"batch", result.lengths.batch},

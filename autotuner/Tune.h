@@ -27,6 +27,7 @@ struct TuneRequest {
   std::string device;   ///< GPU name of the record; empty: "model:<machine>", a prediction.
   std::string compiler; ///< codegen::compilerVersion().
   Workload workload{1, ConstantLength{4096}};
+  bool batchInvariant = false;      ///< Only configurations with which a result does not depend on the batch.
   int maxCandidates = 24;           ///< To try, the default included; 0: all legal ones.
   bool resume = true;               ///< Take over results of an earlier run with the same key.
   std::optional<TuningDb> database; ///< Nothing: nothing is stored.

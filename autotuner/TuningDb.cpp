@@ -73,7 +73,7 @@ static bool sameProblem(const codegen::AttentionProblem &a, const codegen::Atten
 
 static bool sameKernel(const TuningKey &a, const TuningKey &b) {
   return a.device == b.device && a.arch == b.arch && a.compiler == b.compiler &&
-         sameProblem(a.problem, b.problem);
+         a.batchInvariant == b.batchInvariant && sameProblem(a.problem, b.problem);
 }
 
 static bool sameKey(const TuningKey &a, const TuningKey &b) {

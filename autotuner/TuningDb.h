@@ -62,6 +62,8 @@ struct TuningKey {
   codegen::AttentionProblem problem; ///< Its name does not count.
   std::string compiler;              ///< codegen::compilerVersion().
   nlohmann::json workload;           ///< Workload::json().
+  bool batchInvariant =
+      false; ///< Tuned among configurations with which a result does not depend on the batch.
 };
 
 struct TuningRecord {

@@ -95,6 +95,7 @@ static nlohmann::json keyJson(const TuningKey &key) {
           {"arch", key.arch},
           {"compiler", key.compiler},
           {"workload", key.workload},
+          {"batchInvariant", key.batchInvariant},
           {"problem",
            {{"heads", problem.heads},
             {"queryTokens", problem.queryTokens},
@@ -109,6 +110,8 @@ static TuningKey readKey(const nlohmann::json &json) {
   key.arch = field<std::string>(json, "arch");
   key.compiler = field<std::string>(json, "compiler");
   key.workload = field<nlohmann::json>(json, "workload");
+  if (json.contains("batchInvariant")) // Older records have none.
+    key.batchInvariant = field<bool>(json, "batchInvariant");
   const nlohmann::json problem = field<nlohmann::json>(json, "problem");
   key.problem.heads = field<int>(problem, "heads");
   key.problem.queryTokens = field<int>(problem, "queryTokens");

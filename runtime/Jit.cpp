@@ -9,6 +9,7 @@
 #include "lathe/autotuner/TuningDb.h"
 #include "lathe/codegen/Target/Assemble.h"
 #include "lathe/dsl/Print.h"
+#include "lathe/support/Error.h"
 #include "lathe/support/Log.h"
 
 #include <chrono>
@@ -65,19 +66,26 @@ static Entry toEntry(codegen::Artifact artifact) {
 /// The caller's configuration, else the tuned one, else the default.
 static void chooseConfig(const dsl::Kernel &description, const JitRequest &request, JitReport &report) {
   if (request.config) {
+    if (request.batchInvariant && !codegen::batchInvariant(*request.config))
+      throw UserError({description.name(),
+                       "a batch-invariant kernel divides a sequence by its own length alone",
+                       request.config->str(), "set split to whole or fixed"});
     report.config = *request.config;
     report.source = ConfigSource::Given;
     return;
   }
   autotuner::LookupQuery query;
-  query.key = {request.machine, request.target.arch, codegen::analyze(description),
-               codegen::compilerVersion(), request.workload};
+  query.key = {
+      request.machine,  request.target.arch,   codegen::analyze(description), codegen::compilerVersion(),
+      request.workload, request.batchInvariant};
   query.batch = request.batch;
   query.meanTokens = request.meanTokens;
   const autotuner::LookupResult found = autotuner::TuningDb().lookup(query, request.target);
   report.source = found.config ? ConfigSource::Tuned : ConfigSource::Default;
   report.sourceReason = found.reason;
-  report.config = found.config ? *found.config : codegen::defaultConfig(query.key.problem, request.target);
+  report.config = found.config
+                      ? *found.config
+                      : codegen::defaultConfig(query.key.problem, request.target, request.batchInvariant);
   logInfo("{}: {} configuration ({}): {}", description.name(), name(report.source), found.reason,
           report.config.str());
 }

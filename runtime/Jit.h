@@ -37,6 +37,9 @@ struct JitRequest {
   codegen::Target target; ///< Facts of the machine. load() takes them from its device.
   std::string machine;    ///< The GPU as the tuning database calls it. load() takes it from its device.
   std::optional<codegen::Config> config; ///< Nothing: tuned for the workload below, else the default.
+  /// Only configurations with which the result of a sequence depends on its own tensors and length alone, bit
+  /// for bit (codegen::batchInvariant). Costs time: docs/batch-invariance.md.
+  bool batchInvariant = false;
   nlohmann::json workload; ///< autotuner::Workload::json(), where the exact workload is known; else null.
   int batch = 0;           ///< Sequences a step that the kernel will serve; 0: not known.
   double meanTokens = 0;   ///< Mean KV tokens of a sequence; 0: not known.
@@ -75,7 +78,8 @@ public:
   /// Opens (creates) the cache. Throws UserError when the folder is refused.
   explicit Jit(std::filesystem::path cacheDirectory = kernel_cache::Store::defaultDirectory());
 
-  /// Finds or compiles; needs no GPU. Throws UserError, CompileError.
+  /// Finds or compiles; needs no GPU. Throws UserError (also where a given config is not batch-invariant as
+  /// asked), CompileError.
   JitArtifact build(const dsl::Kernel &description, const JitRequest &request) const;
 
   /// build() for the device's facts, then loads. Throws DeviceError besides.

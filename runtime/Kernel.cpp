@@ -27,6 +27,7 @@ struct Kernel::Impl {
   Manifest manifest;
   TensorMapRecipe qRecipe, kvRecipe;
   uint64_t identity = nextIdentity();
+  int partTokens = 0;     ///< Of a part under the fixed policy; 0: parts are a number.
   bool dependent = false; ///< attend and combine wait for their predecessor themselves (griddepcontrol).
   std::unique_ptr<Module> module;
   Function plan, attend, combine;
@@ -49,6 +50,11 @@ static bool dependentLaunch(const Manifest &manifest) {
   return found != manifest.config.end() && found->is_string() && found->get<std::string>() != "off";
 }
 
+static int partTokens(const Manifest &manifest) {
+  auto found = manifest.config.find("partTokens");
+  return found != manifest.config.end() && found->is_number_integer() ? found->get<int>() : 0;
+}
+
 Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest manifest)
     : impl_(std::make_unique<Impl>()) {
   checkManifest(manifest, device->properties());
@@ -56,6 +62,7 @@ Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest 
   impl.qRecipe = recipeOf(manifest, "q");
   impl.kvRecipe = recipeOf(manifest, "kv");
   impl.dependent = dependentLaunch(manifest);
+  impl.partTokens = partTokens(manifest);
   impl.planBinding = Binding(manifest.plan, Phase::Plan);
   impl.attendBinding = Binding(manifest.attend, Phase::Step);
   impl.device = std::move(device);
@@ -200,12 +207,16 @@ void Kernel::run(const Plan &plan, const DecodeTensors &tensors, Stream stream) 
 
 /// Warps that share a row's columns of the combine, as a power of two: more parts, more loads to share. From
 /// the parts of a sequence when all are of equal length: of a balanced plan at most as many as leave a worker
-/// one item.
+/// one item. Where parts depend on lengths, a number that is right for most: it must not depend on the batch,
+/// for the order of additions depends on it.
 static int combineShift(int64_t parts) { return parts <= 4 ? 0 : parts <= 10 ? 1 : parts <= 22 ? 2 : 3; }
 
 void Kernel::Impl::combineParts(int batch, int workers, ArgumentValues &values, Stream stream) const {
-  const int64_t parts =
-      static_cast<Split>(manifest.splitPolicy) == Split::Fixed ? manifest.fixedSplits : workers / batch;
+  constexpr int64_t usualParts = 8;
+  const bool fixed = static_cast<Split>(manifest.splitPolicy) == Split::Fixed;
+  const int64_t parts = !fixed       ? workers / batch
+                        : partTokens ? std::min<int64_t>(manifest.fixedSplits, usualParts)
+                                     : manifest.fixedSplits;
   const int64_t shift = combineShift(parts);
   const int64_t chunks = (manifest.valueDim + combineColumns - 1) / combineColumns;
   const int64_t tasks = int64_t(batch) * manifest.heads * manifest.queryTokens * chunks;

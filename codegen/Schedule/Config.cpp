@@ -49,7 +49,9 @@ static constexpr std::array stagesAxis{1, 2, 3, 4, 5, 6, 8, 10, 12};
 static constexpr std::array consumersAxis{1, 2};
 static constexpr int maxConsumers = consumersAxis.back();
 static constexpr std::array clusterAxis{1, 2, 4};
-static constexpr std::array fixedSplitsAxis{2, 4, 8, 16, 32};
+static constexpr std::array fixedSplitsAxis{2, 4, 8, 16, 32, 64};
+static constexpr std::array partTokensAxis{256, 512, 1024, 2048};
+static constexpr std::array mostPartsAxis{32, 64}; // With partTokens.
 
 static int ceilDiv(int value, int by) { return (value + by - 1) / by; }
 
@@ -64,125 +66,6 @@ static std::string grouped(int64_t value) {
   for (int at = int(text.size()) - 3; at > (value < 0 ? 1 : 0); at -= 3)
     text.insert(size_t(at), ",");
   return text;
-}
-
-//===--------------------------------------------------------------------------------------------------===//
-// Text and JSON
-//===--------------------------------------------------------------------------------------------------===//
-
-static const char *splitName(SplitPolicy policy) {
-  switch (policy) {
-  case SplitPolicy::Balanced:
-    return "balanced";
-  case SplitPolicy::Whole:
-    return "whole";
-  case SplitPolicy::Fixed:
-    return "fixed";
-  }
-  return "?";
-}
-
-static const char *launchName(DependentLaunch launch) {
-  switch (launch) {
-  case DependentLaunch::Off:
-    return "off";
-  case DependentLaunch::Early:
-    return "early";
-  case DependentLaunch::Late:
-    return "late";
-  }
-  return "?";
-}
-
-std::string Config::str() const {
-  return fmt::format("kvTile={} rowsPerCta={} stages={} consumers={} cluster={} split={} fixedSplits={} "
-                     "swapOperands={} seesaw={} prefetch={} evictFirst={} dependentLaunch={}",
-                     kvTile, rowsPerCta, stages, consumers, cluster, splitName(split), fixedSplits,
-                     swapOperands, seesaw, prefetch, evictFirst, launchName(dependentLaunch));
-}
-
-void to_json(nlohmann::json &json, const Config &config) {
-  json = {{"kvTile", config.kvTile},           {"rowsPerCta", config.rowsPerCta},
-          {"stages", config.stages},           {"consumers", config.consumers},
-          {"cluster", config.cluster},         {"split", splitName(config.split)},
-          {"fixedSplits", config.fixedSplits}, {"swapOperands", config.swapOperands},
-          {"seesaw", config.seesaw},           {"prefetch", config.prefetch},
-          {"evictFirst", config.evictFirst},   {"dependentLaunch", launchName(config.dependentLaunch)}};
-}
-
-static UserError configError(std::string rule, std::string value) {
-  return UserError(
-      Fault{"schedule config", std::move(rule), std::move(value),
-            "fields are kvTile, rowsPerCta, stages, consumers, cluster, split, fixedSplits, swapOperands, "
-            "seesaw, prefetch, evictFirst, dependentLaunch"});
-}
-
-static int readInt(const std::string &name, const nlohmann::json &value) {
-  if (!value.is_number_integer())
-    throw configError(fmt::format("field '{}' must be an integer", name), value.dump());
-  int64_t wide = value.is_number_unsigned() && value.get<uint64_t>() > INT32_MAX ? int64_t(INT32_MAX) + 1
-                                                                                 : value.get<int64_t>();
-  if (wide < INT32_MIN || wide > INT32_MAX)
-    throw configError(fmt::format("field '{}' must fit 32 bits", name), value.dump());
-  return int(wide);
-}
-
-static SplitPolicy readSplit(const nlohmann::json &value) {
-  if (value.is_string())
-    for (SplitPolicy policy : {SplitPolicy::Balanced, SplitPolicy::Whole, SplitPolicy::Fixed})
-      if (value.get<std::string>() == splitName(policy))
-        return policy;
-  throw configError("field 'split' must be \"balanced\", \"whole\" or \"fixed\"", value.dump());
-}
-
-static DependentLaunch readLaunch(const nlohmann::json &value) {
-  if (value.is_string())
-    for (DependentLaunch launch : launchAxis)
-      if (value.get<std::string>() == launchName(launch))
-        return launch;
-  throw configError("field 'dependentLaunch' must be \"off\", \"early\" or \"late\"", value.dump());
-}
-
-static bool readBool(const std::string &name, const nlohmann::json &value) {
-  if (!value.is_boolean())
-    throw configError(fmt::format("field '{}' must be true or false", name), value.dump());
-  return value.get<bool>();
-}
-
-void from_json(const nlohmann::json &json, Config &config) {
-  if (!json.is_object())
-    throw configError("a config must be a JSON object", json.dump());
-  Config read;
-  const std::array<std::pair<const char *, int Config::*>, 6> fields{{{"kvTile", &Config::kvTile},
-                                                                      {"rowsPerCta", &Config::rowsPerCta},
-                                                                      {"stages", &Config::stages},
-                                                                      {"consumers", &Config::consumers},
-                                                                      {"cluster", &Config::cluster},
-                                                                      {"fixedSplits", &Config::fixedSplits}}};
-  const std::array<std::pair<const char *, bool Config::*>, 4> flags{{{"swapOperands", &Config::swapOperands},
-                                                                      {"seesaw", &Config::seesaw},
-                                                                      {"prefetch", &Config::prefetch},
-                                                                      {"evictFirst", &Config::evictFirst}}};
-  for (const auto &[name, value] : json.items()) {
-    if (name == "split") {
-      read.split = readSplit(value);
-      continue;
-    }
-    if (name == "dependentLaunch") {
-      read.dependentLaunch = readLaunch(value);
-      continue;
-    }
-    auto named = [&](const auto &entry) { return name == entry.first; };
-    if (auto flag = std::find_if(flags.begin(), flags.end(), named); flag != flags.end()) {
-      read.*(flag->second) = readBool(name, value);
-      continue;
-    }
-    auto field = std::find_if(fields.begin(), fields.end(), named);
-    if (field == fields.end())
-      throw configError("unknown field", name);
-    read.*(field->second) = readInt(name, value);
-  }
-  config = read;
 }
 
 //===--------------------------------------------------------------------------------------------------===//
@@ -374,6 +257,14 @@ static std::string brokenFixedSplits(const AttentionProblem &, const Config &con
   return {};
 }
 
+static std::string brokenPartTokens(const AttentionProblem &, const Config &config, const Target &) {
+  if (config.partTokens == 0 ||
+      (config.split == SplitPolicy::Fixed && contains(partTokensAxis, config.partTokens)))
+    return {};
+  return fmt::format("partTokens must be 0, or one of {} when split is fixed, got {} and split {}",
+                     fmt::join(partTokensAxis, ", "), config.partTokens, name(config.split));
+}
+
 static std::string brokenRegisters(const AttentionProblem &problem, const Config &config, const Target &) {
   const int needed = consumerNeeds(problem, config);
   const int budget = resources(problem, config).consumerRegisters;
@@ -423,6 +314,7 @@ static constexpr std::array constraints{
     Constraint{"cluster", brokenCluster},
     Constraint{"cluster_rows", brokenClusterRows},
     Constraint{"fixed_splits", brokenFixedSplits},
+    Constraint{"part_tokens", brokenPartTokens},
     Constraint{"registers", brokenRegisters},
     Constraint{"register_file", brokenRegisterFile},
     Constraint{"shared_memory", brokenSharedMemory},
@@ -446,10 +338,15 @@ std::vector<std::string> constraintNames() {
 // The space and its fallback
 //===--------------------------------------------------------------------------------------------------===//
 
-static std::vector<std::pair<SplitPolicy, int>> splitAxis() {
-  std::vector<std::pair<SplitPolicy, int>> axis{{SplitPolicy::Balanced, 1}, {SplitPolicy::Whole, 1}};
+/// Values of split, fixedSplits and partTokens.
+static std::vector<std::tuple<SplitPolicy, int, int>> splitAxis() {
+  std::vector<std::tuple<SplitPolicy, int, int>> axis{{SplitPolicy::Balanced, 1, 0},
+                                                      {SplitPolicy::Whole, 1, 0}};
   for (int parts : fixedSplitsAxis)
-    axis.emplace_back(SplitPolicy::Fixed, parts);
+    axis.emplace_back(SplitPolicy::Fixed, parts, 0);
+  for (int parts : mostPartsAxis)
+    for (int tokens : partTokensAxis)
+      axis.emplace_back(SplitPolicy::Fixed, parts, tokens);
   return axis;
 }
 
@@ -489,13 +386,14 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
                      .prefetch = prefetch});
   std::vector<Config> space;
   for (Config config : forms)
-    for (auto [split, parts] : splitAxis())
+    for (auto [split, parts, tokens] : splitAxis())
       for (DependentLaunch launch : launchAxis)
         for (bool evictFirst : {false, true}) {
           if (evictFirst && config.prefetch)
             continue; // What is brought early must stay: 297 against 268 µs at 128 × 4096, 128 heads.
           config.split = split;
           config.fixedSplits = parts;
+          config.partTokens = tokens;
           config.dependentLaunch = launch;
           config.evictFirst = evictFirst;
           space.push_back(config);
@@ -518,19 +416,33 @@ static auto preference(const AttentionProblem &problem, const Config &config) {
   return std::make_tuple(form, config.kvTile, config.stages);
 }
 
-/// Axes that the default does not explore: what is rarely worse.
-static bool isPlain(const Config &config) {
-  return config.cluster == 1 && config.split == SplitPolicy::Balanced &&
-         config.dependentLaunch == DependentLaunch::Early && config.evictFirst && !config.prefetch;
+int fixedPartUnits(const Config &config) {
+  return std::max(1, config.partTokens / (config.kvTile * config.consumers));
 }
 
-Config defaultConfig(const AttentionProblem &problem, const Target &target) {
+bool batchInvariant(const Config &config) { return config.split != SplitPolicy::Balanced; }
+
+/// The split of the batch-invariant default, a compromise for all batches (docs/batch-invariance.md): parts
+/// as short as the work of an item beside its tokens allows.
+static bool isInvariantSplit(const Config &config) {
+  return config.swapOperands ? config.fixedSplits == 64 && config.partTokens == 512
+                             : config.fixedSplits == 32 && config.partTokens == 1024;
+}
+
+/// Axes that the default does not explore: what is rarely worse.
+static bool isPlain(const Config &config, bool invariant) {
+  const bool split = invariant ? isInvariantSplit(config) : config.split == SplitPolicy::Balanced;
+  return split && config.cluster == 1 && config.dependentLaunch == DependentLaunch::Early &&
+         config.evictFirst && !config.prefetch;
+}
+
+Config defaultConfig(const AttentionProblem &problem, const Target &target, bool invariant) {
   std::optional<Config> best;
   Verdict closest{false, {}, {}};
   size_t closestRank = 0;
   const std::vector<std::string> names = constraintNames();
   for (const Config &config : enumerateConfigs(problem)) {
-    if (!isPlain(config))
+    if (!isPlain(config, invariant))
       continue;
     if (Verdict verdict = check(problem, config, target); verdict) {
       if (!best || preference(problem, config) > preference(problem, *best))
@@ -550,22 +462,31 @@ Config defaultConfig(const AttentionProblem &problem, const Target &target) {
   return *best;
 }
 
-Config completedConfig(const AttentionProblem &problem, const Target &target, const nlohmann::json &given) {
+Config completedConfig(const AttentionProblem &problem, const Target &target, const nlohmann::json &given,
+                       bool invariant) {
   auto with = [&](const Config &config) {
     nlohmann::json merged = config;
+    // Another way to divide does not take the default's parts along.
+    if (given.contains("split") || given.contains("fixedSplits"))
+      merged.update({{"split", "balanced"}, {"fixedSplits", 1}, {"partTokens", 0}});
     merged.update(given);
     return merged.get<Config>();
   };
   std::optional<Config> best;
   for (const Config &config : enumerateConfigs(problem)) {
-    if (!isPlain(config))
+    if (!isPlain(config, invariant))
       continue;
     const Config candidate = with(config);
     if (check(problem, candidate, target) &&
         (!best || preference(problem, candidate) > preference(problem, *best)))
       best = candidate;
   }
-  return best ? *best : with(defaultConfig(problem, target));
+  const Config completed = best ? *best : with(defaultConfig(problem, target, invariant));
+  if (invariant && !batchInvariant(completed))
+    throw UserError(Fault{"schedule config",
+                          "a batch-invariant kernel divides a sequence by its own length alone",
+                          std::string("split=") + name(completed.split), "set split to whole or fixed"});
+  return completed;
 }
 
 } // namespace lathe::codegen

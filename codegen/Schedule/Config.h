@@ -15,9 +15,10 @@ namespace lathe::codegen {
 
 /// How the tokens of a batch are divided among workers (a worker is one CTA, or one CTA per block of rows).
 enum class SplitPolicy {
-  Balanced, ///< Equal shares of the total number of tiles; a sequence is cut where a share ends.
+  Balanced, ///< What takes least time for the batch (PlanCosts.h): where a sequence is cut depends on all
+            ///< others.
   Whole,    ///< Whole sequences; nothing to combine.
-  Fixed     ///< Every sequence in the same number of parts.
+  Fixed     ///< A sequence in parts that depend on its own length alone: fixedSplits, partTokens.
 };
 
 /// Programmatic dependent launch: when a kernel lets the next one start.
@@ -26,6 +27,9 @@ enum class DependentLaunch {
   Early, ///< At once: the next kernel's set-up hides behind this one.
   Late   ///< After the main loop: nothing of the next kernel disturbs it.
 };
+
+const char *name(SplitPolicy policy);     ///< "balanced", "whole", "fixed".
+const char *name(DependentLaunch launch); ///< "off", "early", "late".
 
 /// Cost of a sequence beside its units of KV tiles (query, output, statistics), as the plan kernel weighs it.
 inline constexpr int planOverheadUnits = 1;
@@ -39,7 +43,8 @@ struct Config {
   int consumers = 2; ///< Consumer warpgroups.
   int cluster = 1;   ///< CTAs of a cluster that share KV tiles by multicast.
   SplitPolicy split = SplitPolicy::Balanced;
-  int fixedSplits = 1;       ///< Parts a sequence under SplitPolicy::Fixed.
+  int fixedSplits = 1; ///< Most parts of a sequence under SplitPolicy::Fixed.
+  int partTokens = 0;  ///< And most tokens of a part while there are fewer parts; 0: always fixedSplits.
   bool swapOperands = false; ///< KV tokens on WGMMA's M and query rows on its N: for few rows.
   bool seesaw = false;       ///< Two consumers in turns over two KV tiles: for many rows.
   bool prefetch = false;     ///< With seesaw: brings the next two KV tiles to the L2 cache.
@@ -98,6 +103,15 @@ Resources resources(const AttentionProblem &problem, const Config &config);
 /// Accepts or rejects with the reason. The tuner never sees a config that is rejected here.
 Verdict check(const AttentionProblem &problem, const Config &config, const Target &target);
 
+/// Whether the result of a sequence depends on its own tensors and length alone, bit for bit: not on the
+/// other sequences of the batch, their number or order, nor on the number of workers. So it is for whole
+/// sequences and for parts that depend on the length alone.
+bool batchInvariant(const Config &config);
+
+/// Most units of the work list (kvTile * consumers tokens) in a part under SplitPolicy::Fixed, while a
+/// sequence has fewer parts than fixedSplits; at least 1.
+int fixedPartUnits(const Config &config);
+
 /// Named constraints in the order check() applies them (for --explain).
 std::vector<std::string> constraintNames();
 
@@ -105,12 +119,15 @@ std::vector<std::string> constraintNames();
 std::vector<Config> enumerateConfigs(const AttentionProblem &problem);
 
 /// The configuration used when nothing was tuned. Always accepted by check() for a problem that any config
-/// serves; throws UserError naming the rule when no config serves the problem.
-Config defaultConfig(const AttentionProblem &problem, const Target &target);
+/// serves; throws UserError naming the rule when no config serves the problem. `invariant`: the default among
+/// those for which batchInvariant() holds.
+Config defaultConfig(const AttentionProblem &problem, const Target &target, bool invariant = false);
 
 /// The configuration with the fields of `given` (as JSON has them), the others as the best of those that
 /// check() accepts with them: 'swapOperands=true' also takes the tile that goes with it. Where none is
-/// accepted, the default with the fields. Throws UserError for an unknown or ill-typed field.
-Config completedConfig(const AttentionProblem &problem, const Target &target, const nlohmann::json &given);
+/// accepted, the default with the fields. `invariant`: of those for which batchInvariant() holds. Throws
+/// UserError for an unknown or ill-typed field, and for one that contradicts `invariant`.
+Config completedConfig(const AttentionProblem &problem, const Target &target, const nlohmann::json &given,
+                       bool invariant = false);
 
 } // namespace lathe::codegen

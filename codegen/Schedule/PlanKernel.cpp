@@ -9,7 +9,7 @@
 //             sequences, dealt by length; or the line of all costs (overhead + units) is cut in equal shares,
 //             one a worker
 //   whole     a sequence goes to the worker in whose share its cost starts
-//   fixed     every sequence in min(parts, units) parts; items are dealt to workers in equal counts
+//   fixed     a sequence in as many parts as its own length says; items are dealt to workers in equal counts
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/AttentionKernels.h"
@@ -186,8 +186,11 @@ private:
 
   /// Under the fixed policy, and with one item a worker.
   Value equalParts(Value units) {
-    if (policy == SplitPolicy::Fixed)
-      return k.max(k.min(units, k.c(build.config.fixedSplits)), k.c(1));
+    if (policy == SplitPolicy::Fixed) {
+      const int partUnits = fixedPartUnits(build.config);
+      Value parts = k.divu(k.add(units, partUnits - 1), k.c(partUnits));
+      return k.max(k.min(parts, k.c(build.config.fixedSplits)), k.c(1));
+    }
     Value part = k.max(longestPart, k.c(1));
     return k.max(k.divu(k.add(units, k.sub(part, 1)), part), k.c(1));
   }
@@ -262,29 +265,35 @@ private:
     });
   }
 
-  /// What the sequences could not write: the workers after the last item, or all under the fixed policy.
+  /// Items in order, equal counts for all workers; fewer items than workers are spread over them, and so over
+  /// the multiprocessors.
+  void dealItems(Value items) {
+    k.loop(thread, k.add(k["workers"], 1), k.c(planThreads), [&](Value worker) {
+      // Item i belongs to worker floor(i · workers / items): the first of worker w is ceil(w · items /
+      // workers).
+      Value product = LLVM::MulOp::create(k.b, k.loc, k.wide(worker), k.wide(items));
+      Value rounded = LLVM::AddOp::create(k.b, k.loc, product, k.wide(k.sub(k["workers"], 1)));
+      Value first = LLVM::UDivOp::create(k.b, k.loc, rounded, k.wide(k["workers"]));
+      storeI32(k, LLVM::TruncOp::create(k.b, k.loc, k.i32(), first), k["worker_begin"], worker);
+    });
+  }
+
+  /// What the sequences could not write: all workers where items are dealt, else those after the last item.
   void finishWorkers(Value cost, Value items) {
-    if (policy == SplitPolicy::Fixed) {
-      k.loop(thread, k.add(k["workers"], 1), k.c(planThreads), [&](Value worker) {
-        // Item i belongs to worker floor(i · workers / items): the first of worker w is ceil(w · items /
-        // workers).
-        Value product = LLVM::MulOp::create(k.b, k.loc, k.wide(worker), k.wide(items));
-        Value rounded = LLVM::AddOp::create(k.b, k.loc, product, k.wide(k.sub(k["workers"], 1)));
-        Value first = LLVM::UDivOp::create(k.b, k.loc, rounded, k.wide(k["workers"]));
-        storeI32(k, LLVM::TruncOp::create(k.b, k.loc, k.i32(), first), k["worker_begin"], worker);
-      });
-      return;
-    }
+    if (policy == SplitPolicy::Fixed)
+      return dealItems(items);
+    k.when(oneItem, [&] { dealItems(items); });
+    k.when(k.bxor(oneItem, k.yes()), [&] { closeWorkers(cost, items); });
+  }
+  void closeWorkers(Value cost, Value items) {
     Value lastSequence = k.max(k.sub(k["batch"], 1), k.c(0));
     Place last;
     last.units = unitsOf(lastSequence, k.lt(k.c(0), k["batch"]));
     last.start = k.sub(cost, k.add(last.units, overheadUnits));
     assignWorkers(last);
     Value from = k.select(k.lt(k.c(0), k["batch"]), k.add(last.lastWorker, 1), k.c(0));
-    from = k.select(oneItem, k.c(0), from); // Then no sequence has written any.
-    k.loop(k.add(from, thread), k.add(k["workers"], 1), k.c(planThreads), [&](Value worker) {
-      storeI32(k, k.select(oneItem, k.min(worker, items), items), k["worker_begin"], worker);
-    });
+    k.loop(k.add(from, thread), k.add(k["workers"], 1), k.c(planThreads),
+           [&](Value worker) { storeI32(k, items, k["worker_begin"], worker); });
   }
 
   KernelBuilder k;

@@ -181,6 +181,9 @@ static WorkList expected(const Config &config, const std::vector<int> &lengths, 
   std::vector<int64_t> workerOf;
   std::vector<std::vector<int64_t>> cuts;
   cut(units, workers, codegen::planLongestPart(codegen::planCosts(config), units, workers), cuts, workerOf);
+  if (planOf(config, units, workers) == OneItem) // Spread over the workers.
+    for (size_t item = 0; item < workerOf.size(); ++item)
+      workerOf[item] = int64_t(item) * workers / int64_t(workerOf.size());
   WorkList list;
   int slots = 0;
   for (size_t sequence = 0; sequence < lengths.size(); ++sequence) {
@@ -233,8 +236,10 @@ static void expectWorkers(const WorkList &list, int workers, Plan plan) {
   const int items = int(list.items.size());
   for (int worker = 0; worker < workers; ++worker) {
     const int count = list.workerBegin[size_t(worker) + 1] - list.workerBegin[size_t(worker)];
-    if (plan == OneItem) { // None has two items, and the idle ones come last.
-      ASSERT_EQ(count, worker < items);
+    if (plan == OneItem) { // None has two items, and the idle ones are spread.
+      ASSERT_LE(count, 1);
+      const int before = list.workerBegin[size_t(worker)];
+      ASSERT_LE(std::abs(int64_t(before) * workers - int64_t(worker) * items), workers);
     }
     if (plan == Whole) {
       ASSERT_GE(count, items / workers);
@@ -359,6 +364,21 @@ TEST(Plan, BatchesOfEverySize) {
   }
 }
 
+TEST(Plan, PartsByLengthDoNotDependOnTheBatch) {
+  Form form = withSplit(turns, SplitPolicy::Fixed, 4);
+  form.config.partTokens = 512; // Four units of 128 tokens.
+  const WorkList alone = planned(form, {1900}, 66, 0), few = planned(form, {1900}, 2, 0),
+                 batch = planned(form, {5000, 1900, 0, 512, 513}, 66, 0);
+  EXPECT_EQ(alone.items, few.items);
+  const std::vector<std::pair<int, int>> parts{{0, 3}, {3, 7}, {7, 11}, {11, 15}}; // 15 units, in four parts.
+  ASSERT_EQ(alone.items.size(), parts.size());
+  ASSERT_EQ(batch.items.size(), 4 + parts.size() + 1 + 1 + 2);
+  for (size_t part = 0; part < parts.size(); ++part) {
+    EXPECT_EQ(std::pair(alone.items[part][1], alone.items[part][2]), parts[part]) << part;
+    EXPECT_EQ(std::pair(batch.items[4 + part][1], batch.items[4 + part][2]), parts[part]) << part;
+  }
+}
+
 TEST(PlanRandom, IsTheHostsPlan) {
   const unsigned seed = std::random_device()();
   std::printf("seed %u\n", seed);
@@ -387,8 +407,10 @@ TEST(PlanRandom, OtherPoliciesCoverEveryToken) {
   auto below = [&](int bound) { return int(random() % unsigned(bound)); };
   for (int round = 0; round < 60 && !testing::Test::HasFailure(); ++round) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << " round " << round);
-    const Form form = round % 3 ? withSplit(exchanged, SplitPolicy::Fixed, 2 << (round % 5))
-                                : withSplit(turns, SplitPolicy::Whole);
+    Form form = round % 3 ? withSplit(exchanged, SplitPolicy::Fixed, 2 << (round % 5))
+                          : withSplit(turns, SplitPolicy::Whole);
+    if (round % 3 == 2)
+      form.config.partTokens = 256 << (round % 4);
     std::vector<int> lengths(size_t(1 + below(below(8) ? 200 : 3000)));
     for (int &length : lengths)
       length = below(4) ? below(20000) : below(2);

@@ -87,8 +87,9 @@ static std::vector<ListedRow> withCandidates(const BenchCommand &command, const 
     const codegen::AttentionProblem problem = codegen::analyze(dsl::mlaDecode(row.shape));
     std::vector<Candidate> candidates =
         command.config.text.empty()
-            ? map.candidates(row.name, problem, target)
-            : std::vector<Candidate>{parseCandidate("--config", command.config.text, problem, target)};
+            ? map.candidates(row.name, problem, target, command.config.batchInvariant)
+            : std::vector<Candidate>{parseCandidate("--config", command.config.text, problem, target,
+                                                    command.config.batchInvariant)};
     rows.push_back({std::move(row), std::move(candidates)});
   }
   return rows;
@@ -142,6 +143,7 @@ static void run(BenchCommand command) {
   const auto device = command.machine.open(command.json);
   command.bench.ordinal = command.machine.ordinal();
   command.bench.fewerLayers = !command.grid.empty();
+  command.bench.batchInvariant = command.config.batchInvariant;
   BenchRun bench(device, command.bench, peers);
   for (ListedRow &row : withCandidates(command, runtime::targetOf(device->properties())))
     bench.add(std::move(row.row), row.candidates);

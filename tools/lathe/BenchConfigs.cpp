@@ -33,13 +33,13 @@ bool lathe::tools::fitsKey(const std::string &key, const std::string &name) {
 
 Candidate lathe::tools::parseCandidate(const std::string &place, const std::string &text,
                                        const codegen::AttentionProblem &problem,
-                                       const codegen::Target &target) {
+                                       const codegen::Target &target, bool batchInvariant) {
   if (text.empty() || text == "tuned")
     return {"tuned", std::nullopt};
   if (text == "default")
-    return {text, codegen::defaultConfig(problem, target)};
+    return {text, codegen::defaultConfig(problem, target, batchInvariant)};
   try {
-    return {text, ConfigOption{text}.config(problem, target)};
+    return {text, ConfigOption{text, batchInvariant}.config(problem, target)};
   } catch (const UserError &error) {
     Fault fault = error.fault();
     fault.place = place;
@@ -106,13 +106,14 @@ const ConfigMap::Entry *ConfigMap::find(const std::string &row) const {
 }
 
 std::vector<Candidate> ConfigMap::candidates(const std::string &row, const codegen::AttentionProblem &problem,
-                                             const codegen::Target &target) const {
+                                             const codegen::Target &target, bool batchInvariant) const {
   const Entry *entry = find(row);
   if (!entry)
     return {{"tuned", std::nullopt}};
   std::vector<Candidate> candidates;
   for (const std::string &text : entry->texts)
-    candidates.push_back(parseCandidate(fmt::format("{}, '{}'", place_, entry->key), text, problem, target));
+    candidates.push_back(
+        parseCandidate(fmt::format("{}, '{}'", place_, entry->key), text, problem, target, batchInvariant));
   return candidates;
 }
 

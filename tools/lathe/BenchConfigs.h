@@ -37,7 +37,7 @@ public:
 
   /// At least one; "tuned" where no key fits. Throws UserError naming file, key and field.
   std::vector<Candidate> candidates(const std::string &row, const codegen::AttentionProblem &problem,
-                                    const codegen::Target &target) const;
+                                    const codegen::Target &target, bool batchInvariant = false) const;
   /// Keys that fit none of the rows.
   std::vector<std::string> unused(const std::vector<std::string> &rows) const;
 
@@ -55,8 +55,9 @@ private:
 /// Does `name` fit `key`, where '*' stands for any letters?
 bool fitsKey(const std::string &key, const std::string &name);
 
-/// A candidate from its text. Throws UserError naming `place`.
+/// A candidate from its text; `batchInvariant` as ConfigOption has it. Throws UserError naming `place`.
 Candidate parseCandidate(const std::string &place, const std::string &text,
-                         const codegen::AttentionProblem &problem, const codegen::Target &target);
+                         const codegen::AttentionProblem &problem, const codegen::Target &target,
+                         bool batchInvariant = false);
 
 } // namespace lathe::tools

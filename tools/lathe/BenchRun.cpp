@@ -58,6 +58,7 @@ runtime::JitRequest BenchRun::request(const RowResult &row, const Candidate &can
   request.target = runtime::targetOf(device_->properties());
   request.machine = device_->properties().name;
   request.config = candidate.config;
+  request.batchInvariant = options_.batchInvariant;
   request.workload = row.row.workload.json();
   request.batch = row.row.workload.batch();
   request.meanTokens = double(row.work.tokens) / request.batch;

@@ -21,10 +21,11 @@ namespace lathe::tools {
 
 struct BenchOptions {
   TimingOptions timing;
-  int workers = 0;         ///< Of the plans; 0: as many as the GPU runs at once.
-  bool fewerLayers = true; ///< Where the caches of all layers do not fit; else it is an error.
-  int ordinal = 0;         ///< The GPU's number, for peers.
-  uint64_t seed = 1;       ///< Of queries, caches and the order of pages.
+  int workers = 0;             ///< Of the plans; 0: as many as the GPU runs at once.
+  bool fewerLayers = true;     ///< Where the caches of all layers do not fit; else it is an error.
+  int ordinal = 0;             ///< The GPU's number, for peers.
+  bool batchInvariant = false; ///< Tuned and default configurations are of those that are.
+  uint64_t seed = 1;           ///< Of queries, caches and the order of pages.
 };
 
 /// One configuration of a row.

@@ -108,6 +108,7 @@ static void run(const CompileCommand &command) {
     request.batch = stats.batch;
     request.meanTokens = stats.mean;
   }
+  request.batchInvariant = command.config.batchInvariant;
   request.config = command.config.config(codegen::analyze(description), request.target);
   const runtime::Jit jit;
   runtime::JitArtifact artifact = jit.build(description, request);

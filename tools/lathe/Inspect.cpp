@@ -112,7 +112,9 @@ static void run(const InspectCommand &command) {
   what.problem = codegen::analyze(what.description);
   what.options.target = command.machine.facts();
   auto given = command.config.config(what.problem, what.options.target);
-  what.config = given ? *given : codegen::defaultConfig(what.problem, what.options.target);
+  what.config =
+      given ? *given
+            : codegen::defaultConfig(what.problem, what.options.target, command.config.batchInvariant);
   if (command.run.run)
     return inspectRun(command.run, {what.description, command.shape, what.config, what.options.target,
                                     command.machine.name(), command.json});

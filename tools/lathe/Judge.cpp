@@ -5,6 +5,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "Judge.h"
 
+#include "Alone.h"
 #include "Emulated.h"
 
 #include "lathe/support/Error.h"
@@ -82,14 +83,18 @@ Verdict lathe::tools::judgeAgainst(const runtime::Kernel &kernel, const runtime:
 }
 
 Verdict lathe::tools::judge(const runtime::Kernel &kernel, const reference::ShapeCase &entry,
-                            const std::string &with, int sampleRows) {
+                            const std::string &with, const JudgeOptions &options) {
   runtime::Device &device = kernel.device();
   const bool onCpu = with == "cpu";
   reference::AttentionInstance instance(device, entry.shape, entry.lengths, entry.options, onCpu);
   runOnce(kernel, instance);
   Verdict verdict;
   verdict.comparison =
-      onCpu ? reference::compareWithCpu(instance, sampleRows) : reference::compareWithGpu(instance);
+      onCpu ? reference::compareWithCpu(instance, options.sampleRows) : reference::compareWithGpu(instance);
+  if (options.alone && verdict.comparison.passed) {
+    verdict.comparison.message = faultOfAlone(kernel, instance);
+    verdict.comparison.passed = verdict.comparison.message.empty();
+  }
   if (auto *emulator = dynamic_cast<runtime::Emulator *>(&device)) {
     verdict.findings = emulator->takeFindings();
     verdict.launches = emulator->takeLaunches();

@@ -45,9 +45,13 @@ struct Verdict {
 Verdict judgeAgainst(const runtime::Kernel &kernel, const runtime::Kernel &emulated,
                      const reference::ShapeCase &entry);
 
-/// Plans and runs `entry` once on the kernel's device, synchronously, and compares. `sampleRows` not 0: the
-/// CPU reference judges so many random rows only.
+struct JudgeOptions {
+  int sampleRows = 0; ///< Not 0: the CPU reference judges so many random rows only.
+  bool alone = false; ///< Also runs each sequence alone (Alone.h): batch-invariant kernels.
+};
+
+/// Plans and runs `entry` once on the kernel's device, synchronously, and compares.
 Verdict judge(const runtime::Kernel &kernel, const reference::ShapeCase &entry, const std::string &with,
-              int sampleRows = 0);
+              const JudgeOptions &options = {});
 
 } // namespace lathe::tools

@@ -150,6 +150,14 @@ void ConfigOption::add(CLI::App &command) {
       .add_option("--config", text, "Schedule configuration: 'kvTile=32,stages=4' or JSON; others by default")
       ->type_name("TEXT")
       ->group("Kernel");
+  addBatchInvariantFlag(command, batchInvariant);
+}
+
+void lathe::tools::addBatchInvariantFlag(CLI::App &command, bool &batchInvariant) {
+  command
+      .add_flag("--batch-invariant", batchInvariant,
+                "A sequence's result does not depend on the rest of the batch, bit for bit")
+      ->group("Kernel");
 }
 
 /// 'kvTile=32,split=whole' as a JSON object; numbers and truth values where the text is one.
@@ -180,7 +188,7 @@ std::optional<codegen::Config> ConfigOption::config(const codegen::AttentionProb
   if (!given.is_object())
     throw UserError({"--config", "must be a JSON object or name=value,name=value", "'" + text + "'",
                      "for example '{\"kvTile\": 32, \"stages\": 4}'"});
-  return codegen::completedConfig(problem, target, given);
+  return codegen::completedConfig(problem, target, given, batchInvariant);
 }
 
 std::string lathe::tools::commandLine(const CLI::App &command, const std::string &head) {

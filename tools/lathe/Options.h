@@ -70,14 +70,20 @@ struct MachineOptions {
 };
 
 /// --config 'kvTile=32,stages=4' or JSON; fields that are not given keep the default's values.
+/// --batch-invariant leaves those with which a sequence's result does not depend on the batch.
 struct ConfigOption {
   std::string text;
+  bool batchInvariant = false;
 
   void add(CLI::App &command);
-  /// Nothing when --config was not given. Throws UserError for an unknown field or a wrong type.
+  /// Nothing when --config was not given. Throws UserError for an unknown field, a wrong type, or a split
+  /// that depends on the batch where --batch-invariant was given.
   std::optional<codegen::Config> config(const codegen::AttentionProblem &problem,
                                         const codegen::Target &target) const;
 };
+
+/// Adds --batch-invariant, for the commands that take no --config too.
+void addBatchInvariantFlag(CLI::App &command, bool &batchInvariant);
 
 /// "lathe bench mla --heads 16 …": the options that were given, so that a result can name its command.
 std::string commandLine(const CLI::App &command, const std::string &head);

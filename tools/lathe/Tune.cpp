@@ -35,6 +35,7 @@ struct TuneCommand {
   LengthsOptions lengths;
   int candidates = 24;
   double timeoutSeconds = 60;
+  bool batchInvariant = false;
   bool verify = false, explain = false, fresh = false, json = false;
 };
 
@@ -55,6 +56,7 @@ static TuneRequest makeRequest(const TuneCommand &command, const dsl::Kernel &de
   request.problem = codegen::analyze(description);
   request.compiler = codegen::compilerVersion();
   request.workload = command.lengths.workload();
+  request.batchInvariant = command.batchInvariant;
   request.maxCandidates = command.candidates;
   request.resume = !command.fresh;
   request.database = autotuner::TuningDb();
@@ -96,8 +98,12 @@ static TuneResult search(const TuneCommand &command, const TuneRequest &request,
                          const dsl::Kernel &description, const GpuFacts &gpu, const runtime::Jit &jit) {
   Progress progress;
   autotuner::SearchCallbacks callbacks;
-  CandidateJob job{description, referenceShape(command.shape), request.workload.draw(),
-                   command.machine.ordinal(), command.timeoutSeconds};
+  CandidateJob job{description,
+                   referenceShape(command.shape),
+                   request.workload.draw(),
+                   command.machine.ordinal(),
+                   command.timeoutSeconds,
+                   command.batchInvariant};
   if (gpu.usable)
     callbacks = gpuCallbacks(jit, std::move(job), request.target);
   else if (command.verify)
@@ -240,6 +246,7 @@ static void run(const TuneCommand &command) {
   runtime::JitRequest choice;
   choice.target = request.target;
   choice.config = tuned.result.best;
+  choice.batchInvariant = command.batchInvariant;
   tuned.artifact = jit.build(description, choice);
   command.json ? printAsJson(tuned) : printForPeople(command, tuned);
   if (tuned.emulated && tuned.result.complete && !tuned.result.verified)
@@ -250,6 +257,7 @@ void lathe::tools::addTune(CLI::App &app) {
   auto options = std::make_shared<TuneCommand>();
   CLI::App *command = app.add_subcommand("tune", "Choose the configuration for a GPU and a workload");
   options->shape.add(*command);
+  addBatchInvariantFlag(*command, options->batchInvariant);
   options->lengths.add(*command, 64);
   options->machine.add(*command);
   const char *group = "Search";
@@ -279,6 +287,7 @@ void lathe::tools::addTune(CLI::App &app) {
       "  lathe tune --model deepseek-v3 --tp 8 --batch 32 --lengths normal:4096:2048\n"
       "  lathe tune --model ./config.json --tp 4 --batch 256 --lengths trace:requests.csv\n"
       "  lathe tune --heads 16 --batch 64 --lengths chat --explain\n"
+      "  lathe tune --heads 16 --batch 64 --batch-invariant           # results that no batch changes\n"
       "  lathe tune --model kimi-k2 --tp 8 --target h100-sxm --json   # no GPU: the cost model\n"
       "  lathe tune --model deepseek-v2-lite --verify                 # no GPU: what wins is right on the "
       "emulator\n"

@@ -48,7 +48,7 @@ static std::string verify(const runtime::Jit &jit, const CandidateJob &job, cons
   const runtime::Kernel kernel = jit.load(job.description, emulator, request);
   reference::ShapeCase corners{"corners", job.shape, cornerLengths(), {}};
   corners.options.seed = 1;
-  if (const Verdict found = judge(kernel, corners, "cpu"); !found.right())
+  if (const Verdict found = judge(kernel, corners, "cpu", {.alone = job.batchInvariant}); !found.right())
     return "corner lengths: " + found.fault();
   reference::ShapeCase workload{"workload", job.shape, sampleLengths(job.lengths), {}};
   workload.options.seed = 2;

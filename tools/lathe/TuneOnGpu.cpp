@@ -55,11 +55,12 @@ static std::string verify(const runtime::Jit &jit, const CandidateJob &job, cons
   const std::string with = chooseReference("auto", kernel.device());
   reference::ShapeCase corners{"corners", job.shape, cornerLengths(), {}};
   corners.options.seed = 1;
-  if (const Verdict found = judge(kernel, corners, with); !found.right())
+  if (const Verdict found = judge(kernel, corners, with, {.alone = job.batchInvariant}); !found.right())
     return "corner lengths: " + found.fault();
   reference::ShapeCase workload{"workload", job.shape, job.lengths, {}};
   workload.options.seed = 2;
-  if (const Verdict found = judge(kernel, workload, with, cpuSampleRows); !found.right())
+  if (const Verdict found = judge(kernel, workload, with, {cpuSampleRows, job.batchInvariant});
+      !found.right())
     return "the workload's lengths: " + found.fault();
   return "";
 }

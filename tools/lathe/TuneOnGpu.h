@@ -30,6 +30,7 @@ struct CandidateJob {
   std::vector<int> lengths; ///< Of the workload that is tuned for.
   int device = 0;
   double timeoutSeconds = 60;
+  bool batchInvariant = false; ///< Verified by running each sequence alone, too.
 };
 
 /// What every candidate is verified on before the workload's lengths: the corners of tiles and pages.

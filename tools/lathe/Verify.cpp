@@ -86,12 +86,13 @@ static Outcome verifyCase(const VerifyCommand &command, const runtime::Jit &jit,
                           const ShapeCase &entry) {
   const dsl::Kernel description = describe(entry.shape);
   runtime::JitRequest request;
+  request.batchInvariant = command.config.batchInvariant;
   request.config =
       command.config.config(codegen::analyze(description), runtime::targetOf(setting.device->properties()));
   const runtime::Kernel kernel = jit.load(description, setting.device, request);
   if (setting.emulator)
     return {entry.name, judgeAgainst(kernel, jit.load(description, setting.emulator, request), entry)};
-  return {entry.name, judge(kernel, entry, setting.reference)};
+  return {entry.name, judge(kernel, entry, setting.reference, {.alone = command.config.batchInvariant})};
 }
 
 static void printLine(const Outcome &outcome) {
@@ -236,6 +237,7 @@ void lathe::tools::addVerify(CLI::App &app) {
                   "  lathe verify --reference emulator --json      # does the emulator agree with this GPU?\n"
                   "  lathe verify --model deepseek-v3 --tp 8 --batch 7 --lengths normal:4096:2048\n"
                   "  lathe verify --config 'kvTile=64,stages=2' --small --json\n"
+                  "  lathe verify --batch-invariant                # also: each sequence alone, bit for bit\n"
                   "  lathe verify --list --all\n"
                   "Without --model or --heads it runs the shape table. Without a GPU it runs on the PTX "
                   "emulator, where a\n"

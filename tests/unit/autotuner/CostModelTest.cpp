@@ -78,7 +78,8 @@ TEST(CostModel, DivisionConservesWork) {
     for (int &length : lengths)
       length = random() % 4 ? int(random() % 5000) : int(random() % 2);
     for (Config config : {Config{.split = SplitPolicy::Balanced}, Config{.split = SplitPolicy::Whole},
-                          Config{.split = SplitPolicy::Fixed, .fixedSplits = 8}}) {
+                          Config{.split = SplitPolicy::Fixed, .fixedSplits = 8},
+                          Config{.split = SplitPolicy::Fixed, .fixedSplits = 8, .partTokens = 256}}) {
       config.kvTile = 32;
       const int workers = 1 + int(random() % 140);
       const WorkDivision division = divide(config, lengths, workers);
@@ -182,6 +183,15 @@ TEST(SearchSpace, CountsEveryRejectionOnce) {
     EXPECT_TRUE(check(mla(16), config, h100().target()));
   EXPECT_HAS(space.explain(), "shared_memory");
   EXPECT_EQ(nlohmann::json(space)["legal"], space.legal.size());
+}
+
+TEST(SearchSpace, BatchInvariantLeavesOutWhatDependsOnTheBatch) {
+  const SearchSpace all = buildSearchSpace(mla(16), h100().target()),
+                    invariant = buildSearchSpace(mla(16), h100().target(), /*batchInvariant=*/true);
+  EXPECT_TRUE(std::all_of(invariant.legal.begin(), invariant.legal.end(), codegen::batchInvariant));
+  EXPECT_TRUE(codegen::batchInvariant(invariant.fallback));
+  EXPECT_EQ(invariant.rejections.back().constraint, "batch_invariant");
+  EXPECT_EQ(invariant.legal.size() + size_t(invariant.rejections.back().count), all.legal.size());
 }
 
 TEST(SearchSpace, SmallerMachineRemovesMore) {

@@ -91,6 +91,22 @@ TEST(TuningDb, PutReplacesTheSameKeyOnly) {
   EXPECT_FALSE(db.find(other));
 }
 
+TEST(TuningDb, BatchInvariantIsAKernelOfItsOwn) {
+  TemporaryFolder folder;
+  const TuningDb db(folder / "t.json");
+  TuningRecord record = recordFor(8, 4096, 2);
+  record.key.batchInvariant = true;
+  db.put(record);
+  EXPECT_FALSE(db.find(keyFor(8, 4096)));
+  EXPECT_EQ(db.lookup(queryFor(8, 4096), {}).source, LookupResult::Source::None);
+  EXPECT_TRUE(db.find(record.key));
+  LookupQuery query = queryFor(8, 4096);
+  query.key.batchInvariant = true;
+  EXPECT_EQ(db.lookup(query, {}).source, LookupResult::Source::Range);
+  db.put(recordFor(8, 4096, 4));
+  EXPECT_EQ(db.records().size(), 2u);
+}
+
 TEST(TuningDb, CorruptFileNamesPathAndWayOut) {
   TemporaryFolder folder;
   for (const char *bytes : {"", "{\"version\": 1,", "[]", "{\"version\": 1}", "\x01\x02", "null",

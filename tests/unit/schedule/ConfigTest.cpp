@@ -73,6 +73,9 @@ static std::vector<Rejection> rejections() {
       {"cluster_rows", [](P &p, C &c, T &) { p.heads = 128, p.queryTokens = 2, c.cluster = 4; }},
       {"fixed_splits", [](P &, C &c, T &) { c.split = SplitPolicy::Fixed, c.fixedSplits = 3; }},
       {"fixed_splits", [](P &, C &c, T &) { c.split = SplitPolicy::Balanced, c.fixedSplits = 2; }},
+      {"part_tokens", [](P &, C &c, T &) { c.partTokens = 512; }},
+      {"part_tokens",
+       [](P &, C &c, T &) { c.split = SplitPolicy::Fixed, c.fixedSplits = 2, c.partTokens = 300; }},
       {"register_file", [](P &, C &, T &t) { t.registersPerSm = 32768; }},
       {"shared_memory", [](P &, C &c, T &) { c.stages = 12; }},
       {"shared_memory", [](P &, C &, T &t) { t.sharedBytesPerCta = 101376; }},
@@ -265,6 +268,28 @@ TEST(ConfigDefault, ManyRowsTakeTurns) {
   EXPECT_FALSE(defaultConfig(odd, {}).seesaw);
 }
 
+TEST(ConfigInvariant, DividesBySequence) {
+  for (int heads : {16, 64, 128}) {
+    const Config config = defaultConfig(mla(heads), {}, /*invariant=*/true);
+    EXPECT_TRUE(batchInvariant(config)) << config.str();
+    EXPECT_TRUE(check(mla(heads), config, {}));
+    Config other = defaultConfig(mla(heads), {}); // The same form, divided otherwise.
+    EXPECT_FALSE(batchInvariant(other)) << other.str();
+    other.split = config.split, other.fixedSplits = config.fixedSplits, other.partTokens = config.partTokens;
+    EXPECT_EQ(other, config);
+  }
+  EXPECT_EQ(completedConfig(mla(16), {}, {{"split", "whole"}}, true).split, SplitPolicy::Whole);
+  EXPECT_EQ(completedConfig(mla(16), {}, {{"fixedSplits", 4}, {"split", "fixed"}}, true).partTokens, 0);
+  EXPECT_EQ(completedConfig(mla(16), {}, {{"partTokens", 256}}, true).partTokens, 256);
+  EXPECT_THROW(completedConfig(mla(16), {}, {{"split", "balanced"}}, true), UserError);
+}
+
+TEST(ConfigInvariant, PartsOfUnits) {
+  EXPECT_EQ(fixedPartUnits({.kvTile = 64, .consumers = 2, .partTokens = 512}), 4);
+  EXPECT_EQ(fixedPartUnits({.kvTile = 64, .consumers = 1, .partTokens = 512}), 8);
+  EXPECT_EQ(fixedPartUnits({.kvTile = 64, .consumers = 2}), 1);
+}
+
 TEST(ConfigSpace, ContainsTheDefaultOnceAndNoDuplicates) {
   const std::vector<Config> space = enumerateConfigs(mla());
   EXPECT_EQ(std::count(space.begin(), space.end(), defaultConfig(mla(), {})), 1);
@@ -299,7 +324,8 @@ TEST(ConfigJson, RejectsUnknownAndIllTypedFields) {
 
 TEST(ConfigText, NamesEveryAxis) {
   const Config config{.split = SplitPolicy::Fixed, .fixedSplits = 8};
-  EXPECT_EQ(config.str(),
-            "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
-            "swapOperands=false seesaw=false prefetch=false evictFirst=false dependentLaunch=off");
+  EXPECT_EQ(
+      config.str(),
+      "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
+      "partTokens=0 swapOperands=false seesaw=false prefetch=false evictFirst=false dependentLaunch=off");
 }
