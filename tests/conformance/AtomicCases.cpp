@@ -304,4 +304,13 @@ void conformance::addAtomicCases(Cases &cases) {
   }
   addAlone(cases, {"add", u32, ".global", ".release.gpu", false});
   addAlone(cases, {"add", single, ".global", ".relaxed.gpu", false, 4});
+  for (const char *modifiers : {".release.gpu", ".relaxed.gpu", ".release.sys"})
+    addAlone(cases, {"add", s32, ".global", modifiers, false});
+  for (const char *modifiers : {".acquire.gpu", ".release.gpu", ".acq_rel.gpu"}) {
+    addAlone(cases, {"add", s32, ".global", modifiers});
+    addAlone(cases, {"cas", b32, ".global", modifiers});
+    addAlone(cases, {"max", u64, ".global", modifiers});
+  }
+  addAlone(cases, {"add", brains, ".global", ".relaxed.gpu", false});
+  addAlone(cases, {"add", single, ".global", ".relaxed.gpu", false, 2});
 }

@@ -123,3 +123,9 @@ std::string conformance::copyToShared(const std::string &pointer, size_t offset,
                      "ld.global.v4.b32 {c0, c1, c2, c3}, [g];",
                      fmt::format("st.shared.v4.b32 [s+{}], {{c0, c1, c2, c3}};", offset));
 }
+
+std::string conformance::copyToSharedLate(const std::string &pointer, size_t offset, size_t bytes,
+                                          unsigned threads, const std::string &label) {
+  return fmt::format(loop, label, pointer, offset, bytes / chunk, threads, "",
+                     fmt::format("cp.async.cg.shared.global [s+{}], [g], 16;", offset));
+}

@@ -48,5 +48,8 @@ std::string copyToGlobal(const std::string &pointer, size_t offset, size_t bytes
                          const std::string &label);
 std::string copyToShared(const std::string &pointer, size_t offset, size_t bytes, unsigned threads,
                          const std::string &label);
+/// By cp.async, without a wait.
+std::string copyToSharedLate(const std::string &pointer, size_t offset, size_t bytes, unsigned threads,
+                             const std::string &label);
 
 } // namespace lathe::conformance

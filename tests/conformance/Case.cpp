@@ -66,7 +66,10 @@ Bytes conformance::run(runtime::Device &device, const Case &entry, const Data &d
     runtime::TensorMapSpec spec = map.spec;
     spec.base += pointers[map.ofOutput ? 1 : 0];
     maps.push_back(device.encode(spec));
-    arguments.push_back(&maps.back());
+    if (map.inInput == SIZE_MAX)
+      arguments.push_back(&maps.back());
+    else
+      device.copyToDevice(input.get() + map.inInput, &maps.back(), sizeof(runtime::TensorMap));
   }
   device.launch(function, entry.shape, arguments.data(), {});
   device.synchronize();

@@ -25,10 +25,11 @@ using Random = std::mt19937_64;
 enum class Element : uint8_t { Bits8, Bits16, Bits32, Bits64, F16, BF16, F32, F64 };
 int byteSize(Element element);
 
-/// A tensor map argument: `spec.base` counts from the start of the input or output buffer.
+/// A tensor map: `spec.base` counts from the start of the input or output buffer.
 struct Map {
   bool ofOutput = false;
   runtime::TensorMapSpec spec;
+  size_t inInput = SIZE_MAX; ///< Where it lies in the input; SIZE_MAX: it is an argument.
 };
 
 /// What must come out.

@@ -76,6 +76,22 @@ static void addGroups(Cases &cases) {
       "  cp.async.cg.shared.global.L2::128B [%to], [%from], 16;\n  cp.async.wait_all;\n  bar.sync 0;\n"));
 }
 
+/// A predicate says that nothing is read: zeros come.
+static void addIgnored(Cases &cases) {
+  for (bool ignores : {false, true}) {
+    const std::string text =
+        fmt::format("  setp.{}.u32 %done, %t, 1000;\n  cp.async.cg.shared.global [%to], [%from], "
+                    "16, %done;\n  cp.async.wait_all;\n  bar.sync 0;\n",
+                    ignores ? "lt" : "ge");
+    Case entry = makeCopy(fmt::format("ignore_src.{}", ignores), 16, false, text);
+    if (ignores)
+      entry.expect = [](const Bytes &, Expected &out) {
+        std::fill(out.bytes.begin(), out.bytes.end(), std::byte(0));
+      };
+    cases.push_back(std::move(entry));
+  }
+}
+
 /// Four groups of 4 bytes each; the first two are waited for and read while the others may still run.
 static void addOrder(Cases &cases) {
   std::string text;
@@ -110,6 +126,7 @@ static void addBarriers(Cases &cases) {
 
 void conformance::addCopyCases(Cases &cases) {
   addGroups(cases);
+  addIgnored(cases);
   addOrder(cases);
   addBarriers(cases);
 }

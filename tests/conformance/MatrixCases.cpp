@@ -112,10 +112,34 @@ static void addStore(Cases &cases, unsigned count, bool trans) {
   cases.push_back(std::move(entry));
 }
 
+/// One matrix of 8 × 8 a warp, transposed in its registers.
+static void addMove(Cases &cases) {
+  Case entry = makeCase("matrix", "movmatrix.sync.aligned.m8n8.trans.b16", {.threads = threads}, 1, 0,
+                        R"(  .reg .b32 %v, %d;
+  .reg .b64 %p;
+  mad.wide.u32 %p, %t, 4, %in;
+  ld.global.b32 %v, [%p];
+  movmatrix.sync.aligned.m8n8.trans.b16 %d, %v;
+  mad.wide.u32 %p, %t, 4, %out;
+  st.global.b32 [%p], %d;
+)");
+  entry.element = Element::Bits16;
+  entry.outputBytes = threads * 4;
+  entry.input = [](Random &random) { return randomBytes(random, threads * 4); };
+  entry.expect = [](const Bytes &input, Expected &out) {
+    for (size_t i = 0; i < threads * 2; ++i) { // Element (row, column) is number 8·row + column of a warp's.
+      const size_t warp = i / 64, row = i % 64 / 8, column = i % 8;
+      setElement(out.bytes, i, elementAt<uint16_t>(input, warp * 64 + column * 8 + row));
+    }
+  };
+  cases.push_back(std::move(entry));
+}
+
 void conformance::addMatrixCases(Cases &cases) {
   for (unsigned count : {1u, 2u, 4u})
     for (bool trans : {false, true}) {
       addLoad(cases, count, trans);
       addStore(cases, count, trans);
     }
+  addMove(cases);
 }

@@ -106,6 +106,35 @@ static void addAddresses(Cases &cases) {
   cases.push_back(entry);
 }
 
+/// Which space a generic address is of: of the input, and of the CTA's shared memory.
+static void addSpaceTests(Cases &cases) {
+  std::string body = R"(  .reg .b64 %p, %s;
+  .reg .b32 %r, %bits;
+  .reg .pred %q;
+  cvt.u64.u32 %s, %smem;
+  cvta.shared.u64 %s, %s;
+  cvta.global.u64 %p, %in;
+  mov.b32 %bits, 0;
+)";
+  unsigned bit = 0;
+  uint32_t expected = 0;
+  for (const char *space : {"global", "shared", "shared::cta", "shared::cluster", "local", "const"})
+    for (const char *address : {"%p", "%s"}) {
+      body += fmt::format("  isspacep.{} %q, {};\n  selp.b32 %r, {:#x}, 0, %q;\n  or.b32 %bits, %bits, %r;\n",
+                          space, address, 1u << bit);
+      const bool shared = std::string_view(space).starts_with("shared");
+      expected |= uint32_t(address[1] == 's' ? shared : std::string_view(space) == "global") << bit++;
+    }
+  body += "  mad.wide.u32 %p, %t, 4, %out;\n  st.global.b32 [%p], %bits;\n";
+  Case entry = makeCase("move", "isspacep", {.threads = 32}, 1, 64, body);
+  entry.outputBytes = 128;
+  entry.expect = [expected](const Bytes &, Expected &out) {
+    for (size_t t = 0; t < 32; ++t)
+      setElement(out.bytes, t, expected);
+  };
+  cases.push_back(entry);
+}
+
 //===- Special registers -----------------------------------------------------------------------------===//
 
 static constexpr const char *special[] = {
@@ -188,6 +217,7 @@ void conformance::addMoveCases(Cases &cases) {
   addVectors(cases);
   addPredicates(cases);
   addAddresses(cases);
+  addSpaceTests(cases);
   for (size_t which = 0; which < std::size(special); ++which)
     addSpecialRegister(cases, which);
   addClocks(cases);

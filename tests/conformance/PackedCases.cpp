@@ -40,6 +40,10 @@ static void addType(Cases &cases, const std::string &type) {
                               [](auto &&a, auto &&b, auto &&c) { return add(multiply(a, b), c); });
   addOperation<T(T, T), T>(cases, "min." + type, [](auto &&a, auto &&b) { return extreme(true, a, b); });
   addOperation<T(T, T), T>(cases, "max." + type, [](auto &&a, auto &&b) { return extreme(false, a, b); });
+  for (bool least : {true, false})
+    addOperation<T(T, T), T>(cases, (least ? "min.NaN." : "max.NaN.") + type, [least](auto &&a, auto &&b) {
+      return a.isNan() ? a : b.isNan() ? b : extreme(least, a, b);
+    });
   addOperation<T(T), T>(cases, "neg." + type, negated);
   addOperation<T(T), T>(cases, "abs." + type, [](Exact a) {
     a.negative = false;

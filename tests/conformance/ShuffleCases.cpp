@@ -1,5 +1,6 @@
-// shfl, vote, elect, redux, activemask: PTX ISA, "Data Movement: shfl.sync" and "Parallel Synchronization and
-// Communication Instructions". Lanes outside the member mask do not execute the instruction.
+// shfl, vote, match, elect, redux, activemask: PTX ISA, "Data Movement: shfl.sync" and "Parallel
+// Synchronization and Communication Instructions". Lanes outside the member mask do not execute the
+// instruction.
 #include "Cases.h"
 #include "Kernel.h"
 
@@ -159,6 +160,40 @@ static void addVotes(Cases &cases) {
     }
 }
 
+/// Values that several lanes have: some low bits of the words.
+static void addMatches(Cases &cases) {
+  for (uint32_t mask : {0xffffffffu, 0x0000ffffu, 0x5a5a5a5au, 0x00010000u})
+    for (unsigned bits : {0u, 1u, 3u, 32u})
+      for (bool wide : {false, true}) {
+        const uint32_t kept = bits == 32 ? ~0u : (1u << bits) - 1;
+        // Of 64 bits: the word stands high, below it something else that all lanes share or do not.
+        const std::string value = wide ? fmt::format("and.b32 %a, %a, {0:#x}; and.b32 %c, %c, {0:#x}; {{ "
+                                                     ".reg .b64 w; mov.b64 w, {{%c, %a}};",
+                                                     kept)
+                                       : fmt::format("and.b32 %a, %a, {:#x}; {{", kept);
+        const char *type = wide ? "b64" : "b32", *operand = wide ? "w" : "%a";
+        auto same = [=](const Lane *warp, unsigned lane) {
+          uint32_t lanes = 0;
+          for (unsigned i = 0; i < 32; ++i)
+            lanes |= uint32_t(((warp[i].value ^ warp[lane].value) & kept) == 0 &&
+                              (!wide || ((warp[i].c ^ warp[lane].c) & kept) == 0))
+                     << i;
+          return lanes & mask;
+        };
+        const std::string suffix = fmt::format("{}.of_{}_bits.members_{:08x}", type, bits, mask);
+        add(cases, "match.any." + suffix,
+            fmt::format("{} match.any.sync.{} %d, {}, {:#x}; }} mov.b32 %x, 2;", value, type, operand, mask),
+            mask, [=](const Lane *warp, unsigned lane) { return std::pair(same(warp, lane), 2u); });
+        add(cases, "match.all." + suffix,
+            fmt::format("{} match.all.sync.{} %d|%q, {}, {:#x}; }} selp.b32 %x, 1, 0, %q;", value, type,
+                        operand, mask),
+            mask, [=](const Lane *warp, unsigned lane) {
+              const bool all = same(warp, lane) == mask;
+              return std::pair(all ? mask : 0u, uint32_t(all));
+            });
+      }
+}
+
 /// One leader, of the members, known to all of them; the ISA does not say which.
 static void addElections(Cases &cases) {
   for (uint32_t mask : {0xffffffffu, 0xffff0000u, 0x00000100u, 0x5a5a5a5au}) {
@@ -214,6 +249,7 @@ void conformance::addShuffleCases(Cases &cases) {
   addShuffles(cases);
   addAfterExit(cases);
   addVotes(cases);
+  addMatches(cases);
   addElections(cases);
   addReductions(cases);
   add(cases, "activemask", "bar.warp.sync -1; activemask.b32 %d; mov.b32 %x, 1;", ~0u,

@@ -49,6 +49,31 @@ static void addWidths(Cases &cases) {
       form.keepsAccumulator = random() % 2;
       cases.push_back(makeProduct(form));
     }
+  // And with both sources of A.
+  for (unsigned columns = 8; columns <= 256; columns += 8)
+    for (bool aInRegisters : {false, true}) {
+      WgmmaProduct form;
+      form.suffix = "every_width";
+      form.aInRegisters = aInRegisters;
+      form.b.mnMajor = columns % 64 == 0 && aInRegisters;
+      form.b.extent = columns;
+      form.b.depth = 64;
+      cases.push_back(makeProduct(form));
+    }
+}
+
+/// What cp.async brings, the tensor cores read: after a wait, a fence and a barrier.
+static void addWithCopies(Cases &cases) {
+  for (int swizzle : {0, 128})
+    for (bool aInRegisters : {false, true}) {
+      WgmmaProduct form;
+      form.suffix = "cp_async";
+      form.byCopies = true;
+      form.aInRegisters = aInRegisters;
+      form.a.swizzleBytes = form.b.swizzleBytes = swizzle;
+      form.b.extent = 96;
+      cases.push_back(makeProduct(form));
+    }
 }
 
 static void addVariants(Cases &cases) {
@@ -121,5 +146,6 @@ void conformance::addWgmmaCases(Cases &cases) {
   addWidths(cases);
   addVariants(cases);
   addWithTma(cases);
+  addWithCopies(cases);
   addBaseOffsets(cases);
 }

@@ -137,11 +137,12 @@ static std::string loadBoxes(const WgmmaOperand &operand, const char *map, size_
 static std::string bringOperands(const WgmmaProduct &form, size_t bStart, size_t barrier) {
   const Places places(form);
   if (!form.byTma) {
-    std::string text =
-        form.aInRegisters ? "" : copyToShared("%in", 0, places.aBytes, productThreads, "copy_a");
+    const auto copy = form.byCopies ? &copyToSharedLate : &copyToShared;
+    std::string text = form.aInRegisters ? "" : copy("%in", 0, places.aBytes, productThreads, "copy_a");
     text += fmt::format("  add.s64 %p, %in, {};\n", places.b) +
-            copyToShared("%p", bStart, places.bBytes, productThreads, "copy_b");
-    return text + "  fence.proxy.async.shared::cta;\n  bar.sync 0;\n";
+            copy("%p", bStart, places.bBytes, productThreads, "copy_b");
+    return text + (form.byCopies ? "  cp.async.wait_all;\n" : "") +
+           "  fence.proxy.async.shared::cta;\n  bar.sync 0;\n";
   }
   std::string text = fmt::format(R"(  .reg .b32 %a, %x, %zero, %bar;
   mov.b32 %zero, 0;

@@ -21,8 +21,9 @@ struct WgmmaProduct {
   WgmmaOperand a, b;            ///< `b.extent`: the columns.
   bool keepsAccumulator = true; ///< The first step adds to what is there.
   bool negatesA = false, negatesB = false;
-  bool byTma = false;   ///< TMA brings the operands, and swizzles them.
-  bool special = false; ///< Infinities and NaNs among the elements.
+  bool byTma = false;    ///< TMA brings the operands, and swizzles them.
+  bool byCopies = false; ///< cp.async brings the operands.
+  bool special = false;  ///< Infinities and NaNs among the elements.
   std::string question = {};
 
   unsigned columns() const { return b.extent; }

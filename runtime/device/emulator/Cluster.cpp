@@ -1,6 +1,7 @@
 #include "lathe/runtime/device/emulator/Cluster.h"
 
 #include "lathe/runtime/device/emulator/Grid.h"
+#include "lathe/runtime/device/emulator/Mixed.h"
 #include "lathe/support/Error.h"
 
 #include <fmt/format.h>
@@ -60,52 +61,72 @@ uint32_t Cta::liveThreads() const {
 
 //===- Running ---------------------------------------------------------------------------------------===//
 
-/// One turn for every warp that can run. False when none could.
-bool Cluster::runRound(uint64_t &budget, bool &alive) {
+Cluster::Round Cluster::runRound(uint64_t &budget) {
+  Round round;
   std::vector<Warp *> order;
   for (auto &cta : ctas_)
     for (auto &warp : cta->warps)
       if (!warp->exited())
         order.push_back(warp.get());
-  alive = !order.empty();
+  round.alive = !order.empty();
   const bool shuffled = grid_.seed() != 0;
   if (shuffled)
     std::shuffle(order.begin(), order.end(), random_);
-  bool ran = false;
   for (Warp *warp : order) {
     if (warp->exited() || !warp->canRun())
       continue;
-    ran = true;
+    round.ran = true;
     uint64_t turn = std::min(budget, shuffled ? 1 + random_() % turnInstructions : turnInstructions);
     budget -= turn;
     warp->run(turn);
     budget += turn;
+    round.spins = round.spins && (warp->exited() || warp->spins() || !warp->canRun());
     if (!shuffled || random_() % 2)
       completeLoads();
     if (budget == 0 || grid_.stopped())
       break;
   }
-  if (!ran && !loads_.empty()) {
+  if ((!round.ran || round.spins) && !loads_.empty()) {
     completeLoads();
-    return true;
+    round.ran = true;
+    round.spins = false;
   }
-  return ran;
+  return round;
 }
 
-bool Cluster::run(uint64_t &budget) {
+Cluster::Ended Cluster::run(uint64_t &budget, bool patient) {
+  patient_ = patient;
   while (budget > 0 && !grid_.stopped()) {
-    bool alive = false;
-    const bool ran = runRound(budget, alive);
-    if (!alive) {
+    const uint64_t before = changes_;
+    const Round round = runRound(budget);
+    if (!round.alive) {
       completeLoads();
-      return true;
+      return Ended::Exited;
     }
-    if (!ran) {
+    if (!round.ran) {
       reportDeadlock();
       grid_.stop();
+    } else if (round.spins && changes_ == before && budget > 0) {
+      return Ended::Spins;
     }
   }
-  return grid_.stopped();
+  return grid_.stopped() ? Ended::Exited : Ended::Budget;
+}
+
+bool Cluster::partLanes() {
+  bool some = false;
+  for (auto &cta : ctas_)
+    for (auto &warp : cta->warps)
+      some = warp->partLanes() || some;
+  return some;
+}
+
+uint64_t Cluster::state() const {
+  uint64_t state = 0;
+  for (const auto &cta : ctas_)
+    for (const auto &warp : cta->warps)
+      state = mixed(state, warp->state());
+  return state;
 }
 
 Agent Cluster::newAgent() {

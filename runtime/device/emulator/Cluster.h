@@ -100,20 +100,41 @@ public:
   Cluster(Grid &grid, uint32_t number);
   ~Cluster();
 
-  /// Runs until all CTAs have exited (true) or about `budget` warp instructions are done (false), and leaves
-  /// in it what is left. Reports a deadlock and gives true when nothing can run any more.
-  bool run(uint64_t &budget);
+  enum class Ended : uint8_t {
+    Exited, ///< All CTAs have, or a deadlock was reported.
+    Budget, ///< About `budget` instructions of warps are done.
+    Spins   ///< Every warp waits, or looks at memory again and again and finds nothing new.
+  };
+  /// Runs until then, and leaves in `budget` what is left. A patient run lets warps spin.
+  Ended run(uint64_t &budget, bool patient = false);
 
   Grid &grid() { return grid_; }
   const Program &program() const { return program_; }
+  uint32_t number() const { return number_; }
   std::vector<std::unique_ptr<Cta>> &ctas() { return ctas_; }
   Counters counters;
 
   /// Orders findings: by cluster, then by what happened first in it.
   uint64_t now() { return uint64_t(number_) << 40 | ++time_; }
-  /// Something happened that others can see; resets the watch for a livelock.
-  void progress() { progressed_ = true; }
-  bool takeProgress() { return std::exchange(progressed_, false); }
+  /// Something happened that others can see.
+  void progress() { ++changes_; }
+  /// How often.
+  uint64_t changes() const { return changes_; }
+  bool patient() const { return patient_; }
+  /// Stands for all registers and places of all warps.
+  uint64_t state() const;
+
+  /// Who waits for what, by what it is; and the first of them.
+  struct Waits {
+    std::map<std::string, std::vector<std::string>> agents;
+    const Warp *first = nullptr;
+    uint32_t pc = 0;
+    std::string address; ///< What the first looks at.
+    std::string text() const;
+  };
+  void addWaits(Waits &waits);
+  /// Warp::partLanes() of all warps.
+  bool partLanes();
 
   //===- Barriers -------------------------------------------------------------------------------------===//
 
@@ -171,9 +192,15 @@ private:
   void makeCta(uint32_t rank);
   void releaseNamed(Cta &cta, uint32_t number);
   void completeIfAllArrived(Cta &cta, uint32_t number);
-  bool runRound(uint64_t &budget, bool &alive);
+  /// What one turn of every warp that can run has come to.
+  struct Round {
+    bool alive = false, ran = false;
+    bool spins = true; ///< All that ran.
+  };
+  Round runRound(uint64_t &budget);
   void endClusterPhaseIfDone();
   void reportDeadlock();
+  std::string describeSpin(const Warp &warp) const;
   void checkExit(Cta &cta);
   std::string describeWait(const Warp &warp, const Group &group) const;
   std::string describeBarrier(const Cta &cta, const Mbarrier &barrier) const;
@@ -187,7 +214,8 @@ private:
   std::deque<PendingLoad> loads_;
   std::vector<Origin> origins_;
   std::set<std::array<uint32_t, 6>> seenDescriptors_;
-  bool progressed_ = false;
+  uint64_t changes_ = 0;
+  bool patient_ = false;
 
   std::mt19937_64 random_;                ///< Orders warps and copies where the run has a seed.
   Clock clusterArriving_, clusterPassed_; ///< Of the cluster's barrier.

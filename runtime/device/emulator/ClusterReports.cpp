@@ -6,6 +6,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/runtime/device/emulator/Cluster.h"
 #include "lathe/runtime/device/emulator/Grid.h"
+#include "lathe/runtime/device/emulator/Windows.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -13,6 +14,8 @@
 #include <map>
 
 using namespace lathe::runtime::emulator;
+
+static constexpr size_t shownWaits = 16;
 
 //===- Names -----------------------------------------------------------------------------------------===//
 
@@ -158,26 +161,45 @@ std::string Cluster::describeWait(const Warp &warp, const Group &group) const {
     return "the other warps of its warpgroup at a WGMMA";
   case Wait::Kind::Registers:
     return fmt::format("registers for setmaxnreg, {} are free", warp.cta.freeRegisters);
+  case Wait::Kind::Lanes:
+    return "lanes of its own warp";
   case Wait::Kind::None:
     break;
   }
-  return "lanes of its own warp";
+  return warp.lastPoll().pc == UINT32_MAX ? "lanes of its own warp" : describeSpin(warp);
 }
 
-/// Who waits for what, the same waits together. Bytes that are owed though nothing is on its way are a
-/// finding of their own, for they are the cause.
-void Cluster::reportDeadlock() {
-  std::map<std::string, std::vector<std::string>> waits;
-  uint32_t pc = 0;
-  const Warp *first = nullptr;
+/// What a warp looks at again and again.
+std::string Cluster::describeSpin(const Warp &warp) const {
+  const Warp::Poll &poll = warp.lastPoll();
+  switch (poll.what) {
+  case Warp::Poll::What::Global:
+    return fmt::format("a change of {}, which is {:#x}", nameGlobal(poll.address), poll.value);
+  case Warp::Poll::What::Shared:
+    return fmt::format(
+        "a change of {}, which is {:#x}",
+        nameShared(*ctas_[rankOf(uint32_t(poll.address))], offsetOf(uint32_t(poll.address)), ctas_[0].get()),
+        poll.value);
+  case Warp::Poll::What::Time:
+    break;
+  }
+  return "time to pass";
+}
+
+/// Bytes that are owed though nothing is on its way are a finding of their own, for they are the cause.
+void Cluster::addWaits(Waits &waits) {
   for (auto &cta : ctas_)
     for (auto &warp : cta->warps)
       for (const Group &group : warp->groups()) {
-        if (!first) {
-          first = warp.get();
-          pc = group.pc;
+        const bool spins = group.wait.kind == Wait::Kind::None && warp->lastPoll().pc != UINT32_MAX;
+        const uint32_t pc = spins ? warp->lastPoll().pc : group.pc;
+        if (!waits.first || (spins && waits.address.empty())) {
+          waits.first = warp.get();
+          waits.pc = pc;
+          if (spins && warp->lastPoll().what == Warp::Poll::What::Global)
+            waits.address = nameGlobal(warp->lastPoll().address);
         }
-        waits[fmt::format("{} (PTX line {})", describeWait(*warp, group), grid_.placeOf(group.pc).line)]
+        waits.agents[fmt::format("{} (PTX line {})", describeWait(*warp, group), grid_.placeOf(pc).line)]
             .push_back(nameAgent(*warp, -1));
         if (group.wait.kind != Wait::Kind::Mbarrier)
           continue;
@@ -190,15 +212,28 @@ void Cluster::reportDeadlock() {
                   "announce with expect_tx what the loads of the phase bring",
                   nameShared(owner, barrier->offset), barrier->lastArrivePc, nameAgent(*warp, -1)});
       }
+}
+
+std::string Cluster::Waits::text() const {
   std::string what = "everyone waits:";
-  for (const auto &[wait, agents] : waits) {
-    const size_t shown = std::min<size_t>(agents.size(), 4);
-    what +=
-        fmt::format("\n          {}{} for {}", fmt::join(agents.begin(), agents.begin() + long(shown), "; "),
-                    agents.size() > shown ? fmt::format(" and {} more", agents.size() - shown) : "", wait);
+  size_t lines = 0;
+  for (const auto &[wait, who] : agents) {
+    if (++lines > shownWaits) {
+      what += fmt::format("\n          and {} more for other things", agents.size() - shownWaits);
+      break;
+    }
+    const size_t shown = std::min<size_t>(who.size(), 4);
+    what += fmt::format("\n          {}{} for {}", fmt::join(who.begin(), who.begin() + long(shown), "; "),
+                        who.size() > shown ? fmt::format(" and {} more", who.size() - shown) : "", wait);
   }
-  report(
-      {FindingKind::Deadlock, pc, std::move(what), "", "", UINT32_MAX, first ? nameAgent(*first, -1) : ""});
+  return what;
+}
+
+void Cluster::reportDeadlock() {
+  Waits waits;
+  addWaits(waits);
+  report({FindingKind::Deadlock, waits.pc, waits.text(), "", waits.address, UINT32_MAX,
+          waits.first ? nameAgent(*waits.first, -1) : ""});
 }
 
 //===- The end of a CTA ------------------------------------------------------------------------------===//

@@ -224,6 +224,11 @@ bool Decoder::sourceWide(const ptx::Operand &operand) {
 
 void Decoder::constantSource(uint64_t bits, Type type) { sources_.push_back(constantValue(bits, type)); }
 
+void Decoder::policy() {
+  if (out.hinted)
+    source(operand(count() - 1), Type::B64);
+}
+
 std::optional<uint32_t> Decoder::sharedOffset(std::string_view name) const {
   auto found = context_.sharedOffsets.find(name);
   return found == context_.sharedOffsets.end() ? std::nullopt : std::optional(found->second);

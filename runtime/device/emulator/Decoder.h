@@ -88,6 +88,9 @@ public:
   /// Adds a source of 32 or 64 bits, whatever the register has (addresses).
   bool sourceWide(const ptx::Operand &operand);
   void constantSource(uint64_t bits, Type type);
+  /// Takes .L2::cache_hint; policy() then adds the last operand, the policy, as the last source.
+  bool takeHint() { return out.hinted = take("L2::cache_hint"); }
+  void policy();
   /// An address [base + offset]: adds its base as the next source and sets out.offset. A symbol of shared
   /// memory gives no source and true.
   bool address(const ptx::Operand &operand);
@@ -137,6 +140,7 @@ bool decodeSync(Decoder &d);
 bool decodeMbarrier(Decoder &d);
 bool decodeBulk(Decoder &d);
 bool decodeCopy(Decoder &d);
+bool decodeCache(Decoder &d);
 bool decodeMatrix(Decoder &d);
 bool decodeWgmma(Decoder &d);
 

@@ -1,5 +1,6 @@
 #include "lathe/runtime/device/emulator/GlobalMemory.h"
 
+#include "lathe/runtime/device/emulator/Mapped.h"
 #include "lathe/support/Error.h"
 
 #include <fmt/format.h>
@@ -20,7 +21,7 @@ static constexpr size_t keptReleases = 1024;
 
 //===- Allocation ------------------------------------------------------------------------------------===//
 
-static void *mapBytes(size_t bytes) {
+void *lathe::runtime::emulator::mapBytes(size_t bytes) {
   void *mapped = mmap(nullptr, std::max<size_t>(bytes, 1), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED)
@@ -29,16 +30,21 @@ static void *mapBytes(size_t bytes) {
   return mapped;
 }
 
+void lathe::runtime::emulator::unmapBytes(void *mapped, size_t bytes) {
+  munmap(mapped, std::max<size_t>(bytes, 1));
+}
+
 static size_t bitmapWords(size_t bytes) { return bytes / 64 + 1; }
 
 Allocation::Allocation(DevicePtr base, size_t bytes, uint64_t number)
-    : base_(base), bytes_(bytes), number_(number), data_(static_cast<std::byte *>(mapBytes(bytes))) {
+    : base_(base), bytes_(bytes), number_(number), data_(static_cast<std::byte *>(mapBytes(bytes))),
+      log_(bytes) {
   written_ = static_cast<std::atomic<uint64_t> *>(mapBytes(bitmapWords(bytes) * sizeof(uint64_t)));
 }
 
 Allocation::~Allocation() {
-  munmap(data_, std::max<size_t>(bytes_, 1));
-  munmap(written_, bitmapWords(bytes_) * sizeof(uint64_t));
+  unmapBytes(data_, bytes_);
+  unmapBytes(written_, bitmapWords(bytes_) * sizeof(uint64_t));
 }
 
 /// Bits [from, to) of a word.
@@ -64,6 +70,14 @@ void Allocation::markWritten(DevicePtr address, size_t size) {
   overBits(begin, begin + size, [this](size_t word, uint64_t bits) {
     if ((written_[word].load(std::memory_order_relaxed) & bits) != bits)
       written_[word].fetch_or(bits, std::memory_order_relaxed);
+    return true;
+  });
+}
+
+void Allocation::markUnwritten(DevicePtr address, size_t size) {
+  const size_t begin = address - base_;
+  overBits(begin, begin + size, [this](size_t word, uint64_t bits) {
+    written_[word].fetch_and(~bits, std::memory_order_relaxed);
     return true;
   });
 }

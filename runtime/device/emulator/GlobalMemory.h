@@ -8,6 +8,7 @@
 #pragma once
 
 #include "lathe/runtime/device/Device.h"
+#include "lathe/runtime/device/emulator/WriteLog.h"
 
 #include <atomic>
 #include <map>
@@ -33,8 +34,11 @@ public:
   std::byte *at(DevicePtr address) const { return data_ + (address - base_); }
 
   void markWritten(DevicePtr address, size_t size);
+  void markUnwritten(DevicePtr address, size_t size);
   /// Whether every byte was written.
   bool written(DevicePtr address, size_t size) const;
+  /// What the running kernel wrote.
+  WriteLog &log() { return log_; }
 
 private:
   DevicePtr base_;
@@ -42,6 +46,7 @@ private:
   uint64_t number_;
   std::byte *data_ = nullptr;                ///< Mapped; pages that nobody touches cost nothing.
   std::atomic<uint64_t> *written_ = nullptr; ///< A bit a byte.
+  WriteLog log_;
 };
 
 class GlobalMemory {
@@ -62,6 +67,9 @@ public:
   /// "12 bytes past the end of buffer 7 (4096 bytes)", for an address that no access may have.
   std::string describe(DevicePtr address) const;
 
+  /// Numbers launches, from 1.
+  uint32_t newLaunch() { return ++launches_; }
+
   /// While one exists buffers stay: taken by a running grid.
   using Use = std::shared_lock<std::shared_mutex>;
   Use use() const { return Use(mutex_); }
@@ -75,6 +83,7 @@ private:
   std::map<DevicePtr, std::pair<size_t, uint64_t>> released_; ///< Bytes and number of the latest ones.
   uint64_t capacity_, used_ = 0, count_ = 0;
   DevicePtr next_ = firstAddress;
+  std::atomic<uint32_t> launches_ = 0;
 
 public:
   static constexpr DevicePtr firstAddress = uint64_t(1) << 36;

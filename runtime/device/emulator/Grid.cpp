@@ -10,9 +10,7 @@ using namespace lathe;
 using namespace lathe::runtime;
 using namespace lathe::runtime::emulator;
 
-static constexpr uint64_t turnInstructions = 2'000'000; ///< Of a cluster before another gets the host thread.
-static constexpr uint64_t idleTurnLimit =
-    64; ///< In a row, of all clusters at once, in which nothing changed.
+static constexpr uint64_t turnInstructions = 250'000; ///< Of a cluster before another gets the host thread.
 static constexpr size_t findingLimit = 64;
 static constexpr uint32_t threadsOfSm = 2048, ctasOfSm = 32;
 static constexpr uint32_t registersOfSm = 65536;
@@ -29,16 +27,16 @@ static uint32_t registersFor(const ptx::Kernel &kernel, uint32_t threads) {
 
 Grid::Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties,
            const EmulatorOptions &options)
-    : launch_(std::move(launch)), memory_(memory), options_(options) {
+    : launch_(std::move(launch)), memory_(memory), options_(options), number_(memory.newLaunch()) {
   const LaunchShape &shape = launch_.shape;
   sharedBytes_ = program().dynamicOffset + shape.sharedBytes;
   check(properties);
   registersAtEntry_ = registersFor(*program().kernel, shape.threads);
-  clusters_ = shape.gridX / clusterSize() * shape.gridY * shape.gridZ;
   const uint32_t bySpace =
       uint32_t(properties.sharedBytesPerCta + int(reservedSharedBytes)) / std::max(sharedBytes_, 1u);
   const uint32_t perSm = std::clamp(std::min(bySpace, threadsOfSm / shape.threads), 1u, ctasOfSm);
-  resident_ = std::max(1u, uint32_t(properties.smCount) * perSm / clusterSize());
+  turns_.emplace(shape.gridX / clusterSize() * shape.gridY * shape.gridZ,
+                 std::max(1u, uint32_t(properties.smCount) * perSm / clusterSize()));
 }
 
 void Grid::check(const DeviceProperties &properties) {
@@ -79,62 +77,63 @@ void Grid::check(const DeviceProperties &properties) {
 
 //===- Taking turns ----------------------------------------------------------------------------------===//
 
-/// A cluster to run: one that got somewhere, else a new one, else one that spins. Null when all are done.
-std::unique_ptr<Cluster> Grid::take(std::unique_lock<std::mutex> &lock) {
-  auto pop = [](auto &queue) {
-    auto cluster = std::move(queue.front());
-    queue.pop_front();
-    return cluster;
-  };
+/// The next turn; nothing when all clusters are done or the run is stopped.
+std::optional<Turn> Grid::take(std::unique_lock<std::mutex> &lock) {
   for (;;) {
     if (stopped() || failure_)
-      return nullptr;
-    if (!busy_.empty())
-      return pop(busy_);
-    if (begun_ < clusters_ && unfinished_ < resident_) {
-      ++unfinished_;
-      const uint32_t number = begun_++;
-      lock.unlock();
-      auto cluster = std::make_unique<Cluster>(*this, number);
-      lock.lock();
-      return cluster;
-    }
-    if (!idle_.empty())
-      return pop(idle_);
-    if (unfinished_ == 0)
-      return nullptr;
+      return std::nullopt;
+    if (std::optional<Turn> turn = turns_->take())
+      return turn;
+    if (turns_->done())
+      return std::nullopt;
     changed_.wait(lock);
   }
 }
 
-void Grid::giveBack(std::unique_ptr<Cluster> cluster, bool done) {
-  const bool progressed = cluster->takeProgress();
-  if (done) {
-    --unfinished_;
-    counters_.add(cluster->counters);
-  } else {
-    (progressed ? busy_ : idle_).push_back(std::move(cluster));
-    watchForLivelock(progressed);
-  }
-  changed_.notify_all();
+/// All of the grid waits, and none of it for something that can come.
+void Grid::reportDeadlock() {
+  Cluster::Waits waits;
+  const std::vector<Cluster *> clusters = turns_->waiting();
+  for (Cluster *cluster : clusters)
+    cluster->addWaits(waits);
+  std::string what = waits.text();
+  if (const uint32_t others = turns_->notBegun())
+    what += fmt::format("\n          {} CTAs have not begun: the GPU holds {} at a time",
+                        others * clusterSize(), turns_->resident() * clusterSize());
+  clusters.front()->report(
+      {FindingKind::Deadlock, waits.pc, std::move(what),
+       turns_->notBegun() ? "launch no more CTAs that wait for each other than the GPU holds"
+                          : "look for a flag that nobody sets, or that is set and reset",
+       waits.address, UINT32_MAX, waits.first ? waits.first->cluster().nameAgent(*waits.first, -1) : ""});
 }
 
-void Grid::watchForLivelock(bool progressed) {
-  idleTurns_ = progressed ? 0 : idleTurns_ + 1;
-  if (idleTurns_ < idleTurnLimit + 4 * idle_.size() || !busy_.empty())
-    return;
-  for (auto &cluster : idle_)
+void Grid::reportLivelock() {
+  for (Cluster *cluster : turns_->waiting())
     for (auto &cta : cluster->ctas())
       for (auto &warp : cta->warps)
         for (const Group &group : warp->groups())
-          if (group.wait.kind == Wait::Kind::None) {
-            cluster->report({FindingKind::Livelock, group.pc,
-                             fmt::format("{} million instructions of warps ran and nothing changed",
-                                         idleTurns_ * turnInstructions / 1'000'000),
-                             "look for a flag that nobody sets, or CTAs that do not fit the GPU together", "",
-                             UINT32_MAX, cluster->nameAgent(*warp, -1)});
-            return stop();
-          }
+          if (group.wait.kind == Wait::Kind::None)
+            return cluster->report(
+                {FindingKind::Livelock, group.pc,
+                 fmt::format("{} million instructions of warps ran and nothing changed",
+                             turns_->quietInstructions() / 1'000'000),
+                 "look for a flag that nobody sets, or CTAs that do not fit the GPU together", "", UINT32_MAX,
+                 cluster->nameAgent(*warp, -1)});
+}
+
+void Grid::watch() {
+  if (stopped() || failure_)
+    return;
+  const bool dead = turns_->deadlocked();
+  if (!dead && !turns_->livelocked())
+    return;
+  bool parted = false;
+  if (dead)
+    for (Cluster *cluster : turns_->waiting())
+      parted = cluster->partLanes() || parted;
+  if (parted)
+    return turns_->change();
+  dead ? reportDeadlock() : reportLivelock();
   stop();
 }
 
@@ -147,28 +146,45 @@ void Grid::stopAtLimit(Cluster &cluster) {
   stop();
 }
 
+/// Runs a cluster for a turn, with the lock released.
+void Grid::runTurn(Turn turn, std::unique_lock<std::mutex> &lock) {
+  const uint64_t limit = options_.maxInstructions;
+  const uint64_t most =
+      limit ? std::clamp<uint64_t>(limit - std::min(limit, instructions_), 1, turnInstructions)
+            : turnInstructions;
+  lock.unlock();
+  Cluster::Ended ended = Cluster::Ended::Exited;
+  uint64_t left = most, state = 0;
+  bool changed = false;
+  std::exception_ptr failure;
+  try {
+    if (!turn.cluster)
+      turn.cluster = std::make_unique<Cluster>(*this, turn.number);
+    const uint64_t before = turn.cluster->changes();
+    ended = turn.cluster->run(left, turn.patient());
+    changed = turn.cluster->changes() != before;
+    if (turn.isTrial && !turn.patient())
+      state = turn.cluster->state();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  lock.lock();
+  failure_ = failure_ ? failure_ : failure;
+  instructions_ += most - left;
+  const bool done = ended == Cluster::Ended::Exited;
+  if (limit && instructions_ >= limit && !done)
+    stopAtLimit(*turn.cluster);
+  if (done && turn.cluster)
+    counters_.add(turn.cluster->counters);
+  turns_->giveBack(std::move(turn), ended, changed, most - left, state);
+  watch();
+}
+
 void Grid::work() {
   std::unique_lock lock(mutex_);
-  while (std::unique_ptr<Cluster> cluster = take(lock)) {
-    const uint64_t limit = options_.maxInstructions;
-    const uint64_t turn =
-        limit ? std::clamp<uint64_t>(limit - std::min(limit, instructions_), 1, turnInstructions)
-              : turnInstructions;
-    lock.unlock();
-    bool done = true;
-    uint64_t left = turn;
-    std::exception_ptr failure;
-    try {
-      done = cluster->run(left);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    lock.lock();
-    failure_ = failure_ ? failure_ : failure;
-    instructions_ += turn - left;
-    if (limit && instructions_ >= limit && !done)
-      stopAtLimit(*cluster);
-    giveBack(std::move(cluster), done);
+  while (std::optional<Turn> turn = take(lock)) {
+    runTurn(std::move(*turn), lock);
+    changed_.notify_all();
   }
   changed_.notify_all();
 }
@@ -178,7 +194,7 @@ void Grid::run() {
   GlobalMemory::Use use = memory_.use();
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   const unsigned threads =
-      std::min(options_.hostThreads > 0 ? unsigned(options_.hostThreads) : cores, clusters_);
+      std::min(options_.hostThreads > 0 ? unsigned(options_.hostThreads) : cores, turns_->notBegun());
   std::vector<std::thread> helpers;
   for (unsigned i = 1; i < threads; ++i)
     helpers.emplace_back([this] { work(); });

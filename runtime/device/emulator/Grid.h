@@ -1,8 +1,8 @@
 //===- Grid.h - One launch ---------------------------------------------------------------------------===//
 //
 // Runs all clusters of a launch on the host's threads, as many at a time as the GPU would hold, and gathers
-// findings and counters. A cluster runs on one thread at a time; one that only spins gives way to others, so
-// that kernels whose CTAs wait for each other in global memory come to an end. Called by the device.
+// findings and counters. A cluster runs on one thread at a time; which one is next, Turns.h says. Called by
+// the device.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -10,10 +10,11 @@
 #include "lathe/runtime/device/emulator/Cluster.h"
 #include "lathe/runtime/device/emulator/Emulator.h"
 #include "lathe/runtime/device/emulator/GlobalMemory.h"
+#include "lathe/runtime/device/emulator/GlobalOrder.h"
+#include "lathe/runtime/device/emulator/Turns.h"
 
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <exception>
 #include <map>
 #include <mutex>
@@ -47,6 +48,8 @@ public:
   uint32_t clusterSize() const { return program().kernel->cluster; }
   uint32_t sharedBytes() const { return sharedBytes_; } ///< Of a CTA's window.
   uint32_t registersAtEntry() const { return registersAtEntry_; }
+  uint32_t number() const { return number_; } ///< Of the launch, among all on the device.
+  GlobalOrder &order() { return order_; }
   uint64_t seed() const { return options_.seed; }
   bool limited() const { return options_.maxInstructions != 0; }
   bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
@@ -63,25 +66,25 @@ public:
 private:
   void check(const DeviceProperties &properties);
   void work();
-  std::unique_ptr<Cluster> take(std::unique_lock<std::mutex> &lock);
-  void giveBack(std::unique_ptr<Cluster> cluster, bool done);
-  void watchForLivelock(bool progressed);
+  std::optional<Turn> take(std::unique_lock<std::mutex> &lock);
+  void runTurn(Turn turn, std::unique_lock<std::mutex> &lock);
+  void watch();
+  void reportDeadlock();
+  void reportLivelock();
   void stopAtLimit(Cluster &cluster);
   void gatherFindings();
 
   Launch launch_;
   GlobalMemory &memory_;
   EmulatorOptions options_;
+  uint32_t number_;
+  GlobalOrder order_;
   uint32_t sharedBytes_ = 0, registersAtEntry_ = 0;
-  uint32_t clusters_ = 0, resident_ = 1; ///< In all, and at a time.
   std::atomic<bool> stopped_ = false;
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  uint32_t begun_ = 0, unfinished_ = 0;
-  std::deque<std::unique_ptr<Cluster>> busy_,
-      idle_; ///< Those that got somewhere in their last turn, and others.
-  uint64_t idleTurns_ = 0;
+  std::optional<Turns> turns_;
   uint64_t instructions_ = 0; ///< Of warps, of all turns so far.
   std::exception_ptr failure_;
 

@@ -57,10 +57,16 @@ void lathe::runtime::emulator::reportShared(Warp &warp, const Cta &cta, const Ac
   if (fault.conflict.order == Order::Race) {
     const char *mine = write ? "writes" : "reads";
     const char *theirs = fault.conflict.withRead ? "may still read" : "may still write";
+    bool copies = false;
+    for (const auto &other : cta.warps)
+      copies = copies || other->copyAgent == earlier.agent;
     return warp.report(
         FindingKind::DataRace, bit(lane),
-        fmt::format("it {} bytes that another access {}: nothing orders the two", mine, theirs),
-        "put a barrier, or a wait for the mbarrier, between them", where, earlier.pc);
+        fmt::format("it {} bytes that {} {}: nothing orders the two", mine,
+                    copies ? "a cp.async" : "another access", theirs),
+        copies ? "wait with cp.async.wait_group, then put a barrier between threads; or wait for the mbarrier"
+               : "put a barrier, or a wait for the mbarrier, between them",
+        where, earlier.pc);
   }
   warp.report(FindingKind::UnwrittenRead, bit(lane), "it reads shared memory that nothing wrote",
               "write or load it first", where);
@@ -137,6 +143,11 @@ Place lathe::runtime::emulator::accessShared(Warp &warp, uint32_t address, bool 
 
 //===- Global memory ---------------------------------------------------------------------------------===//
 
+GlobalAccess lathe::runtime::emulator::globalAccess(const Warp &warp, AccessMode mode, bool changes) {
+  return {mode.write, mode.strong, mode.strong && mode.wide, changes, Proxy::Generic,
+          warp.agent, warp.step()};
+}
+
 static Place accessGlobal(Warp &warp, uint64_t address, uint32_t size, AccessMode mode, int lane) {
   GlobalMemory &memory = warp.cluster().grid().memory();
   if (!warp.lastBuffer || !warp.lastBuffer->holds(address, size))
@@ -160,6 +171,8 @@ static Place accessGlobal(Warp &warp, uint64_t address, uint32_t size, AccessMod
   else if (!buffer->written(address, size))
     warp.report(FindingKind::UnwrittenRead, bit(lane), "it reads global memory that nothing wrote",
                 "write it first, or do not read past what was written", warp.cluster().nameGlobal(address));
+  if (mode.ordered)
+    orderGlobal(warp, *buffer, address, size, globalAccess(warp, mode), lane);
   return {buffer->at(address), nullptr, 0, buffer, address, false, 0};
 }
 

@@ -17,6 +17,8 @@ namespace lathe::runtime::emulator {
 struct AccessMode {
   bool write = false;
   bool strong = false; ///< Atomic, volatile, relaxed, acquire, release.
+  bool ordered = true; ///< What orders it is checked; else the caller does so.
+  bool wide = true;    ///< A strong one: of the whole GPU, not only of the CTA or cluster.
 };
 
 /// Bytes of memory that an access may use; null where it was refused.
@@ -40,6 +42,9 @@ struct LaneAddresses {
 /// The base is source `base`, or shared memory of the own CTA where it is -1.
 LaneAddresses laneAddresses(Warp &warp, const Instr &instr, int base);
 
+/// A warp's ordinary access, for orderGlobal().
+GlobalAccess globalAccess(const Warp &warp, AccessMode mode, bool changes = true);
+
 /// The bytes of one lane's access, checked.
 Place access(Warp &warp, Space space, uint64_t address, uint32_t size, AccessMode mode, int lane);
 /// Shared memory by window address. `own`: only the CTA's own may be meant.
@@ -51,6 +56,9 @@ Cta *findShared(Warp &warp, uint32_t address, bool own, uint32_t size, int lane)
 
 /// Reports a fault of an access to shared memory by a warp.
 void reportShared(Warp &warp, const Cta &cta, const AccessFault &fault, bool write, int lane);
+
+/// Reports a cache policy, the last source of an instruction with a hint, that is none.
+void checkPolicy(Warp &warp, const Instr &instr);
 
 /// Passes that the banks need for these 4-, 8- or 16-byte accesses of one instruction, counted as the
 /// hardware does: 32, 16 or 8 lanes at a time.

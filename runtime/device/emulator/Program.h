@@ -43,6 +43,7 @@ struct Instr {
   Mix mix = Mix::Other;
   bool guarded = false, guardNegated = false;
   bool tracked = false; ///< Touches a register that some WGMMA uses.
+  bool hinted = false;  ///< The last source is a cache policy.
   Value guard;
   uint32_t detail = 0;              ///< Meaning is the handler's.
   int64_t offset = 0;               ///< Of an address.
@@ -71,6 +72,7 @@ struct BulkDetail {
   BulkOperand shared, global, barrier, map;
   int coordinates = 0, size = -1, mask = 0; ///< Numbers of sources; -1: there is none.
   uint32_t bytes = 0;                       ///< Of cp.async: to write.
+  int ignores = -1;                         ///< Of cp.async: the predicate that says to read nothing.
 };
 
 /// Where an instruction stands.

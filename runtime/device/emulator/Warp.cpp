@@ -2,6 +2,7 @@
 
 #include "lathe/runtime/device/emulator/Cluster.h"
 #include "lathe/runtime/device/emulator/Grid.h"
+#include "lathe/runtime/device/emulator/Mixed.h"
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@
 using namespace lathe::runtime::emulator;
 
 static constexpr std::byte poison{0xff}; ///< Registers that nobody wrote.
+static constexpr size_t keptPolls = 64;  ///< Of a loop that looks at several things.
 
 static uint32_t lanesOf(uint32_t index, uint32_t threads) {
   const uint32_t left = threads - index * laneCount;
@@ -19,8 +21,8 @@ static uint32_t lanesOf(uint32_t index, uint32_t threads) {
 
 Warp::Warp(Cta &cta, uint32_t index, uint32_t threads)
     : cta(cta), index(index), agent(cta.cluster.newAgent()), bulkAgent(cta.cluster.newAgent()),
-      copyAgent(cta.cluster.newAgent()), program_(cta.cluster.program()),
-      file_(size_t(program_.rows) * 128, poison),
+      bulkWriteAgent(cta.cluster.newAgent()), copyAgent(cta.cluster.newAgent()),
+      program_(cta.cluster.program()), file_(size_t(program_.rows) * 128, poison),
       rows_{file_.data(), const_cast<std::byte *>(program_.constants.data())},
       predicates_(program_.predicates), undefined_(program_.registers, allLanes),
       origins_(program_.registers), inFlight_(program_.registers), operandInFlight_(program_.registers),
@@ -122,6 +124,20 @@ void Warp::meetIfComplete(int split) {
   place = {};
 }
 
+/// Hopper promises that lanes get on which others spin for, but not where lanes meet.
+bool Warp::partLanes() {
+  bool some = false;
+  for (Split &place : splits_) {
+    if (place.arrived == 0)
+      continue;
+    groups_.push_back({place.meeting, place.arrived, place.parent, {}});
+    place.mask &= ~place.arrived;
+    place.arrived = 0;
+    some = parted_ = true;
+  }
+  return some;
+}
+
 void Warp::exitLanes() {
   const uint32_t lanes = mask;
   live_ &= ~lanes;
@@ -138,6 +154,9 @@ void Warp::exitLanes() {
     meetIfComplete(split);
     split = parent;
   }
+  for (Group &other : groups_) // Whom they waited for may be gone.
+    if (other.wait.kind == Wait::Kind::Lanes)
+      other.wait = {};
   cluster().exited(*this, lanes);
 }
 
@@ -165,19 +184,48 @@ bool Warp::canRun() const {
   return false;
 }
 
-/// The group that is furthest behind, of those that can run.
+/// The group that is furthest behind, of those that can run and were not seen to spin in this turn.
 bool Warp::selectGroup() {
   size_t best = groups_.size();
   for (size_t i = 0; i < groups_.size(); ++i)
-    if (groups_[i].wait.kind == Wait::Kind::None &&
+    if (groups_[i].wait.kind == Wait::Kind::None && groups_[i].spunIn != turn_ &&
         (best == groups_.size() || groups_[i].pc < groups_[best].pc))
       best = i;
   current_ = best;
   return best < groups_.size();
 }
 
+void Warp::poll(Poll poll) {
+  poll.pc = pc;
+  lastPoll_ = poll;
+  if (const uint64_t changes = cluster().changes(); changes != pollsSince_) {
+    polls_.clear();
+    pollsSince_ = changes;
+  }
+  auto same = [&poll](const Poll &other) { return other.pc == poll.pc && other.seen == poll.seen; };
+  if (std::any_of(polls_.begin(), polls_.end(), same))
+    sawTheSame_ = !cluster().patient();
+  else if (polls_.size() < keptPolls)
+    polls_.push_back(poll);
+  else
+    polls_[poll.seen % keptPolls] = poll;
+}
+
+uint64_t Warp::state() const {
+  uint64_t state = mixed(mixed(0, file_.data(), file_.size()), predicates_.data(), predicates_.size() * 4);
+  for (const Group &group : groups_)
+    state = mixed(state, uint64_t(group.pc) << 32 | group.mask);
+  return state;
+}
+
 void Warp::run(uint64_t &budget) {
-  while (budget > 0 && selectGroup()) {
+  ++turn_;
+  spins_ = false;
+  while (budget > 0) {
+    if (!selectGroup()) {
+      spins_ = canRun();
+      return;
+    }
     regrouped_ = false;
     const int split = current().split;
     const uint32_t meeting = split < 0 ? UINT32_MAX : splits_[size_t(split)].meeting;
@@ -207,13 +255,15 @@ void Warp::run(uint64_t &budget) {
         }
         if (regrouped_)
           break;
-        if (blocked_) {
-          if (!selectGroup())
-            return;
+        if (blocked_)
           break;
-        }
       }
       current().pc = next_;
+      if (sawTheSame_) [[unlikely]] {
+        sawTheSame_ = false;
+        current().spunIn = turn_;
+        break;
+      }
     }
     if (cluster().grid().stopped())
       return;
@@ -229,10 +279,34 @@ void Warp::report(FindingKind kind, uint32_t lanes, std::string what, std::strin
                     cluster().nameAgent(*this, lane)});
 }
 
-bool Warp::requireConverged(uint32_t lanes, const char *instruction) const {
+/// Takes in the lanes that wait here, and waits where some are still missing.
+void Warp::joinWaiting(uint32_t missing) {
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    Group &other = groups_[i];
+    if (i == current_ || other.wait.kind != Wait::Kind::Lanes || other.pc != pc ||
+        other.split != current().split)
+      continue;
+    current().mask |= other.mask;
+    missing &= ~other.mask;
+    groups_.erase(groups_.begin() + long(i));
+    current_ -= i < current_ ? 1 : 0;
+    --i;
+    regrouped_ = true; // The instruction runs again, with more lanes.
+  }
+  if (missing == 0)
+    return;
+  regrouped_ = false;
+  block({Wait::Kind::Lanes, 0, 0, 0});
+}
+
+bool Warp::requireConverged(uint32_t lanes, const char *instruction) {
   const uint32_t missing = lanes & live_ & ~mask;
   if (missing == 0)
     return true;
+  if (parted_) {
+    joinWaiting(missing);
+    return false;
+  }
   report(FindingKind::Divergence, missing,
          fmt::format("{} needs lanes {:#010x} together, lanes {:#010x} are elsewhere", instruction,
                      lanes & live_, missing),

@@ -11,6 +11,7 @@
 #include "lathe/runtime/device/emulator/Clock.h"
 #include "lathe/runtime/device/emulator/Counters.h"
 #include "lathe/runtime/device/emulator/Finding.h"
+#include "lathe/runtime/device/emulator/GlobalOrder.h"
 #include "lathe/runtime/device/emulator/Lanes.h"
 #include "lathe/runtime/device/emulator/Program.h"
 
@@ -27,7 +28,7 @@ class Cluster;
 
 /// What a group of lanes waits for.
 struct Wait {
-  enum class Kind : uint8_t { None, Mbarrier, NamedBarrier, ClusterBarrier, Warpgroup, Registers };
+  enum class Kind : uint8_t { None, Mbarrier, NamedBarrier, ClusterBarrier, Warpgroup, Registers, Lanes };
   Kind kind = Kind::None;
   uint32_t rank = 0;  ///< CTA of an mbarrier.
   uint32_t place = 0; ///< Offset of an mbarrier in its window; number of a named barrier.
@@ -37,8 +38,9 @@ struct Wait {
 /// Lanes at one instruction.
 struct Group {
   uint32_t pc = 0, mask = 0;
-  int split = -1; ///< Where they parted from others; -1: they did not.
-  Wait wait;      ///< Kind None: can run.
+  int split = -1;      ///< Where they parted from others; -1: they did not.
+  Wait wait;           ///< Kind None: can run.
+  uint32_t spunIn = 0; ///< The warp's turn in which they were last seen to spin.
 };
 
 /// A place where lanes that parted meet.
@@ -94,19 +96,39 @@ public:
   void branch(uint32_t taken, uint32_t target, uint32_t meeting);
   void exitLanes();
 
+  /// What an instruction saw that others may change and that it did not change itself.
+  struct Poll {
+    enum class What : uint8_t { Global, Shared, Time } what = What::Time;
+    uint32_t pc = UINT32_MAX;        ///< UINT32_MAX: nothing yet.
+    uint64_t seen = 0;               ///< Stands for all lanes' addresses and values.
+    uint64_t address = 0, value = 0; ///< Of the first lane.
+  };
+  /// Who sees the same at the same instruction again, and nothing happened between, spins: its turn is over.
+  void poll(Poll poll);
+  const Poll &lastPoll() const { return lastPoll_; }
+
   /// Counts work beyond an ordinary instruction's against the limit of the launch, where it has one.
   void charge(uint64_t instructions);
 
   /// Reports a finding of the current instruction; the lane is the first of `lanes`.
   void report(FindingKind kind, uint32_t lanes, std::string what, std::string wayOut = "",
               std::string address = "", uint32_t otherPc = UINT32_MAX) const;
-  /// True when all of `lanes` that still live are active; else reports that the instruction needs them.
-  bool requireConverged(uint32_t lanes, const char *instruction) const;
+  /// True when all of `lanes` that still live are active; else reports that the instruction needs them. Lanes
+  /// that were parted so that a spin may end wait for each other there instead.
+  bool requireConverged(uint32_t lanes, const char *instruction);
+  /// Whether the current instruction will run again.
+  bool interrupted() const { return blocked_ || regrouped_; }
 
   //===- For the cluster ------------------------------------------------------------------------------===//
 
-  /// Runs until every group waits, all lanes have exited, or about `budget` instructions are done.
+  /// Runs until every group waits or spins, all lanes have exited, or about `budget` instructions are done.
   void run(uint64_t &budget);
+  /// Lets lanes go on that wait for others of their warp to meet them. True: there were some.
+  bool partLanes();
+  /// Whether groups that spin ended the last run.
+  bool spins() const { return spins_; }
+  /// Stands for registers and groups.
+  uint64_t state() const;
   bool exited() const { return live_ == 0; }
   bool canRun() const;
   std::vector<Group> &groups() { return groups_; }
@@ -115,8 +137,10 @@ public:
   Group &current() { return groups_[current_]; }
 
   Cta &cta;
-  const uint32_t index;                    ///< In the CTA.
-  const Agent agent, bulkAgent, copyAgent; ///< Itself, its bulk copies out of shared memory, its cp.async.
+  const uint32_t index; ///< In the CTA.
+  /// Itself; its bulk copies out of shared memory, which read there and write to global memory; its cp.async.
+  const Agent agent, bulkAgent, bulkWriteAgent, copyAgent;
+  FenceState fences;
   Clock clock;
   /// The warp's own step: what it does now, as others will see it.
   uint32_t step() const { return clock.seen(agent); }
@@ -158,6 +182,7 @@ private:
   uint32_t guardLanes(const Instr &instr);
   void arriveAtMeeting();
   void meetIfComplete(int split);
+  void joinWaiting(uint32_t missing);
 
   const Program &program_;
   std::vector<std::byte> file_;
@@ -175,6 +200,12 @@ private:
   uint32_t live_ = 0;
   uint32_t next_ = 0;
   bool blocked_ = false, regrouped_ = false;
+
+  std::vector<Poll> polls_; ///< Since the cluster's last change, some of them.
+  Poll lastPoll_;
+  uint64_t pollsSince_ = 0; ///< Changes of the cluster.
+  uint32_t turn_ = 0;
+  bool sawTheSame_ = false, spins_ = false, parted_ = false;
 };
 
 } // namespace lathe::runtime::emulator

@@ -6,6 +6,8 @@
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/runtime/device/emulator/MemoryAccess.h"
+#include "lathe/runtime/device/emulator/Mixed.h"
+#include "lathe/runtime/device/emulator/Windows.h"
 #include "lathe/runtime/device/emulator/instructions/Float.h"
 
 #include <fmt/format.h>
@@ -28,10 +30,11 @@ struct AtomicDetail {
   Space space = Space::Global;
   uint8_t vector = 1;
   bool ownBase = false, returns = false, acquires = false, releases = false;
+  bool wide = true; ///< The scope: the GPU or more.
   uint32_t pack() const {
     return uint32_t(operation) | uint32_t(type) << 4 | uint32_t(space) << 12 | uint32_t(vector) << 16 |
            uint32_t(ownBase) << 24 | uint32_t(returns) << 25 | uint32_t(acquires) << 26 |
-           uint32_t(releases) << 27;
+           uint32_t(releases) << 27 | uint32_t(wide) << 28;
   }
   static AtomicDetail unpack(uint32_t bits) {
     auto flag = [bits](int at) { return (bits >> at & 1) != 0; };
@@ -42,7 +45,8 @@ struct AtomicDetail {
             flag(24),
             flag(25),
             flag(26),
-            flag(27)};
+            flag(27),
+            flag(28)};
   }
 };
 
@@ -149,39 +153,59 @@ static void atomic(Warp &w, const Instr &i) {
   const LaneAddresses addresses = laneAddresses(w, i, detail.ownBase ? -1 : 0);
   const int first = detail.ownBase ? 0 : 1;
   const bool swaps = detail.operation == Operation::Cas;
-  for (int k = 0; k < i.sources - first; ++k)
+  if (i.hinted) [[unlikely]]
+    checkPolicy(w, i);
+  for (int k = 0; k < i.sources - first - (i.hinted ? 1 : 0); ++k)
     if (const uint32_t lanes = w.undefined(i.source(first + k)) & addresses.mask)
       w.cluster().reportUndefined(w, lanes, w.origin(i.source(first + k)), "is an operand of an atomic");
+  Warp::Poll poll;
+  bool changes = false;
   overLanes(addresses.mask, [&](int lane) {
     const auto bytes = uint32_t(elementBytes * detail.vector);
-    const Place seen = access(w, detail.space, addresses.at[lane], bytes, {false, true}, lane);
+    const Place seen =
+        access(w, detail.space, addresses.at[lane], bytes, {false, true, false, detail.wide}, lane);
     if (!seen)
       return;
-    access(w, detail.space, addresses.at[lane], bytes, {true, true}, lane);
+    access(w, detail.space, addresses.at[lane], bytes, {true, true, true, detail.wide}, lane);
     if (seen.cta && detail.acquires)
       w.clock.join(seen.cta->shared.released(seen.offset));
     if (seen.cta && detail.releases)
       seen.cta->shared.released(seen.offset).join(w.clock);
-    std::lock_guard lock(atomicMutex());
+    // Flags are whole numbers: sums of floats would fill the books.
+    const bool orders = !seen.cta && (!isFloat(detail.type) || detail.acquires || detail.releases);
+    if (orders)
+      releaseGlobal(w, addresses.at[lane], detail.wide, detail.releases);
+    std::unique_lock lock(atomicMutex());
     for (int k = 0; k < detail.vector; ++k) {
       uint64_t old = 0;
       std::memcpy(&old, seen.bytes + size_t(k) * elementBytes, elementBytes);
       const uint64_t value = registerBits(w, i.source(first + k), lane),
                      other = swaps ? registerBits(w, i.source(first + 1), lane) : 0;
       const uint64_t updated = next(detail, old, value, other, seen.cta != nullptr);
+      changes |= updated != old;
+      poll.seen = mixed(mixed(poll.seen, addresses.at[lane]), old);
+      poll.what = seen.cta ? Warp::Poll::What::Shared : Warp::Poll::What::Global;
+      poll.address = seen.cta ? sharedWindowAddress(seen.cta->rank, seen.offset) : addresses.at[lane];
+      poll.value = old;
       std::memcpy(seen.bytes + size_t(k) * elementBytes, &updated, elementBytes);
       if (detail.returns && i.result(k).kind == ptx::RegisterClass::Bits64)
         setLane<uint64_t>(w.row(i.result(k)), lane, old);
       else if (detail.returns)
         setLane<uint32_t>(w.row(i.result(k)), lane, uint32_t(old));
     }
+    lock.unlock();
+    if (orders)
+      acquireGlobal(w, addresses.at[lane], detail.wide, detail.acquires);
     ++w.counters().atomics;
   });
   if (detail.releases)
     w.advance();
   for (int k = 0; k < i.results; ++k)
     w.setUndefined(i.result(k), 0);
-  w.cluster().progress();
+  if (changes)
+    w.cluster().progress();
+  else if (detail.returns && poll.what != Warp::Poll::What::Time) // A lock that is taken, or the like.
+    w.poll(poll);
 }
 
 static std::vector<ptx::Operand> elementsOf(Decoder &d, const ptx::Operand &operand, int vector) {
@@ -196,7 +220,8 @@ static void takeOrder(Decoder &d, AtomicDetail &detail) {
   const int order = d.takeOneOf({"relaxed", "acquire", "release", "acq_rel", "sem"});
   detail.acquires = order == 1 || order == 3;
   detail.releases = order == 2 || order == 3;
-  d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  const int scope = d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  detail.wide = scope != 0 && scope != 1;
   const int space = d.takeOneOf({"global", "shared", "shared::cta", "shared::cluster"});
   detail.space = space < 0    ? Space::Generic
                  : space == 0 ? Space::Global
@@ -216,7 +241,7 @@ bool lathe::runtime::emulator::decodeAtomic(Decoder &d) {
   if (operation < 0)
     d.refuseModifiers();
   d.take("noftz");
-  const bool hint = d.take("L2::cache_hint");
+  d.takeHint();
   vector = vector < 0 ? d.takeOneOf({"v2", "v4", "v8"}) : vector;
   detail.operation = static_cast<Operation>(operation);
   detail.vector = uint8_t(vector < 0 ? 1 : 2 << vector);
@@ -226,7 +251,7 @@ bool lathe::runtime::emulator::decodeAtomic(Decoder &d) {
       (bitsOf(detail.type) / 8 * detail.vector > 32))
     d.refuseModifiers();
   const size_t first = detail.returns ? 1 : 0, swaps = detail.operation == Operation::Cas ? 1 : 0;
-  d.requireCount(first + 2 + swaps + (hint ? 1 : 0));
+  d.requireCount(first + 2 + swaps + (d.out.hinted ? 1 : 0));
   if (swaps && detail.vector > 1)
     d.refuseModifiers();
   if (detail.returns)
@@ -237,6 +262,7 @@ bool lathe::runtime::emulator::decodeAtomic(Decoder &d) {
     d.source(element, detail.type);
   if (swaps)
     d.source(d.operand(first + 2), detail.type);
+  d.policy();
   if (detail.ownBase && detail.space == Space::Generic)
     detail.space = Space::Shared;
   d.out.detail = detail.pack();

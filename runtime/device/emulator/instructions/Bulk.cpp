@@ -40,6 +40,8 @@ uint64_t BulkOperand::at(const Warp &w, const Instr &i, int lane) const {
 
 /// Operands that come from nowhere make no copy.
 static bool operandsDefined(Warp &w, const Instr &i, int lane) {
+  if (i.hinted) [[unlikely]]
+    checkPolicy(w, i);
   for (int k = 0; k < i.sources; ++k)
     if (w.undefined(i.source(k)) & bit(lane)) {
       w.cluster().reportUndefined(w, bit(lane), w.origin(i.source(k)), "is an operand of a copy");
@@ -255,6 +257,19 @@ static std::vector<Landing> landings(Warp &w, const Instr &i, const BulkDetail &
   return found;
 }
 
+/// Whether what the load reads was written before it: as it is issued, whenever it comes.
+static void checkSources(Warp &w, const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates,
+                         int lane) {
+  GlobalMemory &memory = w.cluster().grid().memory();
+  Allocation *buffer = memory.find(spec.base);
+  if (!buffer || !buffer->log().usedIn(w.cluster().grid().number()))
+    return;
+  overBoxRows(spec, coordinates, [&](const BoxRow &row) {
+    if (row.count != 0 && buffer->holds(row.address, row.count))
+      orderGlobal(w, *buffer, row.address, row.count, {.proxy = Proxy::Async}, lane);
+  });
+}
+
 static void issue(Warp &w, std::vector<Landing> &targets, uint32_t bytes, uint32_t alignment, int lane,
                   std::function<void()> move) {
   w.charge(targets.size() * bytes / chargedBytes);
@@ -283,6 +298,7 @@ static void loadTensor(Warp &w, const Instr &i) {
     std::vector<std::pair<Cta *, uint32_t>> places;
     for (const Landing &landing : targets)
       places.emplace_back(landing.cta, landing.offset);
+    checkSources(w, *spec, coordinates, lane);
     // A swizzle pattern repeats every 8 of its widths, of which 128 bytes are required; 1024 make it start at
     // row 0.
     issue(w, targets, uint32_t(boxBytes(*spec)), 128, lane,
@@ -316,6 +332,7 @@ static void loadBytes(Warp &w, const Instr &i) {
     std::vector<std::pair<Cta *, uint32_t>> places;
     for (const Landing &landing : targets)
       places.emplace_back(landing.cta, landing.offset);
+    checkSources(w, spec, {}, lane);
     issue(w, targets, bytes, 16, lane,
           [&w, pc = w.pc, lane, spec, places] { moveBox(w, pc, lane, spec, {}, places); });
   });
@@ -375,7 +392,8 @@ static void storeBox(Warp &w, const TensorMapSpec &spec, const std::array<int32_
     return;
   w.charge(bytes / chargedBytes);
   const uint32_t start = offsetOf(windowAddress(source));
-  beginStore(w, *cta, start, bytes, detail.rank > 0 ? 128 : 16, lane);
+  const uint32_t step = beginStore(w, *cta, start, bytes, detail.rank > 0 ? 128 : 16, lane);
+  const bool adds = detail.reduction >= 0; // Element by element an atomic.
   std::vector<std::byte> row(rowBytes);
   GlobalMemory &memory = w.cluster().grid().memory();
   overBoxRows(spec, coordinates, [&](const BoxRow &where) {
@@ -391,7 +409,11 @@ static void storeBox(Warp &w, const TensorMapSpec &spec, const std::array<int32_
       return w.report(FindingKind::OutOfBounds, bit(lane),
                       fmt::format("{} bytes of the copy lie in no buffer", where.count),
                       "give the tensor map the extents of its buffer", w.cluster().nameGlobal(where.address));
-    if (detail.reduction >= 0)
+    const bool changes =
+        adds || std::memcmp(buffer->at(where.address), row.data() + where.first, where.count) != 0;
+    orderGlobal(w, *buffer, where.address, where.count,
+                {true, adds, adds, changes, Proxy::Async, w.bulkWriteAgent, step}, lane);
+    if (adds)
       reduceInto(buffer->at(where.address), row.data() + where.first, where.count, detail.reduction,
                  detail.type >= 0 ? static_cast<Type>(detail.type) : elementType(spec.dtype));
     else
@@ -446,14 +468,34 @@ static void storeBytes(Warp &w, const Instr &i) {
 }
 
 static void commitGroup(Warp &w, const Instr &) { w.bulk.commit(); }
-static void waitGroup(Warp &w, const Instr &i) { w.clock.see(w.bulkAgent, w.bulk.wait(i.detail)); }
+static void waitGroup(Warp &w, const Instr &i) {
+  w.clock.see(w.bulkAgent, w.bulk.wait(i.detail));
+  if (i.offset == 0) // Not .read: what they write is there too.
+    w.clock.see(w.bulkWriteAgent, w.bulk.before(i.detail));
+}
+
+static void checkPrefetched(Warp &w, const Instr &i, const BulkDetail &detail, int lane) {
+  const uint32_t bytes = laneAt<uint32_t>(w.row(i.source(detail.size)), lane);
+  const uint64_t from = detail.global.at(w, i, lane);
+  if (bytes % 16 != 0 || from % 16 != 0)
+    return w.report(
+        FindingKind::Misaligned, bit(lane),
+        fmt::format("a bulk prefetch of {} bytes from {:#x}: both must be multiples of 16", bytes, from));
+  const Allocation *buffer = w.cluster().grid().memory().find(from);
+  if (bytes != 0 && (!buffer || !buffer->holds(from, bytes)))
+    w.report(FindingKind::OutOfBounds, bit(lane),
+             fmt::format("a prefetch of {} bytes at a global address that no buffer holds", bytes),
+             "check index and extent", w.cluster().nameGlobal(from));
+}
 
 /// A prefetch changes nothing, but its map and address must be right.
 static void prefetch(Warp &w, const Instr &i) {
   const BulkDetail &detail = w.program().bulkDetails[i.detail];
   overLanes(w.mask, [&](int lane) {
-    if (!operandsDefined(w, i, lane) || detail.rank == 0)
+    if (!operandsDefined(w, i, lane))
       return;
+    if (detail.rank == 0)
+      return checkPrefetched(w, i, detail, lane);
     if (const auto spec = mapAt(w, detail.map.at(w, i, lane), lane))
       checkMap(w, *spec, detail, lane);
   });

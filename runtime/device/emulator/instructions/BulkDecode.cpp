@@ -117,15 +117,13 @@ int BulkSources::value(const ptx::Operand &operand, Type type) {
 }
 
 static bool keep(Decoder &d, const BulkDetail &detail, Handler handler) {
+  d.policy();
   d.out.detail = uint32_t(d.program().bulkDetails.size());
   d.program().bulkDetails.push_back(detail);
   return d.done(handler, Mix::AsyncCopy);
 }
 
-static void takeHint(Decoder &d, size_t operands) {
-  const bool hint = d.take("L2::cache_hint");
-  d.requireCount(operands + (hint ? 1 : 0));
-}
+static void takeHint(Decoder &d, size_t operands) { d.requireCount(operands + (d.takeHint() ? 1 : 0)); }
 
 //===- Forms -----------------------------------------------------------------------------------------===//
 
@@ -156,6 +154,7 @@ static bool decodeStore(Decoder &d, BulkDetail detail, bool tensor) {
   d.take("tile");
   if (!d.take("bulk_group"))
     d.refuseModifiers();
+  const size_t hints = d.takeHint() ? 1 : 0;
   if (!tensor && detail.reduction == reductionWanted)
     detail.reduction = d.takeOneOf({"add", "min", "max"});
   if (!tensor && detail.reduction >= 0) {
@@ -165,7 +164,7 @@ static bool decodeStore(Decoder &d, BulkDetail detail, bool tensor) {
       d.refuseModifiers();
     detail.type = int(type);
   }
-  takeHint(d, tensor ? 2 : 3);
+  d.requireCount((tensor ? 2 : 3) + hints);
   BulkSources sources(d);
   if (tensor) {
     detail.map = sources.map(d.operand(0), detail);
@@ -204,7 +203,7 @@ static bool decodeGroups(Decoder &d) {
     return d.done(bulkHandlers().commitGroup, Mix::AsyncCopy);
   }
   d.take("wait_group");
-  d.take("read");
+  d.out.offset = d.take("read") ? 1 : 0; // Only that shared memory was read is waited for.
   d.requireCount(1);
   d.out.detail = uint32_t(d.integer(d.operand(0), 0, 1 << 20));
   return d.done(bulkHandlers().waitGroup, Mix::Barrier);

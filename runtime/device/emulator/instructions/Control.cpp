@@ -97,6 +97,9 @@ static bool decodeSetmaxnreg(Decoder &d) {
 /// Kernels run one after the other here, so their dependencies are met before they begin.
 static void nothing(Warp &, const Instr &) {}
 
+/// No time passes here; who sleeps waits for something.
+static void sleep(Warp &w, const Instr &) { w.poll({}); }
+
 bool lathe::runtime::emulator::decodeControl(Decoder &d) {
   const std::string_view root = d.root();
   if (root == "bra")
@@ -121,7 +124,7 @@ bool lathe::runtime::emulator::decodeControl(Decoder &d) {
     d.take("u32");
     d.requireCount(1);
     d.sources(0, {Type::U32});
-    return d.done(&nothing, Mix::Other);
+    return d.done(&sleep, Mix::Other);
   }
   return false;
 }

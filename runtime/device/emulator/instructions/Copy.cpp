@@ -27,25 +27,61 @@ static void fetch(Warp &w, uint64_t from, uint32_t bytes, std::byte *value, int 
   }
 }
 
+/// Lanes whose addresses and sizes come from somewhere.
+static uint32_t definedLanes(Warp &w, const Instr &i) {
+  if (i.hinted) [[unlikely]]
+    checkPolicy(w, i);
+  uint32_t mask = w.mask;
+  for (int k = 0; k < i.sources - (i.hinted ? 1 : 0); ++k)
+    if (const uint32_t lanes = w.undefined(i.source(k)) & mask) {
+      w.cluster().reportUndefined(w, lanes, w.origin(i.source(k)), "is an operand of a copy");
+      mask &= ~lanes;
+    }
+  return mask;
+}
+
+/// Bytes that a lane reads.
+static uint32_t givenBytes(Warp &w, const Instr &i, const BulkDetail &detail, int lane) {
+  if (detail.ignores >= 0 && (w.predicate(i.source(detail.ignores)) >> lane & 1))
+    return 0;
+  if (detail.size < 0)
+    return detail.bytes;
+  const uint32_t given = laneAt<uint32_t>(w.row(i.source(detail.size)), lane);
+  if (given > detail.bytes)
+    w.report(FindingKind::IllegalInstruction, bit(lane),
+             fmt::format("a copy of {} bytes is to read {}", detail.bytes, given),
+             "give a source size of at most the copy's");
+  return std::min(given, detail.bytes);
+}
+
+/// Whether both addresses are multiples of the copy's size, as they must be also where it reads less.
+static bool aligned(Warp &w, const BulkDetail &detail, uint32_t target, uint64_t from, uint32_t given,
+                    int lane) {
+  const bool wrongTarget = target % detail.bytes != 0;
+  if (!wrongTarget && (given == 0 || from % detail.bytes == 0))
+    return true;
+  w.report(FindingKind::Misaligned, bit(lane),
+           fmt::format("the {} {:#x} must be a multiple of {} bytes", wrongTarget ? "destination" : "source",
+                       wrongTarget ? target : from, detail.bytes));
+  return false;
+}
+
 static void copy(Warp &w, const Instr &i) {
   const BulkDetail &detail = w.program().bulkDetails[i.detail];
   const uint32_t step = w.copies.issue();
   uint32_t offsets[laneCount] = {}, landed = 0;
   LaneAddresses read;
-  overLanes(w.mask, [&](int lane) {
+  overLanes(definedLanes(w, i), [&](int lane) {
     const auto target = uint32_t(detail.shared.at(w, i, lane));
-    if (target % detail.bytes != 0)
-      return w.report(
-          FindingKind::Misaligned, bit(lane),
-          fmt::format("the destination {:#x} must be a multiple of {} bytes", target, detail.bytes));
+    const uint32_t given = givenBytes(w, i, detail, lane);
+    read.at[lane] = detail.global.at(w, i, lane);
+    if (!aligned(w, detail, target, read.at[lane], given, lane))
+      return;
     Cta *cta = findShared(w, target, true, detail.bytes, lane);
     if (!cta)
       return;
-    const uint32_t given =
-        detail.size < 0 ? detail.bytes : laneAt<uint32_t>(w.row(i.source(detail.size)), lane);
     std::byte value[mostBytes] = {};
-    read.at[lane] = detail.global.at(w, i, lane);
-    fetch(w, read.at[lane], std::min(given, detail.bytes), value, lane);
+    fetch(w, read.at[lane], given, value, lane);
     read.mask |= given > 0 ? bit(lane) : 0;
     landed |= bit(lane);
     const uint32_t offset = offsets[lane] = offsetOf(target);
@@ -80,25 +116,37 @@ static bool decodeGroups(Decoder &d) {
   return d.done(&waitGroup, Mix::Barrier);
 }
 
+/// The fourth operand: how many bytes are read, or a predicate that says that none are.
+static void takeSize(Decoder &d, BulkDetail &detail, BulkSources &sources) {
+  if (d.count() < (d.out.hinted ? 5u : 4u))
+    return;
+  const ptx::Operand &operand = d.operand(3);
+  const bool ignores = operand.kind == ptx::Operand::Kind::Register &&
+                       d.kernel().registers[operand.reg].kind == ptx::RegisterClass::Predicate;
+  (ignores ? detail.ignores : detail.size) = sources.value(operand, ignores ? Type::Pred : Type::U32);
+}
+
 bool lathe::runtime::emulator::decodeCopy(Decoder &d) {
   if (d.root() != "cp" || !d.take("async"))
     return false;
   if (d.mentions("commit_group") || d.mentions("wait_group") || d.mentions("wait_all"))
     return decodeGroups(d);
-  if (d.takeOneOf({"ca", "cg"}) < 0 || d.takeOneOf({"shared", "shared::cta"}) < 0 || !d.take("global"))
+  const int cache = d.takeOneOf({"ca", "cg"});
+  if (cache < 0 || d.takeOneOf({"shared", "shared::cta"}) < 0 || !d.take("global"))
     d.refuseModifiers();
-  const bool hint = d.take("L2::cache_hint");
+  const size_t hints = d.takeHint() ? 1 : 0;
   d.takeOneOf({"L2::64B", "L2::128B", "L2::256B"});
-  d.requireCount(3, hint ? 5 : 4);
+  d.requireCount(3 + hints, 4 + hints);
   BulkDetail detail;
   BulkSources sources(d);
   detail.shared = sources.address(d.operand(0));
   detail.global = sources.address(d.operand(1));
   detail.bytes = uint32_t(d.integer(d.operand(2), 4, mostBytes));
-  if (std::popcount(detail.bytes) != 1)
-    d.refuse("cp.async must copy 4, 8 or 16 bytes", fmt::format("{}", detail.bytes));
-  if (d.count() == (hint ? 5u : 4u))
-    detail.size = sources.value(d.operand(3), Type::U32);
+  if (std::popcount(detail.bytes) != 1 || (cache == 1 && detail.bytes != mostBytes))
+    d.refuse(cache == 1 ? "cp.async.cg must copy 16 bytes" : "cp.async must copy 4, 8 or 16 bytes",
+             fmt::format("{}", detail.bytes));
+  takeSize(d, detail, sources);
+  d.policy();
   d.out.detail = uint32_t(d.program().bulkDetails.size());
   d.program().bulkDetails.push_back(detail);
   return d.done(&copy, Mix::AsyncCopy);

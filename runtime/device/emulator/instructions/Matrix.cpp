@@ -1,4 +1,4 @@
-//===- Matrix.cpp - ldmatrix and stmatrix ------------------------------------------------------------===//
+//===- Matrix.cpp - ldmatrix, stmatrix, movmatrix ----------------------------------------------------===//
 //
 // 8×8 matrices of 16-bit elements between shared memory and the fragments of a warp: lane 8·m + r names row r
 // of matrix m, lane l holds the elements 2·(l mod 4) and the next of row l / 4, or with .trans of column l
@@ -111,7 +111,43 @@ static void storeMatrix(Warp &w, const Instr &i) {
   w.cluster().progress();
 }
 
+/// movmatrix: one matrix, transposed from registers to registers.
+static void moveMatrix(Warp &w, const Instr &i) {
+  if (!w.requireConverged(allLanes, "movmatrix"))
+    return;
+  uint16_t elements[matrixRows][matrixRows];
+  bool undefined[matrixRows][matrixRows];
+  const Value &source = i.source(0);
+  overLanes(w.mask, [&](int lane) {
+    const uint32_t bits = laneAt<uint32_t>(w.row(source), lane);
+    for (int k = 0; k < 2; ++k) {
+      elements[lane / 4][lane % 4 * 2 + k] = uint16_t(bits >> (16 * k));
+      undefined[lane / 4][lane % 4 * 2 + k] = (w.undefined(source) >> lane & 1) != 0;
+    }
+  });
+  uint32_t lanes = 0;
+  overLanes(w.mask, [&](int lane) {
+    const int row = lane / 4, column = lane % 4 * 2;
+    setLane<uint32_t>(w.row(i.result()), lane,
+                      elements[column][row] | uint32_t(elements[column + 1][row]) << 16);
+    lanes |= uint32_t(undefined[column][row] || undefined[column + 1][row]) << lane;
+  });
+  w.setUndefined(i.result(), lanes, w.origin(source));
+}
+
+static bool decodeTransposition(Decoder &d) {
+  for (std::string_view word : {"sync", "aligned", "m8n8", "trans", "b16"})
+    if (!d.take(word))
+      d.refuseModifiers();
+  d.requireCount(2);
+  d.results({Type::B32});
+  d.sources(1, {Type::B32});
+  return d.done(&moveMatrix, Mix::Shuffle);
+}
+
 bool lathe::runtime::emulator::decodeMatrix(Decoder &d) {
+  if (d.root() == "movmatrix")
+    return decodeTransposition(d);
   const bool loads = d.root() == "ldmatrix";
   if (!loads && d.root() != "stmatrix")
     return false;

@@ -263,6 +263,9 @@ static void wait(Warp &w, const Instr &i, const BarrierDetail &detail) {
   }
   if (passed)
     ++w.counters().barrierWaits;
+  else if (waiting.barrier)
+    w.poll({Warp::Poll::What::Shared, 0, waiting.barrier->phase,
+            sharedWindowAddress(waiting.cta->rank, waiting.offset), waiting.barrier->phase});
   w.stalled = false;
   w.setPredicate(i.result(), passed);
   w.define(i);

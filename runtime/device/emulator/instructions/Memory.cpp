@@ -1,4 +1,4 @@
-//===- Memory.cpp - ld, st, prefetch -----------------------------------------------------------------===//
+//===- Memory.cpp - ld and st ------------------------------------------------------------------------===//
 //
 // Ordinary loads and stores of all spaces, alone and as vectors. Cache hints mean nothing here; orders
 // (.acquire, .release, .relaxed, .volatile) make an access strong and carry clocks through shared memory.
@@ -6,6 +6,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/runtime/device/emulator/Grid.h"
 #include "lathe/runtime/device/emulator/MemoryAccess.h"
+#include "lathe/runtime/device/emulator/Mixed.h"
 #include "lathe/runtime/device/emulator/instructions/Alu.h"
 
 #include <atomic>
@@ -25,10 +26,11 @@ struct MemoryDetail {
   uint8_t elementBytes = 4, vector = 1;
   bool isSigned = false; ///< Loads narrower than their register fill with the sign.
   bool ownBase = false;  ///< The address is a name of shared memory.
+  bool wide = true;      ///< The scope of an order: the GPU or more.
 
   uint32_t pack() const {
     return uint32_t(space) | uint32_t(semantics) << 4 | uint32_t(elementBytes) << 8 | uint32_t(vector) << 16 |
-           uint32_t(isSigned) << 24 | uint32_t(ownBase) << 25;
+           uint32_t(isSigned) << 24 | uint32_t(ownBase) << 25 | uint32_t(wide) << 26;
   }
   static MemoryDetail unpack(uint32_t bits) {
     return {static_cast<Space>(bits & 15),
@@ -36,7 +38,8 @@ struct MemoryDetail {
             uint8_t(bits >> 8),
             uint8_t(bits >> 16 & 0xff),
             (bits >> 24 & 1) != 0,
-            (bits >> 25 & 1) != 0};
+            (bits >> 25 & 1) != 0,
+            (bits >> 26 & 1) != 0};
   }
   uint32_t bytes() const { return uint32_t(elementBytes) * vector; }
 };
@@ -73,12 +76,16 @@ static uint64_t readElement(const std::byte *from, uint32_t bytes, bool strong) 
   return bits;
 }
 
-static void writeElement(std::byte *to, uint64_t bits, uint32_t bytes, bool strong) {
+/// Gives whether the bytes are others now.
+static bool writeElement(std::byte *to, uint64_t bits, uint32_t bytes, bool strong) {
+  const bool changes = std::memcmp(to, &bits, bytes) != 0;
   if (strong && bytes == 4)
-    return std::atomic_ref(*reinterpret_cast<uint32_t *>(to)).store(uint32_t(bits));
-  if (strong && bytes == 8)
-    return std::atomic_ref(*reinterpret_cast<uint64_t *>(to)).store(bits);
-  std::memcpy(to, &bits, bytes);
+    std::atomic_ref(*reinterpret_cast<uint32_t *>(to)).store(uint32_t(bits));
+  else if (strong && bytes == 8)
+    std::atomic_ref(*reinterpret_cast<uint64_t *>(to)).store(bits);
+  else
+    std::memcpy(to, &bits, bytes);
+  return changes;
 }
 
 //===- Loads -----------------------------------------------------------------------------------------===//
@@ -99,13 +106,35 @@ static void countAccess(Warp &w, const LaneAddresses &addresses, const MemoryDet
   }
 }
 
+/// What a load with an order has seen: who sees the same again waits for somebody.
+static void pollLoaded(Warp &w, const Instr &i, const MemoryDetail &detail, const LaneAddresses &addresses,
+                       uint32_t shared) {
+  if (addresses.mask == 0)
+    return;
+  const int first = std::countr_zero(addresses.mask);
+  Warp::Poll poll;
+  poll.what = shared >> first & 1 ? Warp::Poll::What::Shared : Warp::Poll::What::Global;
+  poll.address = poll.what == Warp::Poll::What::Shared ? uint32_t(addresses.at[first]) : addresses.at[first];
+  poll.value = getRegister(w, i.result(0), first);
+  poll.seen = addresses.mask;
+  overLanes(addresses.mask, [&](int lane) {
+    poll.seen = mixed(poll.seen, addresses.at[lane]);
+    for (int k = 0; k < detail.vector; ++k)
+      poll.seen = mixed(poll.seen, getRegister(w, i.result(k), lane));
+  });
+  w.poll(poll);
+}
+
 static void load(Warp &w, const Instr &i) {
+  if (i.hinted) [[unlikely]]
+    checkPolicy(w, i);
   const MemoryDetail detail = MemoryDetail::unpack(i.detail);
   const bool strong = detail.semantics != Semantics::Weak;
   const LaneAddresses addresses = laneAddresses(w, i, detail.ownBase ? -1 : 0);
   uint32_t offsets[laneCount] = {}, shared = 0, undefined = 0, origin = 0;
   overLanes(addresses.mask, [&](int lane) {
-    const Place place = access(w, detail.space, addresses.at[lane], detail.bytes(), {false, strong}, lane);
+    const Place place =
+        access(w, detail.space, addresses.at[lane], detail.bytes(), {false, strong, true, detail.wide}, lane);
     for (int k = 0; k < detail.vector; ++k)
       setRegister(
           w, i.result(k), lane,
@@ -118,6 +147,8 @@ static void load(Warp &w, const Instr &i) {
       shared |= uint32_t(1) << lane;
       if (detail.semantics == Semantics::Acquire)
         w.clock.join(place.cta->shared.released(place.offset));
+    } else if (strong) {
+      acquireGlobal(w, addresses.at[lane], detail.wide, detail.semantics == Semantics::Acquire);
     }
     if (place.undefined) {
       undefined |= uint32_t(1) << lane;
@@ -127,6 +158,8 @@ static void load(Warp &w, const Instr &i) {
   for (int k = 0; k < detail.vector; ++k)
     w.setUndefined(i.result(k), undefined, origin);
   countAccess(w, addresses, detail, offsets, shared, false);
+  if (strong) [[unlikely]]
+    pollLoaded(w, i, detail, addresses, shared);
 }
 
 static void loadParameter(Warp &w, const Instr &i) {
@@ -166,7 +199,24 @@ static void checkSameAddress(Warp &w, const Instr &i, const MemoryDetail &detail
                 "let one lane write", w.cluster().nameShared(w.cta, offsets[a]));
 }
 
+/// Gives whether the bytes are others now.
+static bool storeLane(Warp &w, const Instr &i, const MemoryDetail &detail, AccessMode mode,
+                      const Place &place, int lane) {
+  if (mode.strong && place.buffer) // Before the value can be seen.
+    releaseGlobal(w, place.address, detail.wide, detail.semantics == Semantics::Release);
+  const int first = detail.ownBase ? 0 : 1;
+  bool changes = false;
+  for (int k = 0; k < detail.vector; ++k)
+    changes |= writeElement(place.bytes + size_t(k) * detail.elementBytes,
+                            getRegister(w, i.source(first + k), lane), detail.elementBytes, mode.strong);
+  if (place.buffer)
+    orderGlobal(w, *place.buffer, place.address, detail.bytes(), globalAccess(w, mode, changes), lane);
+  return changes;
+}
+
 static void store(Warp &w, const Instr &i) {
+  if (i.hinted) [[unlikely]]
+    checkPolicy(w, i);
   const MemoryDetail detail = MemoryDetail::unpack(i.detail);
   const bool strong = detail.semantics != Semantics::Weak;
   const LaneAddresses addresses = laneAddresses(w, i, detail.ownBase ? -1 : 0);
@@ -178,13 +228,13 @@ static void store(Warp &w, const Instr &i) {
       origin = w.origin(i.source(first + k));
     }
   uint32_t offsets[laneCount] = {}, shared = 0;
+  bool changes = false;
   overLanes(addresses.mask, [&](int lane) {
-    const Place place = access(w, detail.space, addresses.at[lane], detail.bytes(), {true, strong}, lane);
+    const AccessMode mode{true, strong, false, detail.wide};
+    const Place place = access(w, detail.space, addresses.at[lane], detail.bytes(), mode, lane);
     if (!place)
       return;
-    for (int k = 0; k < detail.vector; ++k)
-      writeElement(place.bytes + size_t(k) * detail.elementBytes, getRegister(w, i.source(first + k), lane),
-                   detail.elementBytes, strong);
+    changes |= storeLane(w, i, detail, mode, place, lane);
     const uint32_t bit = uint32_t(1) << lane;
     if (place.cta) {
       offsets[lane] = place.offset;
@@ -201,7 +251,8 @@ static void store(Warp &w, const Instr &i) {
     w.cluster().reportUndefined(w, lanes, origin, "is written to global memory");
   if (shared)
     checkSameAddress(w, i, detail, offsets, shared);
-  w.cluster().progress();
+  if (changes) // Or else a loop that writes the same again would look like one that gets somewhere.
+    w.cluster().progress();
   countAccess(w, addresses, detail, offsets, shared, true);
 }
 
@@ -223,9 +274,10 @@ static Space takeSpace(Decoder &d) {
   }
 }
 
-static Semantics takeSemantics(Decoder &d) {
+static Semantics takeSemantics(Decoder &d, bool &wide) {
   const int order = d.takeOneOf({"weak", "relaxed", "acquire", "release", "volatile"});
-  d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  const int scope = d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  wide = scope != 0 && scope != 1;
   switch (order) {
   case 1:
   case 4:
@@ -240,26 +292,9 @@ static Semantics takeSemantics(Decoder &d) {
 }
 
 static void takeHints(Decoder &d) {
-  d.takeAny({"ca",
-             "cg",
-             "cs",
-             "lu",
-             "cv",
-             "wb",
-             "wt",
-             "nc",
-             "L1::evict_normal",
-             "L1::evict_unchanged",
-             "L1::evict_first",
-             "L1::evict_last",
-             "L1::no_allocate",
-             "L2::cache_hint",
-             "L2::64B",
-             "L2::128B",
-             "L2::256B",
-             "L2::evict_first",
-             "L2::evict_last",
-             "L2::evict_normal"});
+  d.takeAny({"ca", "cg", "cs", "lu", "cv", "wb", "wt", "nc", "L1::evict_normal", "L1::evict_unchanged",
+             "L1::evict_first", "L1::evict_last", "L1::no_allocate", "L2::64B", "L2::128B", "L2::256B",
+             "L2::evict_first", "L2::evict_last", "L2::evict_normal"});
 }
 
 /// A register of at least the element's width.
@@ -306,9 +341,11 @@ static bool decodeParameterLoad(Decoder &d, MemoryDetail detail, const std::vect
 
 static bool decodeAccess(Decoder &d, bool isLoad) {
   MemoryDetail detail;
-  detail.semantics = takeSemantics(d);
+  detail.semantics = takeSemantics(d, detail.wide);
   detail.space = takeSpace(d);
   takeHints(d);
+  d.takeHint();
+  d.takeOneOf({"L2::64B", "L2::128B", "L2::256B"});
   static constexpr uint8_t sizes[] = {2, 4, 8};
   const int vector = d.takeOneOf({"v2", "v4", "v8"});
   detail.vector = vector < 0 ? 1 : sizes[vector];
@@ -319,7 +356,7 @@ static bool decodeAccess(Decoder &d, bool isLoad) {
   detail.isSigned = isLoad && isSigned(type);
   if (detail.bytes() > 32)
     d.refuse("an access must have at most 32 bytes", fmt::format("{}", detail.bytes()));
-  d.requireCount(2, 3); // The third is a cache policy.
+  d.requireCount(d.out.hinted ? 3 : 2);
   const size_t value = isLoad ? 0 : 1, address = isLoad ? 1 : 0;
   const std::vector<ptx::Operand> elements = elementsOf(d, d.operand(value), detail.vector);
   if (detail.space == Space::Parameter)
@@ -330,6 +367,7 @@ static bool decodeAccess(Decoder &d, bool isLoad) {
   for (const ptx::Operand &element : elements)
     isLoad ? d.result(element, registerType(d, element, type))
            : d.source(element, registerType(d, element, type));
+  d.policy();
   const bool shared = detail.space == Space::Shared || detail.space == Space::SharedCluster || detail.ownBase;
   if (detail.ownBase && detail.space == Space::Generic)
     detail.space = Space::Shared;
@@ -338,18 +376,11 @@ static bool decodeAccess(Decoder &d, bool isLoad) {
                 : d.done(&store, shared ? Mix::SharedStore : Mix::GlobalStore);
 }
 
-static void nothing(Warp &, const Instr &) {}
-
 bool lathe::runtime::emulator::decodeMemory(Decoder &d) {
   if (d.root() == "ld" || d.root() == "st") {
     if (d.startsWith("st.async"))
       return false;
     return decodeAccess(d, d.root() == "ld");
-  }
-  if (d.root() == "prefetch" || d.root() == "prefetchu") {
-    d.takeAny({"param", "global", "tensormap", "L1", "L2", "L2::evict_last", "L2::evict_normal"});
-    d.requireCount(1);
-    return d.done(&nothing, Mix::Other);
   }
   return false;
 }

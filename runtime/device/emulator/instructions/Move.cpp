@@ -1,4 +1,4 @@
-//===- Move.cpp - mov, cvta, special registers -------------------------------------------------------===//
+//===- Move.cpp - mov, cvta, isspacep, special registers ---------------------------------------------===//
 //
 // Values from one place to another: registers, constants, addresses of shared variables and parameters,
 // vectors taken apart and put together, the special registers, and addresses between state spaces. Windows of
@@ -257,6 +257,41 @@ static bool decodeCvta(Decoder &d) {
   return d.done(&convertAddress, Mix::Integer);
 }
 
+/// isspacep: detail is the space.
+static void inSpace(Warp &w, const Instr &i) {
+  const uint64_t offset = uint64_t(i.offset);
+  uint32_t lanes = 0;
+  overLanes(w.mask, [&](int lane) {
+    const uint64_t address = i.source(0).kind == ptx::RegisterClass::Bits64
+                                 ? laneAt<uint64_t>(w.row(i.source(0)), lane)
+                                 : laneAt<uint32_t>(w.row(i.source(0)), lane);
+    const uint64_t at = address + offset;
+    const bool shared = at >= sharedWindow && at - sharedWindow < windowBytes;
+    const bool parameter = at >= parameterWindow && at - parameterWindow < windowBytes;
+    const bool holds = i.detail == 0   ? !shared && !parameter
+                       : i.detail == 1 ? shared && rankOf(uint32_t(at - sharedWindow)) == w.cta.rank
+                       : i.detail == 2 ? shared
+                       : i.detail == 3 ? parameter
+                                       : false;
+    lanes |= uint32_t(holds) << lane;
+  });
+  w.setPredicate(i.result(), lanes);
+  w.define(i);
+}
+
+static bool decodeSpaceTest(Decoder &d) {
+  const int space = d.takeOneOf(
+      {"global", "shared", "shared::cta", "shared::cluster", "param", "param::entry", "const", "local"});
+  static constexpr uint32_t details[] = {0, 1, 1, 2, 3, 3, 4, 4};
+  if (space < 0)
+    d.refuseModifiers();
+  d.requireCount(2);
+  d.results({Type::Pred});
+  d.sourceWide(d.operand(1));
+  d.out.detail = details[space];
+  return d.done(&inSpace, Mix::Compare);
+}
+
 //===- mov -------------------------------------------------------------------------------------------===//
 
 /// mov.b64 d, {a, b}: two halves of 32 bits; mov.b32 d, {a, b}: two of 16.
@@ -357,5 +392,7 @@ bool lathe::runtime::emulator::decodeMove(Decoder &d) {
     return decodeMov(d);
   if (d.root() == "cvta")
     return decodeCvta(d);
+  if (d.root() == "isspacep")
+    return decodeSpaceTest(d);
   return false;
 }

@@ -59,6 +59,13 @@ struct Minimum {
 struct Maximum {
   double operator()(double a, double b) const { return maxNumber(float(a), float(b)); }
 };
+/// A NaN wins.
+struct MinimumNan {
+  double operator()(double a, double b) const { return a != a || b != b ? a + b : Minimum{}(a, b); }
+};
+struct MaximumNan {
+  double operator()(double a, double b) const { return a != a || b != b ? a + b : Maximum{}(a, b); }
+};
 struct Absolute {
   double operator()(double a) const { return std::fabs(a); }
 };
@@ -101,8 +108,10 @@ static Handler packedHandler(Type type) {
   }
 }
 
-static Handler handlerFor(std::string_view root, Type type) {
+static Handler handlerFor(std::string_view root, Type type, bool keepsNan) {
   using H = uint16_t;
+  if (keepsNan)
+    return root == "min" ? packedHandler<MinimumNan, H, H>(type) : packedHandler<MaximumNan, H, H>(type);
   if (root == "add")
     return packedHandler<Add, H, H>(type);
   if (root == "sub")
@@ -132,10 +141,11 @@ bool lathe::runtime::emulator::decodePacked(Decoder &d) {
   if (!d.mentionsFloat() || d.mentions("f32") || d.mentions("f64"))
     return false;
   d.take("rn");
+  const bool keepsNan = (root == "min" || root == "max") && d.take("NaN");
   const Type type = d.takeType();
   d.requireCount(sources + 1);
   d.results({type});
   for (size_t i = 1; i <= sources; ++i)
     d.sources(i, {type});
-  return d.done(handlerFor(root, type), Mix::Float);
+  return d.done(handlerFor(root, type, keepsNan), Mix::Float);
 }

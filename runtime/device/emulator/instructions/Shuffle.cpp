@@ -1,7 +1,7 @@
 //===- Shuffle.cpp - What lanes tell each other ------------------------------------------------------===//
 //
-// shfl, vote, elect, redux, activemask. Values come from lanes of the same instruction; a lane that is not
-// there has none, so what is read from it is not defined.
+// shfl, vote, match, elect, redux, activemask. Values come from lanes of the same instruction; a lane that is
+// not there has none, so what is read from it is not defined.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/runtime/device/emulator/Cluster.h"
@@ -51,6 +51,8 @@ static Reach reach(Direction direction, uint32_t lane, uint32_t b, uint32_t c) {
 static void shuffle(Warp &w, const Instr &i) {
   const auto direction = static_cast<Direction>(i.detail);
   const uint32_t there = members(w, i.source(3), "shfl.sync");
+  if (w.interrupted())
+    return;
   uint32_t values[laneCount], lanes = 0, undefined = 0, origin = 0;
   const std::byte *source = w.row(i.source(0)), *b = w.row(i.source(1)), *c = w.row(i.source(2));
   for (int lane = 0; lane < laneCount; ++lane)
@@ -92,7 +94,7 @@ static bool decodeShfl(Decoder &d) {
   return d.done(&shuffle, Mix::Shuffle);
 }
 
-//===- vote, elect, activemask -----------------------------------------------------------------------===//
+//===- vote ------------------------------------------------------------------------------------------===//
 
 namespace {
 enum class Vote : uint8_t { All, Any, Uniform, Ballot };
@@ -101,6 +103,8 @@ enum class Vote : uint8_t { All, Any, Uniform, Ballot };
 static void vote(Warp &w, const Instr &i) {
   const auto kind = static_cast<Vote>(i.detail & 3);
   const uint32_t there = members(w, i.source(1), "vote.sync");
+  if (w.interrupted())
+    return;
   const uint32_t yes = (i.detail >> 2 ? ~w.predicate(i.source(0)) : w.predicate(i.source(0))) & there;
   const uint32_t undefined = (w.undefined(i.source(0)) & there) ? allLanes : 0;
   if (kind == Vote::Ballot) {
@@ -130,8 +134,60 @@ static bool decodeVote(Decoder &d) {
   return d.done(&vote, Mix::Shuffle);
 }
 
+//===- match -----------------------------------------------------------------------------------------===//
+
+/// any: the members that have the lane's value; all: all of them where they have one value, else none.
+template <class T, bool all>
+static void match(Warp &w, const Instr &i) {
+  const uint32_t there = members(w, i.source(1), "match.sync");
+  if (w.interrupted())
+    return;
+  const Value &source = i.source(0);
+  const std::byte *row = w.row(source);
+  uint32_t same[laneCount] = {};
+  bool one = true;
+  overLanes(there, [&](int lane) {
+    overLanes(there, [&](int other) {
+      same[lane] |= uint32_t(laneAt<T>(row, lane) == laneAt<T>(row, other)) << other;
+    });
+    one = one && same[lane] == there;
+  });
+  std::byte *result = w.row(i.result(0));
+  overLanes(w.mask, [&](int lane) { setLane<uint32_t>(result, lane, all ? (one ? there : 0) : same[lane]); });
+  const uint32_t undefined = (w.undefined(source) & there) ? allLanes : 0;
+  w.setUndefined(i.result(0), undefined, w.origin(source));
+  if (i.results > 1) {
+    w.setPredicate(i.result(1), one ? allLanes : 0);
+    w.setUndefined(i.result(1), undefined, w.origin(source));
+  }
+}
+
+static bool decodeMatch(Decoder &d) {
+  const bool all = d.take("all");
+  if ((!all && !d.take("any")) || !d.take("sync"))
+    d.refuseModifiers();
+  const Type type = d.takeType();
+  d.requireCount(3);
+  if (all && d.operand(0).kind == Kind::Pair) {
+    d.result(d.operand(0).parts[0], Type::B32);
+    d.result(d.operand(0).parts[1], Type::Pred);
+  } else {
+    d.results({Type::B32});
+  }
+  d.sources(1, {type, Type::B32});
+  if (type == Type::B32)
+    return d.done(all ? &match<uint32_t, true> : &match<uint32_t, false>, Mix::Shuffle);
+  if (type == Type::B64)
+    return d.done(all ? &match<uint64_t, true> : &match<uint64_t, false>, Mix::Shuffle);
+  d.refuseModifiers();
+}
+
+//===- elect, activemask -----------------------------------------------------------------------------===//
+
 static void elect(Warp &w, const Instr &i) {
   const uint32_t there = members(w, i.source(0), "elect.sync");
+  if (w.interrupted())
+    return;
   const auto leader = uint32_t(std::countr_zero(there ? there : w.mask));
   std::byte *result = w.row(i.result(0));
   overLanes(w.mask, [&](int lane) { setLane<uint32_t>(result, lane, leader); });
@@ -177,6 +233,8 @@ static T combine(uint32_t how, T a, T b) {
 template <class T>
 static void reduce(Warp &w, const Instr &i) {
   uint32_t there = members(w, i.source(1), "redux.sync");
+  if (w.interrupted())
+    return;
   const std::byte *source = w.row(i.source(0));
   T total = laneAt<T>(source, std::countr_zero(there ? there : w.mask));
   for (uint32_t rest = there & (there - 1); rest; rest &= rest - 1)
@@ -206,6 +264,8 @@ bool lathe::runtime::emulator::decodeShuffle(Decoder &d) {
     return decodeShfl(d);
   if (root == "vote")
     return decodeVote(d);
+  if (root == "match")
+    return decodeMatch(d);
   if (root == "elect")
     return decodeElect(d);
   if (root == "redux")

@@ -1,8 +1,8 @@
 //===- Sync.cpp - Barriers of CTAs and clusters, fences ----------------------------------------------===//
 //
 // bar, barrier, barrier.cluster, bar.warp.sync, membar, fence and fence.proxy. Barriers join clocks; a proxy
-// fence marks what was seen so far as visible to the other proxy; the memory fences need nothing here, since
-// what they order is ordered by the release and the acquire beside them.
+// fence marks what was seen so far as visible to the other proxy; a memory fence lets the strong writes
+// behind it release, and what the strong reads before it have seen be acquired.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/runtime/device/emulator/Cluster.h"
@@ -93,6 +93,9 @@ static void proxyFence(Warp &w, const Instr &) {
 
 static void initFence(Warp &w, const Instr &) { markFenced(w); }
 
+/// Detail 1: of the whole GPU.
+static void memoryFence(Warp &w, const Instr &i) { fenceGlobal(w, i.detail != 0); }
+
 static void nothing(Warp &, const Instr &) {}
 
 static bool decodeFence(Decoder &d) {
@@ -110,8 +113,9 @@ static bool decodeFence(Decoder &d) {
     return d.done(&initFence, Mix::Barrier);
   }
   d.takeOneOf({"acq_rel", "sc", "acquire", "release"});
-  d.takeOneOf({"cta", "cluster", "gpu", "sys"});
-  return d.done(&nothing, Mix::Barrier);
+  const int scope = d.takeOneOf({"cta", "cluster", "gpu", "sys"});
+  d.out.detail = scope == 0 || scope == 1 ? 0 : 1;
+  return d.done(&memoryFence, Mix::Barrier);
 }
 
 bool lathe::runtime::emulator::decodeSync(Decoder &d) {
@@ -129,9 +133,9 @@ bool lathe::runtime::emulator::decodeSync(Decoder &d) {
   if (root == "fence")
     return decodeFence(d);
   if (root == "membar") {
-    d.takeOneOf({"cta", "gl", "sys"});
+    d.out.detail = d.takeOneOf({"cta", "gl", "sys"}) > 0 ? 1 : 0;
     d.requireCount(0);
-    return d.done(&nothing, Mix::Barrier);
+    return d.done(&memoryFence, Mix::Barrier);
   }
   return false;
 }
