@@ -9,9 +9,11 @@
 #include "lathe/codegen/Conversion/Passes.h"
 #include "lathe/codegen/Dump.h"
 #include "lathe/codegen/Frontend/Import.h"
+#include "lathe/codegen/Frontend/MoePattern.h"
 #include "lathe/codegen/IR/LatheDialect.h"
 #include "lathe/codegen/IR/TileDialect.h"
 #include "lathe/codegen/Notes.h"
+#include "lathe/codegen/Schedule/Moe.h"
 #include "lathe/codegen/Schedule/PagedAttention.h"
 #include "lathe/codegen/Target/Assemble.h"
 #include "lathe/codegen/Target/Ptx.h"
@@ -23,6 +25,9 @@
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <fmt/format.h>
+
+#include <array>
 #include <chrono>
 
 using namespace mlir;
@@ -47,14 +52,14 @@ public:
     lap("context");
   }
 
-  AttentionPattern match() {
+  ir::KernelOp importIt() {
     described = importKernel(description, *context);
-    AttentionPattern pattern = matchAttention(*described->getOps<ir::KernelOp>().begin());
     lap("import");
-    return pattern;
+    return *described->getOps<ir::KernelOp>().begin();
   }
-  void schedule(const Config &config, const Target &target) {
-    module = buildPagedAttention(match(), config, target, manifest);
+  /// `build` makes the module of a family's schedule from the imported description.
+  void schedule(llvm::function_ref<OwningOpRef<ModuleOp>(ir::KernelOp)> build) {
+    module = build(importIt());
     if (failed(verify(*module)))
       fail("schedule");
     tileText = printWithLocations(*module);
@@ -77,7 +82,6 @@ public:
   std::unique_ptr<MLIRContext> context;
   OwningOpRef<ModuleOp> described, module;
   std::string tileText; ///< The module as it was scheduled; its lines are the locations in the PTX.
-  Manifest manifest;
   std::vector<StageTime> times;
 
 private:
@@ -105,9 +109,60 @@ private:
   std::string diagnostics, kernelNotes;
 };
 
+//===- Families of schedules -------------------------------------------------------------------------===//
+
+struct Attention {
+  using Config = codegen::Config;
+  using Manifest = lathe::Manifest;
+
+  static AttentionPattern match(ir::KernelOp kernel) {
+    if (hasRouting(kernel))
+      throw UserError({"kernel " + kernel.getSymName().str(), "attention has no routing of rows to experts",
+                       "a mixture of experts", "call analyzeMoe(), and compile() with a MoeConfig"});
+    return matchAttention(kernel);
+  }
+  static OwningOpRef<ModuleOp> build(ir::KernelOp kernel, const Config &config, const Target &target,
+                                     Manifest &manifest) {
+    return buildPagedAttention(match(kernel), config, target, manifest);
+  }
+  static std::array<KernelEntry *, 3> entries(Manifest &manifest) {
+    return {&manifest.plan, &manifest.attend, &manifest.combine};
+  }
+};
+
+struct Experts {
+  using Config = MoeConfig;
+  using Manifest = MoeManifest;
+
+  static MoePattern match(ir::KernelOp kernel) {
+    if (!hasRouting(kernel))
+      throw UserError(
+          {"kernel " + kernel.getSymName().str(), "a mixture of experts needs a routing of rows to experts",
+           "none",
+           "describe it with topK() or givenRouting(); for attention call analyze(), and compile() with "
+           "a Config"});
+    return matchMoe(kernel);
+  }
+  static OwningOpRef<ModuleOp> build(ir::KernelOp kernel, const Config &config, const Target &target,
+                                     Manifest &manifest) {
+    return buildMoe(match(kernel), config, target, manifest);
+  }
+  static std::array<KernelEntry *, 4> entries(Manifest &manifest) {
+    return {&manifest.route, &manifest.up, &manifest.down, &manifest.combine};
+  }
+};
+
 } // namespace
 
-AttentionProblem analyze(const dsl::Kernel &kernel) { return Lowering(kernel).match().problem; }
+bool isMoe(const dsl::Kernel &kernel) { return hasRouting(Lowering(kernel).importIt()); }
+AttentionProblem analyze(const dsl::Kernel &kernel) {
+  Lowering lowering(kernel);
+  return Attention::match(lowering.importIt()).problem;
+}
+MoeProblem analyzeMoe(const dsl::Kernel &kernel) {
+  Lowering lowering(kernel);
+  return Experts::match(lowering.importIt()).problem;
+}
 
 static void fillResources(KernelEntry &entry, const Assembled &assembled) {
   auto found = assembled.resources.find(entry.name);
@@ -122,10 +177,13 @@ static void show(const dsl::Kernel &kernel, const std::string &stage, const std:
   stopAfter(stage, kernel.name(), suffix, text);
 }
 
-Artifact compile(const dsl::Kernel &kernel, const Config &config, const CompileOptions &options) {
+template <class Family>
+static ArtifactOf<typename Family::Manifest>
+compileAs(const dsl::Kernel &kernel, const typename Family::Config &config, const CompileOptions &options) {
   Lowering lowering(kernel);
-  Artifact artifact;
-  lowering.schedule(config, options.target);
+  ArtifactOf<typename Family::Manifest> artifact;
+  lowering.schedule(
+      [&](ir::KernelOp op) { return Family::build(op, config, options.target, artifact.manifest); });
   auto ir = [&] { return lowering.text(*lowering.module); };
   show(kernel, "tile", "tile.mlir", [&] { return lowering.tileText; });
   lowering.lowerToNvvm();
@@ -133,7 +191,6 @@ Artifact compile(const dsl::Kernel &kernel, const Config &config, const CompileO
   lowering.lowerToLlvm();
   artifact.ptx = lowering.toPtx();
   show(kernel, "ptx", "ptx", [&] { return artifact.ptx; });
-  artifact.manifest = lowering.manifest;
   artifact.times = std::move(lowering.times);
   if (!options.assemble)
     return artifact;
@@ -143,25 +200,27 @@ Artifact compile(const dsl::Kernel &kernel, const Config &config, const CompileO
       {"assemble", std::chrono::duration<double, std::milli>(Clock::now() - start).count()});
   artifact.cubin = std::move(assembled.cubin);
   artifact.manifest.assembler = assembled.assembler;
-  for (KernelEntry *entry : {&artifact.manifest.plan, &artifact.manifest.attend, &artifact.manifest.combine})
+  for (KernelEntry *entry : Family::entries(artifact.manifest))
     fillResources(*entry, assembled);
   if (!artifact.cubin.empty())
     dump(kernel.name(), "sass", [&] { return disassemble(artifact.cubin); });
   return artifact;
 }
 
-std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage,
-                 const CompileOptions &options) {
+template <class Family>
+static std::string emitAs(const dsl::Kernel &kernel, const typename Family::Config &config, Stage stage,
+                          const CompileOptions &options) {
   if (stage == Stage::Dsl)
     return dsl::print(kernel);
   if (stage == Stage::Sass)
-    return disassemble(compile(kernel, config, options).cubin);
+    return disassemble(compileAs<Family>(kernel, config, options).cubin);
   Lowering lowering(kernel);
   if (stage == Stage::Lathe) {
-    lowering.match();
+    Family::match(lowering.importIt());
     return lowering.text(*lowering.described);
   }
-  lowering.schedule(config, options.target);
+  typename Family::Manifest manifest;
+  lowering.schedule([&](ir::KernelOp op) { return Family::build(op, config, options.target, manifest); });
   if (stage == Stage::Tile)
     return lowering.tileText;
   lowering.lowerToNvvm();
@@ -173,10 +232,29 @@ std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage,
   return lowering.toPtx();
 }
 
+Artifact compile(const dsl::Kernel &kernel, const Config &config, const CompileOptions &options) {
+  return compileAs<Attention>(kernel, config, options);
+}
+template <std::same_as<MoeConfig> C>
+MoeArtifact compile(const dsl::Kernel &kernel, const C &config, const CompileOptions &options) {
+  return compileAs<Experts>(kernel, config, options);
+}
+template MoeArtifact compile(const dsl::Kernel &, const MoeConfig &, const CompileOptions &);
+
+std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage,
+                 const CompileOptions &options) {
+  return emitAs<Attention>(kernel, config, stage, options);
+}
+template <std::same_as<MoeConfig> C>
+std::string emit(const dsl::Kernel &kernel, const C &config, Stage stage, const CompileOptions &options) {
+  return emitAs<Experts>(kernel, config, stage, options);
+}
+template std::string emit(const dsl::Kernel &, const MoeConfig &, Stage, const CompileOptions &);
+
 std::string compilerVersion() {
-  // With the version of artifacts: cached ones of another are not found, rather than refused.
-  return std::string("lathe ") + LATHE_VERSION + " (artifacts " + std::to_string(Manifest::currentVersion) +
-         "), llvm " + LLVM_VERSION_STRING + ", " + chosenAssembler();
+  // With the versions of artifacts: cached ones of another are not found, rather than refused.
+  return fmt::format("lathe {} (artifacts {}, moe {}), llvm {}, {}", LATHE_VERSION, Manifest::currentVersion,
+                     MoeManifest::currentVersion, LLVM_VERSION_STRING, chosenAssembler());
 }
 
 } // namespace lathe::codegen

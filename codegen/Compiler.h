@@ -1,16 +1,19 @@
 //===- Compiler.h - From a description to an artifact ------------------------------------------------===//
 //
-// The compiler's only public face: a dsl::Kernel and a Config go in, PTX, cubin and manifest come out. No
-// LLVM type crosses it, so the tuner, the tools and the JIT see plain C++. Thread-safe: each call has its own
-// contexts.
+// The compiler's only public face: a dsl::Kernel and a Config (attention) or MoeConfig (mixtures of experts)
+// go in, PTX, cubin and manifest come out. No LLVM type crosses it, so the tuner, the tools and the JIT see
+// plain C++. Thread-safe: each call has its own contexts.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
 #include "lathe/codegen/Schedule/Config.h"
+#include "lathe/codegen/Schedule/MoeConfig.h"
 #include "lathe/dsl/Kernel.h"
 #include "lathe/support/Manifest.h"
+#include "lathe/support/MoeManifest.h"
 
+#include <concepts>
 #include <string>
 #include <vector>
 
@@ -26,28 +29,42 @@ struct StageTime {
 };
 
 /// PTX, machine code and how to launch it.
-struct Artifact {
+template <class ManifestType>
+struct ArtifactOf {
   std::string ptx;
   std::string cubin; ///< Empty when no assembler was found: the driver assembles at load ("driver").
-  Manifest manifest;
+  ManifestType manifest;
   std::vector<StageTime> times;
 };
+using Artifact = ArtifactOf<Manifest>;
+using MoeArtifact = ArtifactOf<MoeManifest>;
 
 struct CompileOptions {
   Target target;
   bool assemble = true; ///< False: stop at PTX.
 };
 
-/// Recognises the pattern of a description. Throws UserError naming the expression that no schedule serves.
-AttentionProblem analyze(const dsl::Kernel &kernel);
+/// Whether a description routes rows to experts: then it is compiled with a MoeConfig.
+bool isMoe(const dsl::Kernel &kernel);
 
-/// Compiles. Throws UserError (a config or shape that check() rejects) or CompileError (a spill, a serialised
-/// WGMMA, an assembler error; a reproducer is written and its path is in the message).
+/// Recognises the pattern of a description. Throws UserError naming the expression that no schedule serves,
+/// or the other family.
+AttentionProblem analyze(const dsl::Kernel &kernel);
+MoeProblem analyzeMoe(const dsl::Kernel &kernel);
+
+/// Compiles. Throws UserError (a config or shape that check() rejects, a description of the other family) or
+/// CompileError (a spill, a serialised WGMMA, an assembler error; a reproducer is written and its path is in
+/// the message).
 Artifact compile(const dsl::Kernel &kernel, const Config &config, const CompileOptions &options = {});
+/// Of mixtures of experts. A template so that `{}` means the Config above.
+template <std::same_as<MoeConfig> C>
+MoeArtifact compile(const dsl::Kernel &kernel, const C &config, const CompileOptions &options = {});
 
 /// Text of one stage. Sass needs nvdisasm or cuobjdump on the PATH; throws UserError where they are missing.
 std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage,
                  const CompileOptions &options = {});
+template <std::same_as<MoeConfig> C>
+std::string emit(const dsl::Kernel &kernel, const C &config, Stage stage, const CompileOptions &options = {});
 
 /// Version of everything that shapes generated code (Lathe, LLVM, assembler): part of every cache key.
 std::string compilerVersion();

@@ -16,37 +16,66 @@ struct Row {
   const char *name;
   Slot slot;
   Class valueClass;
-  bool planning; ///< Known to the plan kernel too.
+  unsigned phases; ///< That know it, a bit each.
 };
 } // namespace
 
+static constexpr unsigned bit(Phase phase) { return 1U << unsigned(phase); }
+static constexpr unsigned planning = bit(Phase::Plan) | bit(Phase::Step), stepping = bit(Phase::Step),
+                          experts = bit(Phase::Experts);
+
 static constexpr Row table[] = {
-    {"lengths", Slot::Lengths, Class::Pointer, true},
-    {"batch", Slot::Batch, Class::Integer, true},
-    {"workers", Slot::Workers, Class::Integer, true},
-    {"items", Slot::Items, Class::Pointer, true},
-    {"worker_begin", Slot::WorkerBegin, Class::Pointer, true},
-    {"splits", Slot::Splits, Class::Pointer, true},
-    {"q", Slot::Q, Class::Map, false},
-    {"kv", Slot::Kv, Class::Map, false},
-    {"kv_base", Slot::KvBase, Class::Pointer, false},
-    {"kv_page_bytes", Slot::KvPageBytes, Class::Integer, false},
-    {"kv_row_bytes", Slot::KvRowBytes, Class::Integer, false},
-    {"block_table", Slot::BlockTable, Class::Pointer, false},
-    {"block_table_stride", Slot::BlockTableStride, Class::Integer, false},
-    {"num_pages", Slot::NumPages, Class::Integer, false},
-    {"scale", Slot::Scale, Class::Float, false},
-    {"out", Slot::Out, Class::Pointer, false},
-    {"out_stride_batch", Slot::OutStrideBatch, Class::Integer, false},
-    {"out_stride_query", Slot::OutStrideQuery, Class::Integer, false},
-    {"out_stride_head", Slot::OutStrideHead, Class::Integer, false},
-    {"lse", Slot::Lse, Class::Pointer, false},
-    {"lse_stride_batch", Slot::LseStrideBatch, Class::Integer, false},
-    {"lse_stride_head", Slot::LseStrideHead, Class::Integer, false},
-    {"lse_stride_query", Slot::LseStrideQuery, Class::Integer, false},
-    {"partial_out", Slot::PartialOut, Class::Pointer, false},
-    {"partial_lse", Slot::PartialLse, Class::Pointer, false},
-    {"combine_shift", Slot::CombineShift, Class::Integer, false},
+    {"lengths", Slot::Lengths, Class::Pointer, planning},
+    {"batch", Slot::Batch, Class::Integer, planning},
+    {"workers", Slot::Workers, Class::Integer, planning},
+    {"items", Slot::Items, Class::Pointer, planning},
+    {"worker_begin", Slot::WorkerBegin, Class::Pointer, planning},
+    {"splits", Slot::Splits, Class::Pointer, planning},
+    {"q", Slot::Q, Class::Map, stepping},
+    {"kv", Slot::Kv, Class::Map, stepping},
+    {"kv_base", Slot::KvBase, Class::Pointer, stepping},
+    {"kv_page_bytes", Slot::KvPageBytes, Class::Integer, stepping},
+    {"kv_row_bytes", Slot::KvRowBytes, Class::Integer, stepping},
+    {"block_table", Slot::BlockTable, Class::Pointer, stepping},
+    {"block_table_stride", Slot::BlockTableStride, Class::Integer, stepping},
+    {"num_pages", Slot::NumPages, Class::Integer, stepping},
+    {"scale", Slot::Scale, Class::Float, stepping},
+    {"out", Slot::Out, Class::Pointer, stepping},
+    {"out_stride_batch", Slot::OutStrideBatch, Class::Integer, stepping},
+    {"out_stride_query", Slot::OutStrideQuery, Class::Integer, stepping},
+    {"out_stride_head", Slot::OutStrideHead, Class::Integer, stepping},
+    {"lse", Slot::Lse, Class::Pointer, stepping},
+    {"lse_stride_batch", Slot::LseStrideBatch, Class::Integer, stepping},
+    {"lse_stride_head", Slot::LseStrideHead, Class::Integer, stepping},
+    {"lse_stride_query", Slot::LseStrideQuery, Class::Integer, stepping},
+    {"partial_out", Slot::PartialOut, Class::Pointer, stepping},
+    {"partial_lse", Slot::PartialLse, Class::Pointer, stepping},
+    {"combine_shift", Slot::CombineShift, Class::Integer, stepping},
+    {"logits", Slot::Logits, Class::Pointer, experts},
+    {"bias", Slot::Bias, Class::Pointer, experts},
+    {"ids", Slot::Ids, Class::Pointer, experts},
+    {"weights", Slot::Weights, Class::Pointer, experts},
+    {"rows", Slot::Rows, Class::Integer, experts},
+    {"first_expert", Slot::FirstExpert, Class::Integer, experts},
+    {"counts", Slot::Counts, Class::Pointer, experts},
+    {"offsets", Slot::Offsets, Class::Pointer, experts},
+    {"slots", Slot::Slots, Class::Pointer, experts},
+    {"places", Slot::Places, Class::Pointer, experts},
+    {"tiles", Slot::Tiles, Class::Pointer, experts},
+    {"tile_count", Slot::TileCount, Class::Pointer, experts},
+    {"scratch", Slot::Scratch, Class::Pointer, experts},
+    {"shared_start", Slot::SharedStart, Class::Integer, experts},
+    {"x", Slot::X, Class::Pointer, experts},
+    {"x_stride", Slot::XStride, Class::Integer, experts},
+    {"activated_base", Slot::ActivatedBase, Class::Pointer, experts},
+    {"expert_out", Slot::ExpertOut, Class::Pointer, experts},
+    {"y", Slot::Y, Class::Pointer, experts},
+    {"y_stride", Slot::YStride, Class::Integer, experts},
+    {"w1", Slot::W1, Class::Map, experts},
+    {"w2", Slot::W2, Class::Map, experts},
+    {"shared1", Slot::Shared1, Class::Map, experts},
+    {"shared2", Slot::Shared2, Class::Map, experts},
+    {"activated", Slot::Activated, Class::Map, experts},
 };
 
 static constexpr const char *otherVersion =
@@ -54,7 +83,7 @@ static constexpr const char *otherVersion =
 
 static const Row *findRow(const std::string &name, Phase phase) {
   for (const Row &row : table)
-    if (name == row.name && (phase == Phase::Step || row.planning))
+    if (name == row.name && (row.phases & bit(phase)))
       return &row;
   return nullptr;
 }
@@ -94,7 +123,7 @@ Binding::Binding(const KernelEntry &entry, Phase phase) {
       throw UserError({place,
                        fmt::format("argument {}, '{}', must have a kind that fits it", count_, argument.name),
                        fmt::format("'{}'", argument.kind), otherVersion});
-    bound_[count_++] = {argument.kind == "i32", row->slot};
+    bound_[count_++] = {argument.kind == "i32", row->valueClass == Class::Map, row->slot};
   }
 }
 
@@ -107,8 +136,8 @@ static void requireNarrow(Slot slot, int64_t value) {
 void Binding::pack(ArgumentValues &values, Packed &packed) const {
   for (int i = 0; i < count_; ++i) {
     Slot slot = bound_[i].slot;
-    if (slot == Slot::Q || slot == Slot::Kv) {
-      packed.pointers[i] = slot == Slot::Q ? &values.q : &values.kv;
+    if (bound_[i].map) {
+      packed.pointers[i] = values.maps[static_cast<size_t>(slot)];
       continue;
     }
     uint64_t word = values.words[static_cast<size_t>(slot)];

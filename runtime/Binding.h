@@ -2,7 +2,7 @@
 //
 // A manifest lists each kernel's arguments by kind and name; here the names are looked up once, when a kernel
 // is loaded, and become slots of a small table of values. A launch then only copies words, so it neither
-// compares strings nor allocates. Called by Kernel.
+// compares strings nor allocates. Called by Kernel and MoeKernel.
 //
 //===----------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -16,7 +16,7 @@
 
 namespace lathe::runtime {
 
-/// What a kernel argument can mean (names and kinds in Binding.cpp, meaning in Kernel.h).
+/// What a kernel argument can mean (names and kinds in Binding.cpp, meaning in Kernel.h and Moe.h).
 enum class Slot : uint8_t {
   Lengths,
   Batch,
@@ -44,18 +44,45 @@ enum class Slot : uint8_t {
   PartialOut,
   PartialLse,
   CombineShift,
+  Logits,
+  Bias,
+  Ids,
+  Weights,
+  Rows,
+  FirstExpert,
+  Counts,
+  Offsets,
+  Slots,
+  Places,
+  Tiles,
+  TileCount,
+  Scratch,
+  SharedStart,
+  X,
+  XStride,
+  ActivatedBase,
+  ExpertOut,
+  Y,
+  YStride,
+  W1,
+  W2,
+  Shared1,
+  Shared2,
+  Activated,
   Count
 };
 
-/// The kernel that an argument list belongs to: planning knows lengths and lists, stepping knows everything.
-enum class Phase : uint8_t { Plan, Step };
+/// The kernel that an argument list belongs to: planning knows lengths and lists, a step of attention
+/// everything of attention, a step of experts everything of experts.
+enum class Phase : uint8_t { Plan, Step, Experts };
 
-/// One value a slot. Integers and pointers are stored as 64 bits; tensor maps lie beside the table.
+/// One value a slot. Integers and pointers are stored as 64 bits; tensor maps belong to the caller.
 struct ArgumentValues {
   std::array<uint64_t, static_cast<size_t>(Slot::Count)> words{};
-  TensorMap q, kv;
+  std::array<TensorMap *, static_cast<size_t>(Slot::Count)> maps{};
 
   void set(Slot slot, uint64_t value) { words[static_cast<size_t>(slot)] = value; }
+  void set(Slot slot, TensorMap &map) { maps[static_cast<size_t>(slot)] = &map; }
   void set(Slot slot, float value) { set(slot, uint64_t(std::bit_cast<uint32_t>(value))); }
 };
 
@@ -82,6 +109,7 @@ public:
 private:
   struct Bound {
     bool narrow; ///< "i32": the value must fit.
+    bool map;    ///< A tensor map.
     Slot slot;
   };
   std::array<Bound, maxArguments> bound_{};

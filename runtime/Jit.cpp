@@ -12,6 +12,9 @@
 #include "lathe/support/Error.h"
 #include "lathe/support/Log.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <chrono>
 
 using namespace lathe;
@@ -43,7 +46,8 @@ codegen::Target lathe::runtime::targetOf(const DeviceProperties &properties) {
   return facts;
 }
 
-Key Jit::key(const dsl::Kernel &description, const codegen::Config &config, const codegen::Target &target) {
+template <class ConfigType>
+static Key keyOf(const dsl::Kernel &description, const ConfigType &config, const codegen::Target &target) {
   return Key({{"description", dsl::print(description)},
               {"config", config},
               {"compiler", codegen::compilerVersion()},
@@ -51,10 +55,21 @@ Key Jit::key(const dsl::Kernel &description, const codegen::Config &config, cons
               {"assembler", codegen::chosenAssembler()}});
 }
 
+Key Jit::key(const dsl::Kernel &description, const codegen::Config &config, const codegen::Target &target) {
+  return keyOf(description, config, target);
+}
+
+template <std::same_as<codegen::MoeConfig> C>
+Key Jit::key(const dsl::Kernel &description, const C &config, const codegen::Target &target) {
+  return keyOf(description, config, target);
+}
+template Key Jit::key(const dsl::Kernel &, const codegen::MoeConfig &, const codegen::Target &);
+
 Jit::Jit(std::filesystem::path cacheDirectory) : store_(std::move(cacheDirectory)) {}
 
 /// The compiler's artifact as a cache entry: its manifest and stage times become stats.json.
-static Entry toEntry(codegen::Artifact artifact) {
+template <class ManifestType>
+static Entry toEntry(codegen::ArtifactOf<ManifestType> artifact) {
   nlohmann::json times = nlohmann::json::object();
   for (const codegen::StageTime &time : artifact.times)
     times[time.name] = time.milliseconds;
@@ -90,12 +105,24 @@ static void chooseConfig(const dsl::Kernel &description, const JitRequest &reque
           report.config.str());
 }
 
-JitArtifact Jit::build(const dsl::Kernel &description, const JitRequest &request) const {
-  const double start = nowMs();
-  JitArtifact artifact;
-  JitReport &report = artifact.report;
-  chooseConfig(description, request, report);
-  const Key entryKey = key(description, report.config, request.target);
+static void chooseConfig(const dsl::Kernel &description, const MoeJitRequest &request, MoeJitReport &report) {
+  report.source = request.config ? ConfigSource::Given : ConfigSource::Default;
+  if (request.config) {
+    report.config = *request.config;
+    return;
+  }
+  report.sourceReason = fmt::format("for {} rows", request.rows);
+  report.config =
+      codegen::defaultMoeConfig(codegen::analyzeMoe(description), request.target, std::max(request.rows, 1));
+  logInfo("{}: {} configuration ({}): {}", description.name(), name(report.source), report.sourceReason,
+          report.config.str());
+}
+
+template <class Artifact>
+void Jit::findOrCompile(const dsl::Kernel &description, const codegen::Target &target, double start,
+                        Artifact &artifact) const {
+  auto &report = artifact.report;
+  const Key entryKey = keyOf(description, report.config, target);
   report.digest = entryKey.digest();
   report.entryPath = store_.entryPath(entryKey);
 
@@ -104,13 +131,13 @@ JitArtifact Jit::build(const dsl::Kernel &description, const JitRequest &request
       entryKey,
       [&] {
         codegen::CompileOptions options;
-        options.target = request.target;
-        codegen::Artifact built = codegen::compile(description, report.config, options);
+        options.target = target;
+        auto built = codegen::compile(description, report.config, options);
         compiler = built.times;
         return toEntry(std::move(built));
       },
       &report.compiled);
-  artifact.manifest = artifact.entry.stats.at("manifest").get<Manifest>();
+  artifact.entry.stats.at("manifest").get_to(artifact.manifest);
 
   report.totalMs = nowMs() - start;
   double inCompiler = 0;
@@ -123,17 +150,33 @@ JitArtifact Jit::build(const dsl::Kernel &description, const JitRequest &request
             report.totalMs, ++compileCount_, report.entryPath.string());
   else
     logInfo("found {} in {:.1f} ms: {}", description.name(), report.totalMs, report.entryPath.string());
+}
+
+JitArtifact Jit::build(const dsl::Kernel &description, const JitRequest &request) const {
+  const double start = nowMs();
+  JitArtifact artifact;
+  chooseConfig(description, request, artifact.report);
+  findOrCompile(description, request.target, start, artifact);
   return artifact;
 }
 
-Kernel Jit::load(const dsl::Kernel &description, std::shared_ptr<Device> device, JitRequest request,
-                 JitReport *report) const {
-  request.target = targetOf(device->properties());
-  request.machine = device->properties().name;
-  JitArtifact artifact = build(description, request);
+template <std::same_as<MoeJitRequest> R>
+MoeJitArtifact Jit::build(const dsl::Kernel &description, const R &request) const {
+  const double start = nowMs();
+  MoeJitArtifact artifact;
+  chooseConfig(description, request, artifact.report);
+  findOrCompile(description, request.target, start, artifact);
+  return artifact;
+}
+template MoeJitArtifact Jit::build(const dsl::Kernel &, const MoeJitRequest &) const;
+
+/// Loads an artifact as a Loaded (Kernel, MoeKernel) and reports the time.
+template <class Loaded, class Artifact, class Report>
+static Loaded loadAs(const dsl::Kernel &description, std::shared_ptr<Device> device, Artifact artifact,
+                     Report *report) {
   const double start = nowMs();
   const std::string_view image = artifact.image(device->imageKind());
-  Kernel kernel(std::move(device), image, artifact.manifest);
+  Loaded kernel(std::move(device), image, artifact.manifest);
   artifact.report.times.push_back({"load", nowMs() - start});
   artifact.report.totalMs += artifact.report.times.back().milliseconds;
   logInfo("loaded {} in {:.1f} ms", description.name(), artifact.report.times.back().milliseconds);
@@ -141,3 +184,19 @@ Kernel Jit::load(const dsl::Kernel &description, std::shared_ptr<Device> device,
     *report = std::move(artifact.report);
   return kernel;
 }
+
+Kernel Jit::load(const dsl::Kernel &description, std::shared_ptr<Device> device, JitRequest request,
+                 JitReport *report) const {
+  request.target = targetOf(device->properties());
+  request.machine = device->properties().name;
+  return loadAs<Kernel>(description, std::move(device), build(description, request), report);
+}
+
+template <std::same_as<MoeJitRequest> R>
+MoeKernel Jit::load(const dsl::Kernel &description, std::shared_ptr<Device> device, R request,
+                    MoeJitReport *report) const {
+  request.target = targetOf(device->properties());
+  return loadAs<MoeKernel>(description, std::move(device), build(description, request), report);
+}
+template MoeKernel Jit::load(const dsl::Kernel &, std::shared_ptr<Device>, MoeJitRequest,
+                             MoeJitReport *) const;

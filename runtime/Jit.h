@@ -11,10 +11,12 @@
 #include "lathe/codegen/Compiler.h"
 #include "lathe/kernel_cache/Store.h"
 #include "lathe/runtime/Kernel.h"
+#include "lathe/runtime/Moe.h"
 
 #include <nlohmann/json.hpp>
 
 #include <atomic>
+#include <concepts>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -45,9 +47,17 @@ struct JitRequest {
   double meanTokens = 0;   ///< Mean KV tokens of a sequence; 0: not known.
 };
 
+/// The same for a mixture of experts.
+struct MoeJitRequest {
+  codegen::Target target;                   ///< As above.
+  std::optional<codegen::MoeConfig> config; ///< Nothing: the default for about so many rows:
+  int rows = 64;                            ///< Of a step; the kernel serves any number.
+};
+
 /// What building did, and where it lies.
-struct JitReport {
-  codegen::Config config;
+template <class ConfigType>
+struct JitReportOf {
+  ConfigType config;
   ConfigSource source = ConfigSource::Default;
   std::string sourceReason;        ///< "tuned for batch 64, mean 4096 tokens", "no record for …".
   bool compiled = false;           ///< False: the entry was in the cache.
@@ -57,12 +67,15 @@ struct JitReport {
       times; ///< Cold: "lookup", the compiler's, "publish"; warm: "lookup". Then "load".
   double totalMs = 0;
 };
+using JitReport = JitReportOf<codegen::Config>;
+using MoeJitReport = JitReportOf<codegen::MoeConfig>;
 
 /// Bytes of a built kernel with their report.
-struct JitArtifact {
+template <class ConfigType, class ManifestType>
+struct JitArtifactOf {
   kernel_cache::Entry entry;
-  Manifest manifest;
-  JitReport report;
+  ManifestType manifest;
+  JitReportOf<ConfigType> report;
   /// What a Kernel loads where its device wants `kind` (Device::imageKind): the cubin, or the PTX with its
   /// zero byte where PTX is wanted or nothing assembled it. A view: the artifact must outlive it.
   std::string_view image(ImageKind kind) const {
@@ -71,6 +84,8 @@ struct JitArtifact {
     return {entry.ptx.c_str(), entry.ptx.size() + 1};
   }
 };
+using JitArtifact = JitArtifactOf<codegen::Config, Manifest>;
+using MoeJitArtifact = JitArtifactOf<codegen::MoeConfig, MoeManifest>;
 
 /// Thread-safe; two threads or processes that want the same kernel compile it once.
 class Jit {
@@ -81,13 +96,22 @@ public:
   /// Finds or compiles; needs no GPU. Throws UserError (also where a given config is not batch-invariant as
   /// asked), CompileError.
   JitArtifact build(const dsl::Kernel &description, const JitRequest &request) const;
+  /// Of mixtures of experts. A template, as those below, so that `{}` means the requests above.
+  template <std::same_as<MoeJitRequest> R>
+  MoeJitArtifact build(const dsl::Kernel &description, const R &request) const;
 
   /// build() for the device's facts, then loads. Throws DeviceError besides.
   Kernel load(const dsl::Kernel &description, std::shared_ptr<Device> device, JitRequest request = {},
               JitReport *report = nullptr) const;
+  template <std::same_as<MoeJitRequest> R>
+  MoeKernel load(const dsl::Kernel &description, std::shared_ptr<Device> device, R request,
+                 MoeJitReport *report = nullptr) const;
 
   /// The key under which a description with a configuration is stored.
   static kernel_cache::Key key(const dsl::Kernel &description, const codegen::Config &config,
+                               const codegen::Target &target);
+  template <std::same_as<codegen::MoeConfig> C>
+  static kernel_cache::Key key(const dsl::Kernel &description, const C &config,
                                const codegen::Target &target);
 
   const kernel_cache::Store &store() const { return store_; }
@@ -95,6 +119,11 @@ public:
   int compileCount() const { return compileCount_; }
 
 private:
+  /// Fills in entry and manifest for the configuration that the report names, and the rest of the report.
+  template <class Artifact>
+  void findOrCompile(const dsl::Kernel &description, const codegen::Target &target, double start,
+                     Artifact &artifact) const;
+
   kernel_cache::Store store_;
   mutable std::atomic<int> compileCount_ = 0;
 };

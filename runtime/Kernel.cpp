@@ -1,6 +1,6 @@
 #include "lathe/runtime/Kernel.h"
 
-#include "lathe/runtime/Binding.h"
+#include "lathe/runtime/LoadedKernel.h"
 #include "lathe/runtime/ManifestCheck.h"
 #include "lathe/runtime/Planner.h"
 #include "lathe/runtime/TensorMapCache.h"
@@ -9,17 +9,10 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
-
 using namespace lathe;
 using namespace lathe::runtime;
 
 static constexpr int64_t combineColumns = 256; // That a warp of combine merges: 16 bytes of f16 a lane.
-
-static uint64_t nextIdentity() {
-  static std::atomic<uint64_t> last = 0;
-  return ++last;
-}
 
 /// Immutable but for the cache of tensor maps, which guards itself. The module goes before the device.
 struct Kernel::Impl {
@@ -30,25 +23,15 @@ struct Kernel::Impl {
   int partTokens = 0;     ///< Of a part under the fixed policy; 0: parts are a number.
   bool dependent = false; ///< attend and combine wait for their predecessor themselves (griddepcontrol).
   std::unique_ptr<Module> module;
-  Function plan, attend, combine;
-  Binding planBinding, attendBinding, combineBinding;
+  LoadedKernel plan, attend, combine;
   TensorMapCache maps;
 
   bool splits() const { return static_cast<Split>(manifest.splitPolicy) != Split::Whole; }
   void checkPlan(const Plan &plan, uint64_t planIdentity, int maxBatch, int batch) const;
-  void launch(Function function, const KernelEntry &entry, const Binding &binding, unsigned gridX,
-              unsigned gridY, bool dependent, ArgumentValues &values, Stream stream) const;
   void combineParts(int batch, int workers, ArgumentValues &values, Stream stream) const;
 };
 
 //===- Loading ---------------------------------------------------------------------------------------===//
-
-/// True where the schedule says that attend and combine call griddepcontrol.wait before they touch a
-/// predecessor's results.
-static bool dependentLaunch(const Manifest &manifest) {
-  auto found = manifest.config.find("dependentLaunch");
-  return found != manifest.config.end() && found->is_string() && found->get<std::string>() != "off";
-}
 
 static int partTokens(const Manifest &manifest) {
   auto found = manifest.config.find("partTokens");
@@ -61,19 +44,15 @@ Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest 
   Impl &impl = *impl_;
   impl.qRecipe = recipeOf(manifest, "q");
   impl.kvRecipe = recipeOf(manifest, "kv");
-  impl.dependent = dependentLaunch(manifest);
+  impl.dependent = dependentLaunch(manifest.config);
   impl.partTokens = partTokens(manifest);
-  impl.planBinding = Binding(manifest.plan, Phase::Plan);
-  impl.attendBinding = Binding(manifest.attend, Phase::Step);
   impl.device = std::move(device);
   impl.module = impl.device->load(image);
-  impl.plan = impl.module->function(manifest.plan.name, manifest.plan.sharedBytes);
-  impl.attend = impl.module->function(manifest.attend.name, manifest.attend.sharedBytes);
+  impl.plan = LoadedKernel(*impl.module, manifest.plan, Phase::Plan);
+  impl.attend = LoadedKernel(*impl.module, manifest.attend, Phase::Step);
   impl.manifest = std::move(manifest);
-  if (!impl.splits())
-    return;
-  impl.combineBinding = Binding(impl.manifest.combine, Phase::Step);
-  impl.combine = impl.module->function(impl.manifest.combine.name, impl.manifest.combine.sharedBytes);
+  if (impl.splits())
+    impl.combine = LoadedKernel(*impl.module, impl.manifest.combine, Phase::Step);
 }
 
 Kernel::~Kernel() = default;
@@ -113,19 +92,6 @@ void Kernel::Impl::checkPlan(const Plan &plan, uint64_t planIdentity, int maxBat
                      fmt::format("{}", batch), "make a plan for a larger batch"});
 }
 
-void Kernel::Impl::launch(Function function, const KernelEntry &entry, const Binding &binding, unsigned gridX,
-                          unsigned gridY, bool dependent, ArgumentValues &values, Stream stream) const {
-  Binding::Packed packed;
-  binding.pack(values, packed);
-  LaunchShape shape;
-  shape.gridX = gridX;
-  shape.gridY = gridY;
-  shape.threads = entry.threads;
-  shape.sharedBytes = entry.sharedBytes;
-  shape.dependent = dependent;
-  device->launch(function, shape, packed.pointers.data(), stream);
-}
-
 /// What the work list's kernels share.
 static void setList(ArgumentValues &values, DevicePtr lengths, int batch, int workers) {
   values.set(Slot::Lengths, lengths);
@@ -146,8 +112,7 @@ void Kernel::plan(Plan &plan, DevicePtr lengths, int batch, Stream stream) const
     values.set(Slot::Items, plan.items_);
     values.set(Slot::WorkerBegin, plan.workerBegin_);
     values.set(Slot::Splits, plan.splits_);
-    impl_->launch(impl_->plan, impl_->manifest.plan, impl_->planBinding, 1, 1, /*dependent=*/false, values,
-                  stream);
+    impl_->plan.launch(*impl_->device, {}, values, stream);
   }
   plan.batch_ = batch;
   plan.fresh_ = true;
@@ -194,12 +159,13 @@ void Kernel::run(const Plan &plan, const DecodeTensors &tensors, Stream stream) 
   values.set(Slot::PartialOut, plan.partialOut_);
   values.set(Slot::PartialLse, plan.partialLse_);
   setTensors(values, resolved);
-  values.q = impl_->maps.get(*impl_->device, queryMap(manifest, impl_->qRecipe, resolved));
-  values.kv = impl_->maps.get(*impl_->device, cacheMap(manifest, impl_->kvRecipe, resolved));
+  TensorMap q = impl_->maps.get(*impl_->device, queryMap(manifest, impl_->qRecipe, resolved));
+  TensorMap kv = impl_->maps.get(*impl_->device, cacheMap(manifest, impl_->kvRecipe, resolved));
+  values.set(Slot::Q, q);
+  values.set(Slot::Kv, kv);
   // attend reads the work list before it waits, so the launch before must not be the one that writes it.
   const bool dependent = impl_->dependent && !plan.fresh_;
-  impl_->launch(impl_->attend, manifest.attend, impl_->attendBinding, manifest.rowBlocks, plan.workers_,
-                dependent, values, stream);
+  impl_->attend.launch(*impl_->device, {manifest.rowBlocks, plan.workers_, dependent}, values, stream);
   plan.fresh_ = false;
   if (impl_->splits())
     impl_->combineParts(resolved.batch, plan.workers_, values, stream);
@@ -220,10 +186,9 @@ void Kernel::Impl::combineParts(int batch, int workers, ArgumentValues &values, 
   const int64_t shift = combineShift(parts);
   const int64_t chunks = (manifest.valueDim + combineColumns - 1) / combineColumns;
   const int64_t tasks = int64_t(batch) * manifest.heads * manifest.queryTokens * chunks;
-  const int64_t blockTasks = (manifest.combine.threads / 32) >> shift;
+  const int64_t blockTasks = combine.warps() >> shift;
   values.set(Slot::CombineShift, uint64_t(shift));
-  launch(combine, manifest.combine, combineBinding, unsigned((tasks + blockTasks - 1) / blockTasks), 1,
-         dependent, values, stream);
+  combine.launch(*device, {(tasks + blockTasks - 1) / blockTasks, 1, dependent}, values, stream);
 }
 
 //===- Checked mode ----------------------------------------------------------------------------------===//

@@ -10,20 +10,63 @@ using namespace lathe::runtime;
 
 static constexpr const char *compileAgain = "compile the kernel again";
 
-static void require(const Manifest &manifest, bool holds, const char *rule, int value) {
+//===- Of all families -------------------------------------------------------------------------------===//
+
+template <class M>
+static void require(const M &manifest, bool holds, std::string rule, std::string value) {
   if (!holds)
-    throw UserError({"manifest of " + manifest.description, rule, fmt::format("{}", value), compileAgain});
+    throw UserError({"manifest of " + manifest.description, std::move(rule), std::move(value), compileAgain});
 }
 
-static void checkEntry(const Manifest &manifest, const KernelEntry &entry, const char *role) {
-  if (entry.name.empty())
-    throw UserError({"manifest of " + manifest.description, fmt::format("kernel '{}' must have a name", role),
-                     "nothing", compileAgain});
+template <class M>
+static void require(const M &manifest, bool holds, const char *rule, int value) {
+  require(manifest, holds, rule, fmt::format("{}", value));
+}
+
+template <class M>
+static void checkFamily(const M &manifest, const char *family) {
+  if (manifest.family != family)
+    throw UserError({"manifest of " + manifest.description, fmt::format("the family must be {}", family),
+                     manifest.family, "load it with the runtime of its family"});
+  require(manifest, manifest.version == M::currentVersion, "the version must be the one of this runtime",
+          manifest.version);
+}
+
+template <class M>
+static void checkEntry(const M &manifest, const KernelEntry &entry, const char *role) {
+  require(manifest, !entry.name.empty(), fmt::format("kernel '{}' must have a name", role), "nothing");
   if (entry.threads < 32 || entry.threads > 1024 || entry.threads % 32 != 0)
     throw UserError({fmt::format("manifest, kernel {}", entry.name),
                      "threads must be a multiple of 32 up to 1024", fmt::format("{}", entry.threads),
                      compileAgain});
 }
+
+template <class M>
+static void checkArch(const M &manifest, const DeviceProperties &properties) {
+  std::string arch = fmt::format("sm_{}{}a", properties.major, properties.minor);
+  if (manifest.arch != arch)
+    throw DeviceError({fmt::format("{} on {}", manifest.description, properties.name),
+                       fmt::format("the kernel must be compiled for {}", arch), manifest.arch,
+                       "compile it for this GPU"});
+}
+
+template <class M>
+static const TensorMapRecipe &recipeIn(const M &manifest, const std::string &name) {
+  for (const TensorMapRecipe &recipe : manifest.tensorMaps)
+    if (recipe.name == name)
+      return recipe;
+  throw UserError({"manifest of " + manifest.description,
+                   fmt::format("there must be a tensor map '{}'", name), "none", compileAgain});
+}
+
+const TensorMapRecipe &runtime::recipeOf(const Manifest &manifest, const std::string &name) {
+  return recipeIn(manifest, name);
+}
+const TensorMapRecipe &runtime::recipeOf(const MoeManifest &manifest, const std::string &name) {
+  return recipeIn(manifest, name);
+}
+
+//===- Attention -------------------------------------------------------------------------------------===//
 
 static void checkShape(const Manifest &manifest) {
   require(manifest, manifest.heads >= 1, "heads must be positive", manifest.heads);
@@ -44,27 +87,84 @@ static void checkShape(const Manifest &manifest) {
 }
 
 void runtime::checkManifest(const Manifest &manifest, const DeviceProperties &properties) {
-  if (manifest.family != "paged_attention")
-    throw UserError({"manifest of " + manifest.description, "the family must be paged_attention",
-                     manifest.family, "load it with the runtime of its family"});
-  require(manifest, manifest.version == Manifest::currentVersion,
-          "the version must be the one of this runtime", manifest.version);
+  checkFamily(manifest, "paged_attention");
   checkShape(manifest);
   checkEntry(manifest, manifest.plan, "plan");
   checkEntry(manifest, manifest.attend, "attend");
   if (static_cast<Split>(manifest.splitPolicy) != Split::Whole)
     checkEntry(manifest, manifest.combine, "combine");
-  std::string arch = fmt::format("sm_{}{}a", properties.major, properties.minor);
-  if (manifest.arch != arch)
-    throw DeviceError({fmt::format("{} on {}", manifest.description, properties.name),
-                       fmt::format("the kernel must be compiled for {}", arch), manifest.arch,
-                       "compile it for this GPU"});
+  checkArch(manifest, properties);
 }
 
-const TensorMapRecipe &runtime::recipeOf(const Manifest &manifest, const std::string &name) {
-  for (const TensorMapRecipe &recipe : manifest.tensorMaps)
-    if (recipe.name == name)
-      return recipe;
-  throw UserError({"manifest of " + manifest.description,
-                   fmt::format("there must be a tensor map '{}'", name), "none", compileAgain});
+//===- Mixtures of experts ---------------------------------------------------------------------------===//
+
+static bool takes(const KernelEntry &entry, const std::string &name) {
+  for (const KernelArgument &argument : entry.arguments)
+    if (argument.name == name)
+      return true;
+  return false;
+}
+
+static void checkRouter(const MoeManifest &m) {
+  const bool given = m.router == "given";
+  require(m, given || m.router == "logits", "the router must be 'logits' or 'given'", "'" + m.router + "'");
+  require(m, m.logits == "f32" || m.logits == "bf16" || m.logits == "f16", "logits must be f32, bf16 or f16",
+          "'" + m.logits + "'");
+  require(m, given ? m.routedExperts == 0 : m.routedExperts >= m.experts,
+          given ? "a given routing has no routedExperts" : "routedExperts must be at least experts",
+          m.routedExperts);
+  require(m, given || m.topK <= m.routedExperts, "topK must be at most routedExperts", m.topK);
+  require(m, takes(m.route, "logits") != given, "route must take logits, or a given routing", m.router);
+  require(m, takes(m.route, "bias") == m.bias, "route must take a bias where there is one",
+          m.bias ? "a bias that it does not take" : "none");
+}
+
+static void checkExperts(const MoeManifest &m) {
+  for (const auto &[name, value] : {std::pair{"experts", m.experts},
+                                    {"topK", m.topK},
+                                    {"slotTile", m.slotTile},
+                                    {"ctasPerSm", m.ctasPerSm},
+                                    {"routeRows", m.routeRows},
+                                    {"routeBlocks", m.routeBlocks}})
+    require(m, value >= 1, fmt::format("{} must be positive", name), fmt::format("{}", value));
+  for (const auto &[name, value] : {std::pair{"hidden", m.hidden}, {"intermediate", m.intermediate}})
+    require(m, value >= 64 && value % 64 == 0, fmt::format("{} must be a multiple of 64", name),
+            fmt::format("{}", value));
+  require(m, m.halves == 1 || m.halves == 2, "halves must be 1 or 2", m.halves);
+  require(m, m.shared >= 0, "shared must not be negative", m.shared);
+  require(m, m.routeScratchWords >= 0, "routeScratchWords must not be negative", m.routeScratchWords);
+  for (const KernelEntry *entry : {&m.up, &m.down})
+    require(m, entry->cluster == 1 || entry->cluster == 2, "the clusters of up and down must be 1 or 2",
+            entry->cluster);
+  require(m, m.tokenTile >= m.slotTile && m.tokenTile <= 256, "tokenTile must be from slotTile to 256",
+          m.tokenTile);
+  require(m, (takes(m.up, "shared1") || takes(m.down, "shared2")) == (m.shared > 0),
+          "up and down must take the weights of shared experts where there are some", m.shared);
+}
+
+/// The boxes that MoeTensors.cpp encodes.
+static void checkBox(const MoeManifest &m, const std::string &name, int rows) {
+  const TensorMapRecipe &recipe = recipeOf(m, name);
+  require(m, recipe.boxColumns == 64 && recipe.boxRows == rows,
+          fmt::format("tensor map '{}' must have boxes of 64 columns and {} rows", name, rows),
+          fmt::format("{} and {}", recipe.boxColumns, recipe.boxRows));
+}
+
+void runtime::checkManifest(const MoeManifest &manifest, const DeviceProperties &properties) {
+  checkFamily(manifest, "moe");
+  checkExperts(manifest);
+  checkRouter(manifest);
+  checkEntry(manifest, manifest.route, "route");
+  checkEntry(manifest, manifest.up, "up");
+  checkEntry(manifest, manifest.down, "down");
+  checkEntry(manifest, manifest.combine, "combine");
+  const int upRows = 64 / manifest.up.cluster, downRows = 64 / manifest.down.cluster; // Each CTA its share.
+  checkBox(manifest, "w1", upRows);
+  checkBox(manifest, "w2", downRows);
+  checkBox(manifest, "activated", manifest.tokenTile);
+  if (manifest.shared > 0) {
+    checkBox(manifest, "shared1", upRows);
+    checkBox(manifest, "shared2", downRows);
+  }
+  checkArch(manifest, properties);
 }

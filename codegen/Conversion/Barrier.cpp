@@ -1,8 +1,8 @@
 //===- Barrier.cpp - Lowering of pipes and events ----------------------------------------------------===//
 //
 // A pipe position is a count; stage = count mod stages, phase = parity of count / stages. Full barriers, one
-// a group of boxes, expect one arrival (the producer's, with the byte count); empty barriers, one a part,
-// four a release, one a warp.
+// a group of boxes, expect one arrival (the producer's, with the byte count) or those of all gatherers; empty
+// barriers, one a part, four a release, one a warp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
@@ -42,12 +42,15 @@ static void waitParity(Emit &e, Value barrier, Value parity) {
   NVVM::MBarrierTryWaitParityOp::create(e.b, e.loc, barrier, parity, e.c(waitTicks));
 }
 
-/// Arrives on the barrier at the same place in the CTA of rank `rank`.
+/// Arrives on the barrier at the same place in the CTA of rank `rank`. Without a scope: `.release.cluster`
+/// would be a fence of the whole GPU before each arrival (MEMBAR.ALL.GPU in the machine code, which doubled
+/// the time of loops over shared stages), and there is nothing to release: what was read was read by WGMMA,
+/// which has been waited for.
 static void arriveRemotely(Emit &e, Value barrier, Value rank) {
   Value address = LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), barrier);
   e.assembly(Type(),
              "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, $0, $1; "
-             "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }",
+             "mbarrier.arrive.shared::cluster.b64 _, [remote]; }",
              "r,r", {address, rank});
 }
 
@@ -61,7 +64,8 @@ struct PipeLowering : OpConversionPattern<PipeOp> {
     Value base = e.at(e.shared(), op.getOffset()), barriers = e.at(e.shared(), op.getBarrierOffset());
     e.when(e.eq(e.thread(), 0), [&] {
       for (int64_t full = 0; full < type.getFullBarriers(); ++full)
-        NVVM::MBarrierInitOp::create(rewriter, op.getLoc(), e.at(barriers, 8 * full), e.c(1), Value());
+        NVVM::MBarrierInitOp::create(rewriter, op.getLoc(), e.at(barriers, 8 * full),
+                                     e.c(std::max<int64_t>(1, type.getGatherers())), Value());
       for (int64_t empty = 0; empty < type.getEmptyBarriers(); ++empty)
         NVVM::MBarrierInitOp::create(rewriter, op.getLoc(),
                                      e.at(barriers, 8 * (type.getFullBarriers() + empty)),
@@ -161,6 +165,8 @@ struct WaitLowering : OpConversionPattern<WaitOp> {
     PipeType type = op.getPipe().getType();
     waitParity(e, fullBarrier(e, type, in.getPipe(), in.getCount(), op.getGroup()),
                phaseOf(e, type, in.getCount()));
+    if (type.getGatherers() > 0) // Copied by threads; what reads it next may be WGMMA.
+      e.fenceAsyncShared();
     rewriter.replaceOp(op, stageAddress(e, type, in.getPipe(), in.getCount()));
     return success();
   }

@@ -160,20 +160,30 @@ struct StoreTransposedLowering : OpConversionPattern<StoreTransposedOp> {
     Emit e{rewriter, op.getLoc()};
     Value staging = e.at(e.shared(), op.getOffset());
     int64_t rowBytes = layout::transposedRowBytes(int64_t(op.getFragments().size()));
-    syncEvent(e, op.getEvent());
-    auto [row, chunk] = transposedPlace(e);
-    Value address = e.at(staging, e.add(e.mul(row, rowBytes), e.mul(chunk, layout::chunkBytes)));
-    for (auto [i, fragment] : llvm::enumerate(in.getFragments()))
-      putTransposed(e, e.unpack(fragment), op.getElement(), e.at(address, int64_t(i) * 128), 16 * rowBytes);
-    syncEvent(e, op.getEvent());
-    copyRows(e, op, in.getBase(), staging, rowBytes);
+    SmallVector<SmallVector<Value>> values;
+    for (Value fragment : in.getFragments())
+      values.push_back(e.unpack(fragment));
+    const int64_t columns = cast<FragmentType>(op.getFragments().front().getType()).getColumns();
+    const int64_t most = int64_t(op.getAtOnce());
+    for (int64_t first = 0; first < columns; first += most) {
+      const int64_t count = std::min(most, columns - first);
+      syncEvent(e, op.getEvent());
+      auto [row, chunk] = transposedPlace(e);
+      Value address = e.at(staging, e.add(e.mul(row, rowBytes), e.mul(chunk, layout::chunkBytes)));
+      for (auto [i, all] : llvm::enumerate(values))
+        putTransposed(e, ArrayRef(all).slice(first / 2, count / 2), op.getElement(),
+                      e.at(address, int64_t(i) * 128), 16 * rowBytes);
+      syncEvent(e, op.getEvent());
+      copyRows(e, op, in.getBase(), staging, first, count);
+    }
     rewriter.eraseOp(op);
     return success();
   }
 
   /// 16 bytes a thread at a time, neighbours beside each other.
-  static void copyRows(Emit &e, StoreTransposedOp op, Value base, Value staging, int64_t rowBytes) {
-    int64_t columns = cast<FragmentType>(op.getFragments().front().getType()).getColumns();
+  static void copyRows(Emit &e, StoreTransposedOp op, Value base, Value staging, int64_t column,
+                       int64_t columns) {
+    const int64_t rowBytes = layout::transposedRowBytes(int64_t(op.getFragments().size()));
     int64_t rowChunks = op.getLimit() / chunkElements, chunks = columns * rowChunks;
     auto quad = VectorType::get({4}, e.i32());
     Value thread = e.band(e.thread(), groupThreads - 1);
@@ -181,7 +191,7 @@ struct StoreTransposedLowering : OpConversionPattern<StoreTransposedOp> {
       Value index = e.add(thread, first);
       Value row = e.divu(index, rowChunks), chunk = e.remu(index, rowChunks);
       auto copy = [&] {
-        SmallVector<Value> where = inlineBody(e.b, op.getBody(), {row});
+        SmallVector<Value> where = inlineBody(e.b, op.getBody(), {e.add(row, column)});
         e.when(where[1], [&] {
           Value from = e.at(staging, e.add(e.mul(row, rowBytes), e.mul(chunk, layout::chunkBytes)));
           Value element = e.add(where[0], e.wide(e.mul(chunk, chunkElements)));

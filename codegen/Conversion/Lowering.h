@@ -26,6 +26,7 @@ void populateTmaPatterns(const TileTypeConverter &types, mlir::RewritePatternSet
 void populateWgmmaPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 void populateMathPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 void populateMemoryPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
+void populateGroupedPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 void populateColumnPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 
 /// Address of a pipe's stage number `count`, and of the barrier of one of its groups.

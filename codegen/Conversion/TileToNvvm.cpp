@@ -57,6 +57,7 @@ struct TileToNvvm : PassWrapper<TileToNvvm, OperationPass<ModuleOp>> {
     populateMathPatterns(types, patterns);
     populateMemoryPatterns(types, patterns);
     populateColumnPatterns(types, patterns);
+    populateGroupedPatterns(types, patterns);
     if (failed(applyPartialConversion(getOperation(), target, std::move(patterns))))
       signalPassFailure();
   }

@@ -86,6 +86,8 @@ LogicalResult StoreTransposedOp::verify() {
     return emitOpError() << "element must be bf16 or f16, got " << getElement();
   if (getOffset() % 16 != 0)
     return emitOpError() << "offset must be a multiple of 16 bytes, got " << getOffset();
+  if (int32_t(getAtOnce()) < 8 || getAtOnce() % 8 != 0)
+    return emitOpError() << "columns at once must be a multiple of 8, got " << int32_t(getAtOnce());
   int64_t rows = int64_t(64) * int64_t(getFragments().size());
   if (getLimit() % 8 != 0 || int64_t(getLimit()) > rows || getLimit() < 8)
     return emitOpError() << "limit must be a multiple of 8 from 8 to the fragments' " << rows << " rows, got "

@@ -52,7 +52,7 @@ LogicalResult BufferType::verify(EmitError emitError, int64_t rows, int64_t colu
 }
 
 LogicalResult PipeType::verify(EmitError emitError, int64_t stages, int64_t rows, int64_t columns,
-                               int64_t cluster, int64_t groups, int64_t parts) {
+                               int64_t cluster, int64_t groups, int64_t parts, int64_t gatherers) {
   if (stages < 1)
     return emitError() << "a pipe needs at least one stage, got " << stages;
   if (cluster < 1 || cluster > 16 || rows % (8 * cluster) != 0)
@@ -67,6 +67,9 @@ LogicalResult PipeType::verify(EmitError emitError, int64_t stages, int64_t rows
   if (parts < 1 || parts > boxes)
     return emitError() << "each part of a stage's " << boxes << " boxes has at least one, got " << parts
                        << " parts";
+  if (gatherers < 0 || gatherers % 8 != 0 || (gatherers > 0 && (cluster > 1 || groups > 1)))
+    return emitError() << "gatherers are a multiple of 8 and fill whole stages of their own CTA, got "
+                       << gatherers << " with clusters of " << cluster << " and " << groups << " groups";
   return success();
 }
 

@@ -122,7 +122,11 @@ static LogicalResult verifyPart(Operation *op, PipeType pipe, int64_t part) {
 LogicalResult AcquireOp::verify() { return verifyPart(*this, getPipe().getType(), int32_t(getPart())); }
 LogicalResult ReleaseOp::verify() { return verifyPart(*this, getPipe().getType(), int32_t(getPart())); }
 
-LogicalResult ExpectOp::verify() { return verifyGroup(*this, getPipe().getType(), int32_t(getGroup())); }
+LogicalResult ExpectOp::verify() {
+  if (getPipe().getType().getGatherers() > 0)
+    return emitOpError() << "no bytes are announced to a pipe with gatherers";
+  return verifyGroup(*this, getPipe().getType(), int32_t(getGroup()));
+}
 
 LogicalResult WaitOp::verify() {
   if (failed(verifyGroup(*this, getPipe().getType(), int32_t(getGroup()))))
@@ -134,6 +138,8 @@ LogicalResult WaitOp::verify() {
 
 LogicalResult LoadOp::verify() {
   PipeType pipe = getPipe().getType();
+  if (pipe.getGatherers() > 0)
+    return emitOpError() << "stages of a pipe with gatherers are not loaded by TMA";
   if (getCoordinates().empty() || getCoordinates().size() > 5)
     return emitOpError() << "needs 1 to 5 coordinates, got " << getCoordinates().size();
   if (int64_t(getBox()) >= pipe.getStageType().getBoxes())

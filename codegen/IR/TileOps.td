@@ -63,12 +63,16 @@ def Tile_PipeType : Tile_Type<"Pipe", "pipe"> {
     With `groups` a stage has that many full barriers, one for each `getGroupBoxes()` boxes in order, so that a consumer can
     begin with the first boxes while the others are on their way. With `parts` a stage has that many empty barriers: its
     parts are released, acquired and loaded again one by one. Which boxes are a part's is up to the schedule.
+
+    With `gatherers` a stage is not loaded by TMA but filled by so many threads, each of which copies its share
+    (`tile.gather`); it is full when the copies of all of them have arrived.
   }];
   let parameters = (ins "int64_t":$stages, "int64_t":$rows, "int64_t":$columns,
                         DefaultValuedParameter<"int64_t", "1">:$cluster, DefaultValuedParameter<"int64_t", "1">:$groups,
-                        DefaultValuedParameter<"int64_t", "1">:$parts);
+                        DefaultValuedParameter<"int64_t", "1">:$parts, DefaultValuedParameter<"int64_t", "0">:$gatherers);
   let assemblyFormat = [{
-    `<` $stages `,` $rows `,` $columns (`,` `cluster` $cluster^)? (`groups` $groups^)? (`parts` $parts^)? `>`
+    `<` $stages `,` $rows `,` $columns (`,` `cluster` $cluster^)? (`groups` $groups^)? (`parts` $parts^)?
+    (`gatherers` $gatherers^)? `>`
   }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
@@ -542,5 +546,6 @@ def Tile_StoreRowsOp : Tile_Op<"store_rows"> {
 }
 
 include "TileColumnOps.td"
+include "TileGroupedOps.td"
 
 #endif // TILE_OPS

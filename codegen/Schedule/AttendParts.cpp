@@ -84,10 +84,10 @@ void AttendParts::syncAll() {
 
 void AttendParts::makePipes() {
   const MemoryPlan &memory = build.memory;
-  auto queryType =
-      PipeType::get(k.b.getContext(), memory.queryStages, build.config.rowsPerCta, problem.keyDim, 1, 1, 1);
+  auto queryType = PipeType::get(k.b.getContext(), memory.queryStages, build.config.rowsPerCta,
+                                 problem.keyDim, 1, 1, 1, 0);
   auto ringType = PipeType::get(k.b.getContext(), build.config.stages, tokens, problem.keyDim,
-                                build.config.cluster, memory.loadGroups, 1);
+                                build.config.cluster, memory.loadGroups, 1, 0);
   queryPipe =
       PipeOp::create(k.b, k.loc, queryType, memory.query, memory.barriers, consumers, k.b.getStringAttr("q"));
   kvPipe = PipeOp::create(k.b, k.loc, ringType, memory.ring, memory.barriers + 2 * 8 * memory.queryStages,

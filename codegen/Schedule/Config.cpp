@@ -191,11 +191,12 @@ static std::string brokenSeesaw(const AttentionProblem &problem, const Config &c
   if (!config.seesaw)
     return {};
   if (config.swapOperands || config.kvTile != seesawTile || config.stages != seesawStages ||
-      config.consumers != seesawConsumers || config.cluster != 1)
-    return fmt::format("seesaw needs kvTile {}, stages {}, consumers {}, cluster 1 and operands not "
-                       "exchanged, got {}, {}, {}, {} and swapOperands={}",
-                       seesawTile, seesawStages, seesawConsumers, config.kvTile, config.stages,
-                       config.consumers, config.cluster, config.swapOperands);
+      config.consumers != seesawConsumers || (config.cluster > 1 && config.prefetch))
+    return fmt::format(
+        "seesaw needs kvTile {}, stages {}, consumers {}, operands not exchanged and a cluster "
+        "or prefetch, not both; got {}, {}, {}, swapOperands={}, cluster {} and prefetch={}",
+        seesawTile, seesawStages, seesawConsumers, config.kvTile, config.stages, config.consumers,
+        config.swapOperands, config.cluster, config.prefetch);
   if (config.prefetch && problem.page < seesawPrefetchPage)
     return fmt::format(
         "prefetch keeps a unit's pages in the producer's registers, which must have at least {} "
@@ -378,10 +379,11 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
                              .consumers = consumers,
                              .cluster = cluster});
   }
-  for (bool prefetch : {false, true})
+  for (auto [cluster, prefetch] : {std::pair{1, false}, {1, true}, {2, false}})
     forms.push_back({.kvTile = seesawTile,
                      .stages = seesawStages,
                      .consumers = seesawConsumers,
+                     .cluster = cluster,
                      .seesaw = true,
                      .prefetch = prefetch});
   std::vector<Config> space;

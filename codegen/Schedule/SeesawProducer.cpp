@@ -38,8 +38,9 @@ SmallVector<SeesawBuilder::Part> SeesawBuilder::partsOf(int tile) const {
 void SeesawBuilder::makePipes() {
   const MemoryPlan &memory = build.memory;
   MLIRContext *context = k.b.getContext();
-  auto queryType = PipeType::get(context, 1, build.config.rowsPerCta, problem.keyDim, 1, 1, 1);
-  auto tileType = PipeType::get(context, 1, tokens, problem.keyDim, 1, memory.loadGroups, memory.stageParts);
+  auto queryType = PipeType::get(context, 1, build.config.rowsPerCta, problem.keyDim, 1, 1, 1, 0);
+  auto tileType = PipeType::get(context, 1, tokens, problem.keyDim, build.config.cluster, memory.loadGroups,
+                                memory.stageParts, 0);
   queryPipe =
       PipeOp::create(k.b, k.loc, queryType, memory.query, memory.barriers, consumers, k.b.getStringAttr("q"));
   int barriers = memory.barriers + 2 * 8, each = (memory.loadGroups + memory.stageParts) * 8;

@@ -49,7 +49,7 @@ tile.kernel @load attributes {arg_names = ["map", "n"], threads = 128 : i32, sha
 // CHECK: scf.if %[[FEW]] {
 // CHECK: %[[ADDRESS:.*]] = llvm.ptrtoint %[[EMPTY]] : !llvm.ptr<3> to i32
 // CHECK: llvm.inline_asm has_side_effects
-// CHECK-SAME: mapa.shared::cluster.u32 remote, $0, $1; mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];
+// CHECK-SAME: mapa.shared::cluster.u32 remote, $0, $1; mbarrier.arrive.shared::cluster.b64 _, [remote];
 // CHECK-SAME: %[[ADDRESS]], %[[LANE]] :
 tile.kernel @release attributes {arg_names = ["n"], threads = 128 : i32, shared_bytes = 0 : i32,
                                  max_registers = 0 : i32, cluster = 2 : i32} {

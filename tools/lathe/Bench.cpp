@@ -34,8 +34,7 @@ struct BenchCommand {
 };
 } // namespace
 
-/// The emulator has no times to tell.
-static void requireGpu(const MachineOptions &machine) {
+void lathe::tools::requireGpu(const MachineOptions &machine) {
   if (!machine.target.empty() || !machine.onEmulator())
     return;
   if (machine.emulatorAsked())
@@ -267,6 +266,8 @@ void lathe::tools::addBench(CLI::App &app) {
   CLI::App *command = app.add_subcommand("bench", "Time a kernel as a model runs it");
   command->require_subcommand(1);
   command->footer("Examples:\n  lathe bench mla --heads 16 --batch 128 --tokens 4096\n"
-                  "  lathe bench mla --grid standard\n  lathe bench mla --help");
+                  "  lathe bench mla --grid standard\n  lathe bench moe --model deepseek-v2-lite --rows 64\n"
+                  "  lathe bench mla --help");
   addMla(*command);
+  addBenchMoe(*command);
 }

@@ -61,8 +61,8 @@ void lathe::tools::checkTiming(const TimingOptions &options, int layers) {
                      "set --layers"});
 }
 
-/// A body that throws must not leave the stream capturing.
-static std::unique_ptr<Graph> capture(Device &device, Stream stream, const std::function<void()> &body) {
+std::unique_ptr<Graph> lathe::tools::capture(Device &device, Stream stream,
+                                             const std::function<void()> &body) {
   device.beginCapture(stream);
   try {
     body();

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "BenchTensors.h"
+#include "Options.h"
 
 #include <functional>
 
@@ -53,6 +54,13 @@ struct ScopedStream {
 using Graphs = std::vector<std::unique_ptr<runtime::Graph>>;
 Graphs captureLayers(runtime::Device &device, runtime::Stream stream, const BenchTensors &tensors,
                      const LayerCall &layer);
+
+/// Throws where there is no GPU: the emulator has no times to tell.
+void requireGpu(const MachineOptions &machine);
+
+/// What `body` enqueues on the stream, as a graph. A body that throws does not leave the stream capturing.
+std::unique_ptr<runtime::Graph> capture(runtime::Device &device, runtime::Stream stream,
+                                        const std::function<void()> &body);
 
 /// Replays the contenders' graphs in turns of ten replays, who begins changing from turn to turn, and over
 /// the graphs in turn whoever replays them. `layers` of one graph. The times are in the contenders' order.

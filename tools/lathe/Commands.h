@@ -1,7 +1,7 @@
 //===- Commands.h - The subcommands of lathe ----------------------------------------------------------===//
 //
 // One function a subcommand: it adds itself to the application with its options and examples, and leaves a
-// callback that does the work. Each lives in a file of its own; Main.cpp alone calls them.
+// callback that does the work. Each lives in a file of its own; Main.cpp calls them.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -24,7 +24,13 @@ void addCompile(CLI::App &app);
 void addInspect(CLI::App &app);
 void addVerify(CLI::App &app);
 void addBench(CLI::App &app);
+void addBenchMoe(CLI::App &bench);
 void addCache(CLI::App &app);
 void addEnv(CLI::App &app);
+
+/// `lathe verify moe` and so on: the same for mixtures of experts. Their parents call them.
+void addVerifyMoe(CLI::App &verify);
+void addCompileMoe(CLI::App &compile);
+void addInspectMoe(CLI::App &inspect);
 
 } // namespace lathe::tools

@@ -5,96 +5,21 @@
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
+#include "CompileReport.h"
 #include "Lengths.h"
-#include "Options.h"
-#include "Output.h"
-
-#include "lathe/runtime/Jit.h"
-#include "lathe/support/Error.h"
-#include "lathe/support/Files.h"
-
-#include <fmt/format.h>
-
-#include <chrono>
 
 using namespace lathe;
 using namespace lathe::tools;
-namespace fs = std::filesystem;
 
 namespace {
 struct CompileCommand {
   ShapeOptions shape;
   MachineOptions machine;
   ConfigOption config;
-  std::string directory;
   LengthsOptions lengths;
-  bool load = false;
-  bool json = false;
+  CompileOutput output;
 };
 } // namespace
-
-/// kernel.ptx, kernel.cubin (where assembled), manifest.json.
-static std::vector<std::string> writeFiles(const runtime::JitArtifact &artifact, const fs::path &directory) {
-  std::error_code failure;
-  fs::create_directories(directory, failure);
-  if (failure)
-    throw UserError({"compile", "the output folder cannot be made",
-                     directory.string() + ": " + failure.message(), "choose another with -o"});
-  std::vector<std::string> written;
-  auto write = [&](const char *name, const std::string &bytes) {
-    writeFileAtomically(directory / name, bytes);
-    written.push_back((directory / name).string());
-  };
-  write("kernel.ptx", artifact.entry.ptx);
-  if (!artifact.entry.cubin.empty())
-    write("kernel.cubin", artifact.entry.cubin);
-  write("manifest.json", nlohmann::json(artifact.manifest).dump(2) + "\n");
-  return written;
-}
-
-static nlohmann::json reportJson(const CompileCommand &command, const runtime::JitArtifact &artifact,
-                                 const std::vector<std::string> &files) {
-  const runtime::JitReport &report = artifact.report;
-  return {{"kernel", artifact.manifest.description},
-          {"shape", toJson(command.shape.shape())},
-          {"machine", command.machine.name()},
-          {"config", report.config},
-          {"configSource", name(report.source)},
-          {"configReason", report.sourceReason},
-          {"compiled", report.compiled},
-          {"digest", report.digest},
-          {"entry", report.entryPath.string()},
-          {"assembler", artifact.manifest.assembler},
-          {"ptxBytes", artifact.entry.ptx.size()},
-          {"cubinBytes", artifact.entry.cubin.size()},
-          {"stages", toJson(report.times)},
-          {"totalMs", report.totalMs},
-          {"files", files}};
-}
-
-static void printForPeople(const CompileCommand &command, const runtime::JitArtifact &artifact,
-                           const std::vector<std::string> &files) {
-  const runtime::JitReport &report = artifact.report;
-  print(fmt::format("kernel         {} ({}) for {}\n", artifact.manifest.description, command.shape.label(),
-                    command.machine.name()));
-  print(fmt::format("configuration  {} ({})\n", report.config.str(), name(report.source)));
-  print(fmt::format("{}  {}\n", report.compiled ? "compiled     " : "from cache   ",
-                    stageTimesText(report.times)));
-  print(fmt::format("assembler      {}\n", artifact.manifest.assembler));
-  print(fmt::format("cache entry    {}\n", report.entryPath.string()));
-  for (const std::string &file : files)
-    print(fmt::format("wrote          {}\n", file));
-}
-
-/// Loads what was built and adds the time to the report.
-static void loadOnDevice(const CompileCommand &command, runtime::JitArtifact &artifact) {
-  const auto device = command.machine.open(command.json);
-  const auto start = std::chrono::steady_clock::now();
-  const runtime::Kernel kernel(device, artifact.image(device->imageKind()), artifact.manifest);
-  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-  artifact.report.times.push_back({"load", took.count()});
-  artifact.report.totalMs += took.count();
-}
 
 static void run(const CompileCommand &command) {
   const dsl::Kernel description = dsl::mlaDecode(command.shape.shape());
@@ -112,14 +37,13 @@ static void run(const CompileCommand &command) {
   request.config = command.config.config(codegen::analyze(description), request.target);
   const runtime::Jit jit;
   runtime::JitArtifact artifact = jit.build(description, request);
-  if (command.load)
-    loadOnDevice(command, artifact);
-  std::vector<std::string> files;
-  if (!command.directory.empty())
-    files = writeFiles(artifact, command.directory);
-  if (command.json)
-    return printJson(reportJson(command, artifact, files));
-  printForPeople(command, artifact, files);
+  if (command.output.load)
+    loadOnDevice<runtime::Kernel>(command.machine, command.output.json, artifact);
+  CompileReport report = reportOf(artifact);
+  report.label = command.shape.label();
+  report.shape = toJson(command.shape.shape());
+  report.machine = command.machine.name();
+  report.finish(command.output);
 }
 
 void lathe::tools::addCompile(CLI::App &app) {
@@ -129,20 +53,19 @@ void lathe::tools::addCompile(CLI::App &app) {
   options->config.add(*command);
   options->machine.add(*command);
   options->lengths.add(*command, 0);
-  command
-      ->add_option("-o,--output", options->directory,
-                   "Also write kernel.ptx, kernel.cubin, manifest.json there")
-      ->type_name("DIR")
-      ->group("Output");
-  command->add_flag("--load", options->load, "Also load the kernel on the device and report the time")
-      ->group("Output");
-  addJsonFlag(*command, options->json);
+  options->output.add(*command);
   command->footer(
       "Examples:\n"
       "  lathe compile --model deepseek-v2-lite                      # for the GPU in this machine\n"
       "  lathe compile --model deepseek-v3 --tp 8 --target h100-sxm  # for a GPU that is elsewhere\n"
       "  lathe compile --model deepseek-v2-lite --batch 64 --tokens 4096   # as tuned for this workload\n"
       "  lathe compile --heads 16 --config 'kvTile=64,stages=2' -o kernels/\n"
-      "  lathe compile --model ./config.json --tp 4 --page 128 --json");
-  command->callback([options] { run(*options); });
+      "  lathe compile --model ./config.json --tp 4 --page 128 --json\n"
+      "  lathe compile moe --model deepseek-v2-lite                  # mixtures of experts: lathe compile "
+      "moe --help");
+  addCompileMoe(*command);
+  command->callback([options, command] {
+    if (command->get_subcommands().empty())
+      run(*options);
+  });
 }

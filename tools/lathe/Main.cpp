@@ -23,6 +23,7 @@ static constexpr const char *footer = R"(Examples:
   lathe inspect --model deepseek-v2-lite --run
   lathe verify --heads 16
   lathe bench mla --heads 16 --batch 128 --tokens 4096
+  lathe compile moe --model deepseek-v2-lite --rows 64
   lathe COMMAND --help
 
 Exit codes:
@@ -68,7 +69,8 @@ static std::string commandLineError(const CLI::App &app, const CLI::ParseError &
 }
 
 int main(int argc, char **argv) {
-  CLI::App app{"Lathe: compiles, tunes and serves attention kernels for Hopper GPUs.", "lathe"};
+  CLI::App app{"Lathe: compiles, tunes and serves attention and mixture-of-experts kernels for Hopper GPUs.",
+               "lathe"};
   try {
     addCommands(app);
     checkEnvironment();

@@ -161,13 +161,13 @@ void lathe::tools::addBatchInvariantFlag(CLI::App &command, bool &batchInvariant
 }
 
 /// 'kvTile=32,split=whole' as a JSON object; numbers and truth values where the text is one.
-static nlohmann::json parseAssignments(const std::string &text) {
+static nlohmann::json parseAssignments(const std::string &text, const std::string &example) {
   nlohmann::json object = nlohmann::json::object();
   for (const std::string &part : CLI::detail::split(text, ',')) {
     const size_t equals = part.find('=');
     if (equals == std::string::npos || equals == 0 || equals + 1 == part.size())
-      throw UserError({"--config", "must read name=value,name=value", "'" + part + "'",
-                       "for example kvTile=32,stages=4"});
+      throw UserError(
+          {"--config", "must read name=value,name=value", "'" + part + "'", "for example " + example});
     const std::string name = CLI::detail::trim_copy(part.substr(0, equals));
     const std::string value = CLI::detail::trim_copy(part.substr(equals + 1));
     const bool number = value.find_first_not_of("-0123456789") == std::string::npos && value.size() < 10;
@@ -179,16 +179,21 @@ static nlohmann::json parseAssignments(const std::string &text) {
   return object;
 }
 
+nlohmann::json lathe::tools::configFields(const std::string &text, const std::string &example) {
+  const bool isJson = text.find('{') != std::string::npos;
+  nlohmann::json given =
+      isJson ? nlohmann::json::parse(text, nullptr, false) : parseAssignments(text, example);
+  if (!given.is_object())
+    throw UserError({"--config", "must be a JSON object or name=value,name=value", "'" + text + "'",
+                     "for example " + example});
+  return given;
+}
+
 std::optional<codegen::Config> ConfigOption::config(const codegen::AttentionProblem &problem,
                                                     const codegen::Target &target) const {
   if (text.empty())
     return std::nullopt;
-  const bool isJson = text.find('{') != std::string::npos;
-  nlohmann::json given = isJson ? nlohmann::json::parse(text, nullptr, false) : parseAssignments(text);
-  if (!given.is_object())
-    throw UserError({"--config", "must be a JSON object or name=value,name=value", "'" + text + "'",
-                     "for example '{\"kvTile\": 32, \"stages\": 4}'"});
-  return codegen::completedConfig(problem, target, given, batchInvariant);
+  return codegen::completedConfig(problem, target, configFields(text, "kvTile=32,stages=4"), batchInvariant);
 }
 
 std::string lathe::tools::commandLine(const CLI::App &command, const std::string &head) {

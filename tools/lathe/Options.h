@@ -82,6 +82,10 @@ struct ConfigOption {
                                         const codegen::Target &target) const;
 };
 
+/// 'kvTile=32,split=whole' or JSON as an object of the fields that were given. Throws UserError; `example` is
+/// its way out.
+nlohmann::json configFields(const std::string &text, const std::string &example);
+
 /// Adds --batch-invariant, for the commands that take no --config too.
 void addBatchInvariantFlag(CLI::App &command, bool &batchInvariant);
 

@@ -1,8 +1,8 @@
 //===- Verify.cpp - lathe verify -----------------------------------------------------------------------===//
 //
-// Runs compiled kernels over the shape table (or one shape and its lengths) and compares with the reference:
-// every output element, the log-sum-exp, the positions of NaN. On the emulator, findings fail a case too. A
-// failed case is exit code 1, not an error message.
+// Runs compiled attention kernels over the shape table (or one shape and its lengths) and compares with the
+// reference: every output element, the log-sum-exp, the positions of NaN. On the emulator, findings fail a
+// case too. Mixtures of experts are in VerifyMoe.cpp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
@@ -11,6 +11,7 @@
 #include "Lengths.h"
 #include "Options.h"
 #include "Output.h"
+#include "VerifyReport.h"
 
 #include "lathe/reference/ShapeTable.h"
 #include "lathe/runtime/Jit.h"
@@ -28,28 +29,13 @@ struct VerifyCommand {
   MachineOptions machine;
   ConfigOption config;
   LengthsOptions lengths;
-  std::string filter, reference = "auto";
-  bool small = false, all = false, list = false, json = false;
-
-  /// Does the table of this run hold the small cases only? On the emulator, unless asked for others.
-  bool smallTable(bool onEmulator) const {
-    return small || ((onEmulator || reference == "emulator") && !all && filter.empty());
-  }
+  CaseOptions cases;
+  bool json = false;
 };
 
-/// One line of the answer.
-struct Outcome {
-  std::string name;
-  Verdict verdict;
-};
-
-/// What all cases have in common.
 struct Setting {
-  std::shared_ptr<runtime::Device> device;
-  bool emulated = false;
-  std::string reference;
+  VerifySetting common;
   std::shared_ptr<runtime::Emulator> emulator; ///< The reference's, where that is the emulator.
-  std::string table;                           ///< "small", "all", or "given" for one shape.
 };
 } // namespace
 
@@ -62,13 +48,8 @@ static std::vector<ShapeCase> casesOf(const VerifyCommand &command, bool onlySma
     one.options.seed = 1;
     return {one};
   }
-  std::vector<ShapeCase> cases = onlySmall ? reference::smallShapeTable() : reference::shapeTable();
-  std::erase_if(cases,
-                [&](const ShapeCase &entry) { return entry.name.find(command.filter) == std::string::npos; });
-  if (cases.empty())
-    throw UserError(
-        {"verify", "--case must match a name of the shape table", command.filter, "see lathe verify --list"});
-  return cases;
+  return command.cases.select(onlySmall ? reference::smallShapeTable() : reference::shapeTable(),
+                              "lathe verify");
 }
 
 /// Why the configuration that was asked for cannot serve a case of the table; empty where it can.
@@ -77,68 +58,33 @@ static std::string reasonLeftOut(const VerifyCommand &command, const Setting &se
   if (command.shape.given())
     return {}; // The one shape that was asked for: an error tells.
   const codegen::AttentionProblem problem = codegen::analyze(describe(entry.shape));
-  const codegen::Target target = runtime::targetOf(setting.device->properties());
+  const codegen::Target target = runtime::targetOf(setting.common.device->properties());
   const std::optional<codegen::Config> config = command.config.config(problem, target);
   return config ? codegen::check(problem, *config, target).reason : "";
 }
 
-static Outcome verifyCase(const VerifyCommand &command, const runtime::Jit &jit, const Setting &setting,
-                          const ShapeCase &entry) {
+static Verdict verdictOf(const VerifyCommand &command, const runtime::Jit &jit, const Setting &setting,
+                         const ShapeCase &entry) {
+  const std::shared_ptr<runtime::Device> &device = setting.common.device;
   const dsl::Kernel description = describe(entry.shape);
   runtime::JitRequest request;
   request.batchInvariant = command.config.batchInvariant;
   request.config =
-      command.config.config(codegen::analyze(description), runtime::targetOf(setting.device->properties()));
-  const runtime::Kernel kernel = jit.load(description, setting.device, request);
+      command.config.config(codegen::analyze(description), runtime::targetOf(device->properties()));
+  const runtime::Kernel kernel = jit.load(description, device, request);
   if (setting.emulator)
-    return {entry.name, judgeAgainst(kernel, jit.load(description, setting.emulator, request), entry)};
-  return {entry.name, judge(kernel, entry, setting.reference, {.alone = command.config.batchInvariant})};
+    return judgeAgainst(kernel, jit.load(description, setting.emulator, request), entry);
+  return judge(kernel, entry, setting.common.reference, {.alone = command.config.batchInvariant});
 }
 
-static void printLine(const Outcome &outcome) {
-  const std::string &message = outcome.verdict.comparison.message;
-  print(fmt::format("{:<6}  {:<36}  {}{}{}\n", outcome.verdict.right() ? "ok" : "FAILED", outcome.name,
-                    outcome.verdict.agreement ? agreementText(*outcome.verdict.agreement)
-                                              : comparisonText(outcome.verdict.comparison),
-                    message.empty() ? "" : "\n        ", message));
-  if (!outcome.verdict.findings.empty())
-    print(outcome.verdict.findings.text());
-}
-
-static nlohmann::json outcomesJson(const std::vector<Outcome> &outcomes, const Setting &setting,
-                                   size_t leftOut) {
-  nlohmann::json rows = nlohmann::json::array();
-  size_t failed = 0;
-  for (const Outcome &outcome : outcomes) {
-    nlohmann::json row =
-        outcome.verdict.agreement ? toJson(*outcome.verdict.agreement) : toJson(outcome.verdict.comparison);
-    row.update({{"name", outcome.name},
-                {"passed", outcome.verdict.right()},
-                {"findings", toJson(outcome.verdict.findings)},
-                {"findingsDropped", outcome.verdict.findings.dropped}});
-    rows.push_back(std::move(row));
-    failed += !outcome.verdict.right();
-  }
-  return {{"device", setting.device->properties().name},
-          {"emulator", setting.emulated},
-          {"reference", setting.reference},
-          {"table", setting.table},
-          {"passed", outcomes.size() - failed},
-          {"failed", failed},
-          {"leftOut", leftOut},
-          {"cases", rows}};
-}
-
-/// The last line, and on the emulator what was left out.
-static void printEnd(const std::vector<Outcome> &outcomes, const Setting &setting, size_t failed,
-                     size_t leftOut) {
-  print(fmt::format("{} of {} cases passed against the {} reference{}\n", outcomes.size() - failed,
-                    outcomes.size(), setting.reference, setting.emulated ? " on the emulator" : ""));
-  if (leftOut > 0)
-    print(fmt::format("{} cases left out: the configuration does not serve their shapes.\n", leftOut));
-  if (setting.emulated && setting.table == "small")
-    print(fmt::format("These are the small cases; --all runs all {} of the shape table.\n",
-                      reference::shapeTable().size()));
+static Outcome outcomeOf(const std::string &name, Verdict verdict) {
+  const bool agreed = verdict.agreement.has_value();
+  return {.name = name,
+          .passed = verdict.right(),
+          .numbers = agreed ? agreementText(*verdict.agreement) : comparisonText(verdict.comparison),
+          .message = verdict.comparison.message,
+          .findings = std::move(verdict.findings),
+          .json = agreed ? toJson(*verdict.agreement) : toJson(verdict.comparison)};
 }
 
 static void list(const VerifyCommand &command, const std::vector<ShapeCase> &cases) {
@@ -163,45 +109,35 @@ static void list(const VerifyCommand &command, const std::vector<ShapeCase> &cas
 
 static Setting prepare(const VerifyCommand &command, bool onlySmall) {
   Setting setting;
-  setting.device = command.machine.open(command.json, /*throwFindings=*/false);
-  setting.emulated = command.machine.onEmulator();
-  setting.reference = chooseReference(command.reference, *setting.device);
+  VerifySetting &common = setting.common;
+  common.device = command.machine.open(command.json, /*throwFindings=*/false);
+  common.emulated = command.machine.onEmulator();
+  common.reference = chooseReference(command.cases.reference, *common.device);
   // Another order of warps than the default's, so that it is another run on the emulator too.
-  if (setting.reference == "emulator")
+  if (common.reference == "emulator")
     setting.emulator = runtime::openEmulator(
-        {.seed = 1, .throwFindings = false, .smCount = setting.device->properties().smCount});
-  setting.table = command.shape.given() ? "given" : onlySmall ? "small" : "all";
+        {.seed = 1, .throwFindings = false, .smCount = common.device->properties().smCount});
+  common.table = command.shape.given() ? "given" : onlySmall ? "small" : "all";
+  common.wholeTable = reference::shapeTable().size();
+  common.json = command.json;
+  common.wayOut = "choose another --config (lathe tune --explain lists the constraints)";
   return setting;
 }
 
 static void run(const VerifyCommand &command) {
-  const bool onlySmall = command.smallTable(command.machine.onEmulator());
+  const bool onlySmall = command.cases.smallTable(command.machine.onEmulator());
   const std::vector<ShapeCase> cases = casesOf(command, onlySmall);
-  if (command.list)
+  if (command.cases.list)
     return list(command, cases);
   const Setting setting = prepare(command, onlySmall);
   const runtime::Jit jit;
-  std::vector<Outcome> outcomes;
-  size_t failed = 0, leftOut = 0;
-  for (const ShapeCase &entry : cases) {
-    if (const std::string reason = reasonLeftOut(command, setting, entry); !reason.empty()) {
-      ++leftOut;
-      if (!command.json)
-        print(fmt::format("-       {:<36}  {}\n", entry.name, reason));
-      continue;
-    }
-    outcomes.push_back(verifyCase(command, jit, setting, entry));
-    failed += !outcomes.back().verdict.right();
-    if (!command.json)
-      printLine(outcomes.back());
-  }
-  if (outcomes.empty())
-    throw UserError({"verify", "the configuration must serve a case of the table", "none of them",
-                     "choose another --config (lathe tune --explain lists the constraints)"});
-  command.json ? printJson(outcomesJson(outcomes, setting, leftOut))
-               : printEnd(outcomes, setting, failed, leftOut);
-  if (failed)
-    throw CommandFailed{ExitVerification};
+  VerifyReport report(setting.common);
+  for (const ShapeCase &entry : cases)
+    if (const std::string reason = reasonLeftOut(command, setting, entry); !reason.empty())
+      report.leaveOut(entry.name, reason);
+    else
+      report.add(outcomeOf(entry.name, verdictOf(command, jit, setting, entry)));
+  report.finish();
 }
 
 void lathe::tools::addVerify(CLI::App &app) {
@@ -211,36 +147,29 @@ void lathe::tools::addVerify(CLI::App &app) {
   options->config.add(*command);
   options->lengths.add(*command, 4);
   options->machine.add(*command);
-  command->add_option("--case", options->filter, "Only cases of the shape table whose name has this in it")
-      ->group("Cases");
-  auto *small =
-      command->add_flag("--small", options->small, "Only the small cases (seconds)")->group("Cases");
-  command->add_flag("--all", options->all, "All cases, also on the emulator (where --small is the default)")
-      ->excludes(small)
-      ->group("Cases");
-  command->add_flag("--list", options->list, "List the cases that would run, and run nothing")
-      ->group("Cases");
-  command
-      ->add_option("--reference", options->reference,
-                   "gpu (float64; needs a GPU and NVRTC), cpu (float64; slow), or the first that is there; "
-                   "or emulator: "
-                   "the same kernel on the PTX emulator, within what another order of additions can change")
-      ->check(CLI::IsMember({"auto", "gpu", "cpu", "emulator"}))
-      ->capture_default_str()
-      ->group("Cases");
+  options->cases.add(
+      *command, {"auto", "gpu", "cpu", "emulator"},
+      "gpu (float64; needs a GPU and NVRTC), cpu (float64; slow), or the first that is there; or emulator: "
+      "the same kernel on the PTX emulator, within what another order of additions can change");
   addJsonFlag(*command, options->json);
-  command->footer("Examples:\n"
-                  "  lathe verify                                  # the whole shape table; its small cases "
-                  "on the emulator\n"
-                  "  lathe verify --device emulator --all          # the large ones too\n"
-                  "  lathe verify --case queries_2 --reference cpu\n"
-                  "  lathe verify --reference emulator --json      # does the emulator agree with this GPU?\n"
-                  "  lathe verify --model deepseek-v3 --tp 8 --batch 7 --lengths normal:4096:2048\n"
-                  "  lathe verify --config 'kvTile=64,stages=2' --small --json\n"
-                  "  lathe verify --batch-invariant                # also: each sequence alone, bit for bit\n"
-                  "  lathe verify --list --all\n"
-                  "Without --model or --heads it runs the shape table. Without a GPU it runs on the PTX "
-                  "emulator, where a\n"
-                  "finding (a race, a missing fence, …) fails a case too. Exit code 1 when a case failed.");
-  command->callback([options] { run(*options); });
+  command->footer(
+      "Examples:\n"
+      "  lathe verify                                  # the whole shape table; its small cases "
+      "on the emulator\n"
+      "  lathe verify --device emulator --all          # the large ones too\n"
+      "  lathe verify --case queries_2 --reference cpu\n"
+      "  lathe verify --reference emulator --json      # does the emulator agree with this GPU?\n"
+      "  lathe verify --model deepseek-v3 --tp 8 --batch 7 --lengths normal:4096:2048\n"
+      "  lathe verify --config 'kvTile=64,stages=2' --small --json\n"
+      "  lathe verify --batch-invariant                # also: each sequence alone, bit for bit\n"
+      "  lathe verify --list --all\n"
+      "  lathe verify moe                              # mixtures of experts: lathe verify moe --help\n"
+      "Without --model or --heads it runs the shape table. Without a GPU it runs on the PTX "
+      "emulator, where a\n"
+      "finding (a race, a missing fence, …) fails a case too. Exit code 1 when a case failed.");
+  addVerifyMoe(*command);
+  command->callback([options, command] {
+    if (command->get_subcommands().empty())
+      run(*options);
+  });
 }

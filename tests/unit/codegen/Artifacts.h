@@ -64,10 +64,10 @@ inline KernelResources expectedCounts(const codegen::AttentionProblem &problem,
   if (config.seesaw) {
     // Parts of both sides' values, and perhaps what only the scores use.
     const int parts = codegen::memoryPlan(problem, config).stageParts;
-    const int sideParts = parts / 2, tilePieces = (config.kvTile + problem.page - 1) / problem.page;
+    const int sideParts = parts / 2;
     // Each of two consumers: the scores of its tile, its parts of the values of both.
     counts.wgmmaCount = 2 * (problem.keyDim / 16 + 2 * sideParts * (config.kvTile / 16));
-    counts.tmaLoadCount = 2 * boxes + 2 * tilePieces * boxes; // The query: behind the first boxes, or alone.
+    counts.tmaLoadCount = 2 * boxes + 2 * pieces * boxes; // The query: behind the first boxes, or alone.
     // Producer: the query and each part, of two tiles. Each consumer: the query and the boxes of its tile.
     counts.mbarrierWaitCount = 2 * (1 + parts) + 2 * (1 + boxes);
     return counts;

@@ -58,6 +58,7 @@ public:
   DevicePtr allocate(size_t bytes) override {
     ++allocationCount;
     auto pointer = reinterpret_cast<DevicePtr>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+    std::memset(host(pointer), 0xa5, bytes); // As little to be relied on as fresh device memory.
     allocations[pointer] = bytes;
     return pointer;
   }

@@ -1,25 +1,10 @@
 #include "lathe/support/Manifest.h"
 
-#include "lathe/tests/unit/support/Helpers.h"
+#include "lathe/tests/unit/support/ManifestHelpers.h"
 
 using namespace lathe;
+using namespace lathe::test;
 using nlohmann::json;
-
-static std::string randomText(std::mt19937_64 &random) { return "name_" + std::to_string(random() % 100000); }
-static int randomInt(std::mt19937_64 &random) { return int(random()); }
-
-static KernelEntry randomKernel(std::mt19937_64 &random) {
-  KernelEntry kernel;
-  kernel.name = randomText(random);
-  kernel.threads = randomInt(random);
-  kernel.sharedBytes = randomInt(random);
-  kernel.cluster = randomInt(random);
-  for (size_t i = 0, count = random() % 5; i < count; ++i)
-    kernel.arguments.push_back({randomText(random), randomText(random)});
-  kernel.resources = {randomInt(random), randomInt(random), randomInt(random), randomInt(random),
-                      randomInt(random), randomInt(random), randomInt(random), random() % 2 == 0};
-  return kernel;
-}
 
 static Manifest randomManifest(std::mt19937_64 &random) {
   Manifest manifest;
@@ -32,34 +17,12 @@ static Manifest randomManifest(std::mt19937_64 &random) {
     *number = randomInt(random);
   manifest.config = {
       {"kvTile", randomInt(random)}, {"split", randomText(random)}, {"list", {1, 2.5, nullptr}}};
-  for (size_t i = 0, count = random() % 3; i < count; ++i)
-    manifest.tensorMaps.push_back({randomText(random), randomInt(random), randomInt(random)});
+  manifest.tensorMaps = randomMaps(random);
   manifest.plan = randomKernel(random);
   manifest.attend = randomKernel(random);
   manifest.combine = randomKernel(random);
   manifest.assembler = randomText(random);
   return manifest;
-}
-
-static void expectSame(const KernelEntry &a, const KernelEntry &b) {
-  EXPECT_EQ(a.name, b.name);
-  EXPECT_EQ(a.threads, b.threads);
-  EXPECT_EQ(a.sharedBytes, b.sharedBytes);
-  EXPECT_EQ(a.cluster, b.cluster);
-  ASSERT_EQ(a.arguments.size(), b.arguments.size());
-  for (size_t i = 0; i < a.arguments.size(); ++i) {
-    EXPECT_EQ(a.arguments[i].kind, b.arguments[i].kind);
-    EXPECT_EQ(a.arguments[i].name, b.arguments[i].name);
-  }
-  const KernelResources &r = a.resources, &s = b.resources;
-  EXPECT_EQ(r.registers, s.registers);
-  EXPECT_EQ(r.spillBytes, s.spillBytes);
-  EXPECT_EQ(r.stackBytes, s.stackBytes);
-  EXPECT_EQ(r.staticSharedBytes, s.staticSharedBytes);
-  EXPECT_EQ(r.wgmmaCount, s.wgmmaCount);
-  EXPECT_EQ(r.tmaLoadCount, s.tmaLoadCount);
-  EXPECT_EQ(r.mbarrierWaitCount, s.mbarrierWaitCount);
-  EXPECT_EQ(r.usesSetmaxnreg, s.usesSetmaxnreg);
 }
 
 static void expectSame(const Manifest &a, const Manifest &b) {
@@ -77,12 +40,7 @@ static void expectSame(const Manifest &a, const Manifest &b) {
   EXPECT_EQ(a.rowBlocks, b.rowBlocks);
   EXPECT_EQ(a.splitPolicy, b.splitPolicy);
   EXPECT_EQ(a.fixedSplits, b.fixedSplits);
-  ASSERT_EQ(a.tensorMaps.size(), b.tensorMaps.size());
-  for (size_t i = 0; i < a.tensorMaps.size(); ++i) {
-    EXPECT_EQ(a.tensorMaps[i].name, b.tensorMaps[i].name);
-    EXPECT_EQ(a.tensorMaps[i].boxColumns, b.tensorMaps[i].boxColumns);
-    EXPECT_EQ(a.tensorMaps[i].boxRows, b.tensorMaps[i].boxRows);
-  }
+  expectSame(a.tensorMaps, b.tensorMaps);
   expectSame(a.plan, b.plan);
   expectSame(a.attend, b.attend);
   expectSame(a.combine, b.combine);
@@ -102,44 +60,12 @@ TEST(Manifest, RoundTripsThroughText) {
 
 TEST(Manifest, DefaultsRoundTrip) { expectSame(json(Manifest()).get<Manifest>(), Manifest()); }
 
-/// All JSON pointers to fields of objects in `value`.
-static void collectFields(const json &value, const std::string &path, std::vector<std::string> &paths) {
-  if (value.is_object())
-    for (const auto &[name, field] : value.items()) {
-      const std::string inner = path + "/" + name;
-      paths.push_back(inner);
-      if (inner != "/config")
-        collectFields(field, inner, paths);
-    }
-  if (value.is_array())
-    for (size_t i = 0; i < value.size(); ++i)
-      collectFields(value[i], path + "/" + std::to_string(i), paths);
-}
-
 TEST(Manifest, EveryFieldIsRequiredAndTyped) {
   Manifest manifest;
   manifest.tensorMaps.resize(1);
   manifest.plan.arguments.resize(2);
   manifest.config = json::object();
-  const json good = manifest;
-  std::vector<std::string> paths;
-  collectFields(good, "", paths);
-  ASSERT_GT(paths.size(), 50u);
-  for (const std::string &path : paths) {
-    const json::json_pointer pointer(path);
-    const std::string name = pointer.back();
-    json missing = good;
-    missing.at(pointer.parent_pointer()).erase(name);
-    const std::string message = test::userErrorOf([&] { missing.get<Manifest>(); });
-    EXPECT_TRUE(test::contains(message, name + "' is required")) << path;
-    if (path == "/config")
-      continue; // Any JSON is a config here.
-    for (const json &wrong : {json(nullptr), json(1.5), json({{"x", 1}})}) {
-      json changed = good;
-      changed[pointer] = wrong;
-      EXPECT_THROW(changed.get<Manifest>(), UserError) << path << " = " << wrong.dump();
-    }
-  }
+  expectFieldsRequiredAndTyped(manifest, 50);
 }
 
 TEST(Manifest, MessagesNameThePlace) {

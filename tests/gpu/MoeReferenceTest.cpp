@@ -1,14 +1,16 @@
-// The GPU reference of expert layers against the CPU reference; skipped where there is no GPU or no NVRTC.
-#include "MoeFormula.h"
+// The GPU reference of expert layers against the CPU reference, and its power to see mistakes.
+#include "GpuKernels.h"
 
 #include "lathe/reference/AttentionReference.h"
 #include "lathe/reference/MoeShapeTable.h"
+#include "lathe/tests/unit/reference/MoeFormula.h"
 
 #include <gtest/gtest.h>
 
 #include <chrono>
 
 using namespace lathe;
+using namespace lathe::gputest;
 using namespace lathe::reference;
 
 namespace {
@@ -16,11 +18,9 @@ namespace {
 class MoeGpuReference : public testing::Test {
 protected:
   void SetUp() override {
-    if (runtime::cudaDeviceCount() == 0)
-      GTEST_SKIP() << runtime::cudaUnavailableReason();
     if (!nvrtcAvailable())
       GTEST_SKIP() << "libnvrtc is not installed";
-    device = runtime::openCudaDevice();
+    device = gpu();
   }
   std::shared_ptr<runtime::Device> device;
 };

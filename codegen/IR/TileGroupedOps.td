@@ -1,0 +1,57 @@
+//===- TileGroupedOps.td - Operations of grouped products ----------------------------------------------===//
+//
+// For products whose rows come from anywhere and whose results are combined by pairs of rows. Included by TileOps.td.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#ifndef TILE_GROUPED_OPS
+#define TILE_GROUPED_OPS
+
+def Tile_GatherOp : Tile_Op<"gather"> {
+  let summary = "a thread copies its share of the rows of a stage, asynchronously";
+  let description = [{
+    Run by all `gatherers` threads of the pipe, a multiple of 8, of which this one is number `thread`. It copies 16 bytes in each
+    box of rows thread / 8, thread / 8 + gatherers / 8, …: source i points to the first byte of the i-th of these rows in global
+    memory, a multiple of 16; columns begin `offset` bytes behind it. Rows from `rows` on arrive as zeros and are not
+    read. There is a source for each row that a thread may have; those past the stage's rows are left out. The stage is full
+    when the copies of all threads have arrived; its reader, `tile.wait`, makes them visible to WGMMA.
+
+    ```mlir
+    tile.gather %pipe[%n] from (%a : !llvm.ptr<1>) rows %r offset %k thread %t : !tile.pipe<4, 8, 128 gatherers 96>
+    ```
+  }];
+  let arguments = (ins Variadic<LLVM_PointerInAddressSpace<1>>:$sources, Tile_PipeType:$pipe, I32:$count, I32:$rows,
+                       I32:$offset, I32:$thread);
+  let assemblyFormat = [{
+    $pipe `[` $count `]` `from` `(` $sources `:` type($sources) `)` `rows` $rows `offset` $offset `thread` $thread attr-dict `:` type($pipe)
+  }];
+  let hasVerifier = 1;
+}
+
+def Tile_TanhOp : Tile_Op<"tanh", [Pure]> {
+  let summary = "hyperbolic tangent by the special function unit (tanh.approx: relative error 2^-11)";
+  let arguments = (ins F32:$x);
+  let results = (outs F32:$result);
+  let assemblyFormat = "$x attr-dict";
+}
+
+def Tile_StorePairsOp : Tile_Op<"store_pairs"> {
+  let summary = "a warpgroup combines the rows of a fragment by pairs and writes the results, transposed, to global memory";
+  let description = [{
+    Of every 16 rows the first eight are one half and the last eight the other: row r is paired with row r + 8. The first region
+    makes of both elements (f32) one; so there are 32 results a column. Those of a column go, rounded to `element` (bf16 or f16),
+    one behind the other to a row of the result; the second region maps a column to the element offset of its row, a multiple of
+    8, and whether it is written at all. Rows pass through shared memory, named `name`: one a column, from byte `offset` on, each of
+    64 bytes and 16 more; with `at_once` (a multiple of 8) so many columns at a time. The threads meet at the named event before
+    and after they write it.
+  }];
+  let arguments = (ins Tile_FragmentType:$fragment, LLVM_PointerInAddressSpace<1>:$base, OptionalAttr<StrAttr>:$name,
+                       I32Attr:$offset, I32Attr:$event, TypeAttr:$element, DefaultValuedAttr<I32Attr, "256">:$at_once);
+  let regions = (region SizedRegion<1>:$pair, SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $fragment `to` $base ($name^)? `at` $offset `event` $event `as` $element (`at_once` $at_once^)? attr-dict `:` type($fragment) `to` type($base)
+    $pair `,` $body
+  }];
+  let hasVerifier = 1;
+}
+
+#endif // TILE_GROUPED_OPS

@@ -1,0 +1,272 @@
+//===- MoeConfig.cpp - The rules of the mixture-of-experts schedule ----------------------------------===//
+//
+// What a configuration costs and which rule it breaks, as arithmetic over a few constants that are stated
+// once, at the top. The schedule builds exactly what moeMemory() counts.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/MoeConfig.h"
+
+#include "lathe/support/Error.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace lathe::codegen {
+
+static constexpr int weightRows = 64; // WGMMA's M.
+static constexpr int elementBytes = 2, barrierBytes = 8, maxStages = 16;
+static constexpr int stagingRowBytes = weightRows * elementBytes + 16;
+static constexpr int reservedBytes = 1024; // Of shared memory, for each CTA of a multiprocessor.
+static constexpr int maxExperts = 512, maxTopK = 16, maxGroups = 32;
+static constexpr std::array tokenTileAxis{8,   16,  24,  32,  48,  64,  80,  96,  112,
+                                          128, 144, 160, 176, 192, 208, 224, 240, 256};
+static constexpr std::array consumersAxis{1, 2}, clusterAxis{1, 2};
+static constexpr int mostAtOnce = 64; // Columns of a result that are staged.
+static constexpr std::array depthTileAxis{64, 128};
+static constexpr std::array stagesAxis{2, 3, 4, 5, 6, 8, 10, 12};
+static constexpr std::array ctasPerSmAxis{1, 2, 3};
+
+//===- Text and JSON ---------------------------------------------------------------------------------===//
+
+std::string MoeConfig::str() const {
+  return fmt::format("tokenTile={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} evictFirst={} "
+                     "dependentLaunch={}",
+                     tokenTile, consumers, cluster, depthTile, stages, ctasPerSm, evictFirst,
+                     dependentLaunch == DependentLaunch::Off ? "off" : "early");
+}
+
+void to_json(nlohmann::json &json, const MoeConfig &config) {
+  json = {{"tokenTile", config.tokenTile},
+          {"consumers", config.consumers},
+          {"cluster", config.cluster},
+          {"depthTile", config.depthTile},
+          {"stages", config.stages},
+          {"ctasPerSm", config.ctasPerSm},
+          {"evictFirst", config.evictFirst},
+          {"dependentLaunch", config.dependentLaunch == DependentLaunch::Off ? "off" : "early"}};
+}
+
+static UserError configError(std::string rule, std::string value) {
+  return UserError(
+      Fault{"schedule config", std::move(rule), std::move(value),
+            "fields are tokenTile, consumers, cluster, depthTile, stages, ctasPerSm, evictFirst, "
+            "dependentLaunch (off, early)"});
+}
+
+void from_json(const nlohmann::json &json, MoeConfig &config) {
+  if (!json.is_object())
+    throw configError("a config must be a JSON object", json.dump());
+  MoeConfig read;
+  const std::array<std::pair<const char *, int MoeConfig::*>, 6> numbers{
+      {{"tokenTile", &MoeConfig::tokenTile},
+       {"consumers", &MoeConfig::consumers},
+       {"cluster", &MoeConfig::cluster},
+       {"depthTile", &MoeConfig::depthTile},
+       {"stages", &MoeConfig::stages},
+       {"ctasPerSm", &MoeConfig::ctasPerSm}}};
+  for (const auto &[name, value] : json.items()) {
+    auto number =
+        std::find_if(numbers.begin(), numbers.end(), [&](auto &field) { return name == field.first; });
+    if (number != numbers.end() && value.is_number_integer() && std::abs(value.get<double>()) < 1e6)
+      read.*(number->second) = value.get<int>();
+    else if (name == "evictFirst" && value.is_boolean())
+      read.evictFirst = value.get<bool>();
+    else if (name == "dependentLaunch" && (value == "off" || value == "early"))
+      read.dependentLaunch = value == "off" ? DependentLaunch::Off : DependentLaunch::Early;
+    else
+      throw configError("unknown field, or a value of the wrong type", name + "=" + value.dump());
+  }
+  config = read;
+}
+
+//===- Resources -------------------------------------------------------------------------------------===//
+
+MoeMemory moeMemory(const MoeConfig &config) {
+  MoeMemory memory;
+  memory.weightBytes = weightRows * config.depthTile * elementBytes;
+  memory.rowBytes = config.tokenTile * config.depthTile * elementBytes;
+  memory.atOnce = std::min(config.tokenTile, mostAtOnce);
+  memory.stagingBytes = memory.atOnce * stagingRowBytes;
+  memory.rows = config.consumers * config.stages * memory.weightBytes;
+  memory.staging = memory.rows + config.stages * memory.rowBytes;
+  memory.barriers = memory.staging + config.consumers * memory.stagingBytes;
+  memory.sharedBytes =
+      memory.barriers + (config.consumers + 1) * 2 * config.stages * barrierBytes; // Full and empty.
+  return memory;
+}
+
+//===- Constraints -----------------------------------------------------------------------------------===//
+
+static Verdict broken(const char *constraint, std::string reason) {
+  return {false, constraint, std::move(reason)};
+}
+
+static Verdict checkProblem(const MoeProblem &problem) {
+  if (!problem.ffn)
+    return broken("experts", "the schedule serves experts, not a router alone; add the layer's output");
+  if (problem.router == MoeRouter::Gate)
+    return broken("router", "the gate's product is not fused yet; pass logits, or a routing");
+  if (problem.activation == MoeActivation::Other)
+    return broken("activation", "the activation must be SwiGLU, SiLU or GELU");
+  if (problem.output != Dtype::BF16)
+    return broken("output", "the output must be bf16");
+  if (problem.experts < 1 || problem.experts > maxExperts || problem.routedExperts > maxExperts)
+    return broken("experts", fmt::format("experts must be 1 to {}, got {} of {}", maxExperts, problem.experts,
+                                         problem.routedExperts));
+  if (problem.topK < 1 || problem.topK > maxTopK)
+    return broken("top_k", fmt::format("choices a row must be 1 to {}, got {}", maxTopK, problem.topK));
+  if (problem.router != MoeRouter::Given && problem.topGroups < problem.groups && problem.groups > maxGroups)
+    return broken("groups", fmt::format("groups must be 1 to {}, got {}", maxGroups, problem.groups));
+  if (problem.shared > 0 && problem.sharedColumns != problem.intermediate)
+    return broken("shared", fmt::format("shared experts must be as wide as the others, got {} and {}",
+                                        problem.sharedColumns, problem.intermediate));
+  return {};
+}
+
+template <class Axis>
+static Verdict checkAxis(const char *name, const Axis &axis, int value) {
+  if (std::find(axis.begin(), axis.end(), value) != axis.end())
+    return {};
+  return broken(name, fmt::format("{} must be one of {}, got {}", name, fmt::join(axis, ", "), value));
+}
+
+/// The widest tile whose results and activation a thread's registers hold, as assembling found it.
+static int mostColumns(const MoeProblem &problem, const MoeConfig &config) {
+  if (config.consumers > 1 && config.ctasPerSm > 1)
+    return 96;
+  const bool two = config.consumers > 1;
+  if (problem.activation == MoeActivation::Gelu) // All results of a thread at once, each with its series.
+    return two ? 144 : 176;
+  return problem.activation == MoeActivation::Silu && two ? 224 : tokenTileAxis.back();
+}
+
+/// A CTA's rows of weights fill whole items, with gate and up beside each other.
+static Verdict checkBlocks(const MoeProblem &problem, const MoeConfig &config) {
+  const int first = weightRows * config.consumers / problem.halves, second = weightRows * config.consumers;
+  if (problem.intermediate % first != 0 || problem.hidden % second != 0)
+    return broken("blocks",
+                  fmt::format("intermediate and hidden must be multiples of {} and {} with {} consumers, "
+                              "got {} and {}",
+                              first, second, config.consumers, problem.intermediate, problem.hidden));
+  if (config.cluster > 1 && config.ctasPerSm > 1)
+    return broken("cluster", "CTAs that share weights have a multiprocessor each; set ctasPerSm to 1");
+  const int most = mostColumns(problem, config);
+  if (config.tokenTile > most)
+    return broken("registers",
+                  fmt::format("{} consumers of {} CTAs a multiprocessor have registers for a tokenTile of "
+                              "{} at most with this activation, got {}",
+                              config.consumers, config.ctasPerSm, most, config.tokenTile));
+  return {};
+}
+
+static Verdict checkExtents(const MoeProblem &problem, const MoeConfig &config) {
+  for (auto [name, extent] : {std::pair{"hidden", problem.hidden}, {"intermediate", problem.intermediate}})
+    if (extent < weightRows || extent % weightRows != 0 || extent % config.depthTile != 0)
+      return broken(name, fmt::format("{} must be a multiple of {} and of depthTile {}, got {}", name,
+                                      weightRows, config.depthTile, extent));
+  return {};
+}
+
+Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &target) {
+  const std::array verdicts{checkProblem(problem),
+                            checkAxis("tokenTile", tokenTileAxis, config.tokenTile),
+                            checkAxis("consumers", consumersAxis, config.consumers),
+                            checkAxis("cluster", clusterAxis, config.cluster),
+                            checkAxis("depthTile", depthTileAxis, config.depthTile),
+                            checkAxis("ctasPerSm", ctasPerSmAxis, config.ctasPerSm),
+                            checkExtents(problem, config)};
+  for (const Verdict &verdict : verdicts)
+    if (!verdict)
+      return verdict;
+  if (Verdict verdict = checkBlocks(problem, config); !verdict)
+    return verdict;
+  if (config.stages < 2 || config.stages > maxStages)
+    return broken("stages", fmt::format("stages must be 2 to {}, got {}", maxStages, config.stages));
+  if (config.dependentLaunch == DependentLaunch::Late)
+    return broken("dependentLaunch", "dependentLaunch must be off or early");
+  const int needed = moeMemory(config).sharedBytes;
+  const int each = (target.sharedBytesPerCta + reservedBytes) / config.ctasPerSm - reservedBytes;
+  if (needed > each)
+    return broken(
+        "shared_memory",
+        fmt::format("needs {} bytes of shared memory, {} CTAs a multiprocessor leave {} to each; take "
+                    "fewer stages or a smaller tokenTile",
+                    needed, config.ctasPerSm, each));
+  return {};
+}
+
+//===- The space and its fallback --------------------------------------------------------------------===//
+
+std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
+  std::vector<MoeConfig> space;
+  for (int tokenTile : tokenTileAxis)
+    for (int consumers : consumersAxis)
+      for (int cluster : clusterAxis)
+        for (int depthTile : depthTileAxis)
+          for (int stages : stagesAxis)
+            for (int ctas : ctasPerSmAxis)
+              for (bool evictFirst : {false, true})
+                for (DependentLaunch launch : {DependentLaunch::Off, DependentLaunch::Early})
+                  space.push_back(
+                      {tokenTile, consumers, cluster, depthTile, stages, ctas, evictFirst, launch});
+  return space;
+}
+
+static constexpr int fewRows = 64; // Up to so many a tile weights are the limit.
+
+/// Rows that an expert has no more of, `deviations` standard deviations above the mean, when rows spread
+/// evenly by chance.
+static double usualCount(const MoeProblem &problem, int rows, double deviations) {
+  const double choices = double(rows) * problem.topK;
+  const double mean = choices / std::max({problem.experts, problem.routedExperts, 1});
+  return std::min<double>(rows, mean + deviations * std::sqrt(mean));
+}
+
+/// Few rows: the smallest tile that holds most experts' rows, for each further one reads the weights again.
+/// Many: the tile with which the tiles of an expert are fewest columns in all, for products are the limit.
+static int usualTile(const MoeProblem &problem, int rows) {
+  const double usual = usualCount(problem, rows, 2.5), most = tokenTileAxis.back();
+  if (usual <= most)
+    return *std::find_if(tokenTileAxis.begin(), tokenTileAxis.end(), [&](int tile) { return tile >= usual; });
+  const double count = usualCount(problem, rows, 1.5);
+  auto columns = [&](int tile) { return std::ceil(count / tile) * tile; };
+  int best = tokenTileAxis.back();
+  for (int tile : tokenTileAxis)
+    if (tile > most / 2 && columns(tile) <= columns(best))
+      best = tile;
+  return best;
+}
+
+MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int rows) {
+  const int tile = usualTile(problem, rows);
+  const bool many = tile > fewRows, again = usualCount(problem, rows, 2.5) > tokenTileAxis.back();
+  std::optional<MoeConfig> best;
+  Verdict closest;
+  // With many rows two consumers that share them, else two CTAs where one's work is short; then wide stages,
+  // where there are three of them, and deep rings.
+  auto rank = [&](const MoeConfig &config) {
+    const int form = (config.consumers == (many ? 2 : 1)) + (config.ctasPerSm == (many ? 1 : 2));
+    return std::make_tuple(-std::abs(config.tokenTile - tile), form, config.stages >= 3, config.depthTile,
+                           config.stages);
+  };
+  for (const MoeConfig &config : enumerateMoeConfigs(problem)) {
+    if (config.evictFirst == again || config.dependentLaunch != DependentLaunch::Early)
+      continue; // Weights that several tiles read stay.
+    if (Verdict verdict = check(problem, config, target); !verdict)
+      closest = verdict;
+    else if (!best || rank(config) > rank(*best))
+      best = config;
+  }
+  if (!best)
+    throw UserError(Fault{problem.name.empty() ? "mixture of experts" : problem.name,
+                          fmt::format("no schedule serves this problem, constraint '{}'", closest.constraint),
+                          {},
+                          closest.reason});
+  return *best;
+}
+
+} // namespace lathe::codegen

@@ -1,0 +1,60 @@
+//===- MoeConfig.h - Everything about a mixture-of-experts kernel that depends on the machine --------===//
+//
+// The axes of the grouped schedule, what a configuration costs, and which rule it breaks. The tuner chooses
+// it, the schedule obeys it, the cache key contains it. Plain C++, no MLIR.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/codegen/Schedule/Config.h"
+#include "lathe/codegen/Schedule/MoeProblem.h"
+
+namespace lathe::codegen {
+
+/// Weights lie on WGMMA's M (64 rows a consumer warpgroup), rows of one expert on its N. Units in names.
+struct MoeConfig {
+  int tokenTile = 16;  ///< Rows of an expert that a tile serves: WGMMA's N, a multiple of 8 from 8 to 256.
+  int consumers = 1;   ///< Consumer warpgroups of a CTA, each with 64 rows of weights: 1 or 2.
+  int cluster = 1;     ///< CTAs that share weights by multicast, each with a tile of the same expert: 1 or 2.
+  int depthTile = 128; ///< Columns that a stage holds of weights and rows: 64 or 128.
+  int stages = 6;      ///< Stages of the rings of weights and of rows.
+  int ctasPerSm = 1;   ///< CTAs of a grouped product that share a multiprocessor: 1 to 4.
+  bool evictFirst = true;                                   ///< Weights leave the L2 cache before other data.
+  DependentLaunch dependentLaunch = DependentLaunch::Early; ///< Off or early.
+
+  int clusterRows() const {
+    return tokenTile * cluster;
+  } ///< Rows of an expert that a cluster serves at once.
+  bool operator==(const MoeConfig &) const = default;
+  std::string str() const; ///< "tokenTile=16 depthTile=128 …", stable, one line.
+};
+
+void to_json(nlohmann::json &json, const MoeConfig &config);
+/// Throws UserError on unknown or ill-typed fields.
+void from_json(const nlohmann::json &json, MoeConfig &config);
+
+/// Slots of an expert begin at multiples of this.
+inline constexpr int moeSlotTile = 8;
+
+/// Byte offsets of a grouped product's shared memory.
+struct MoeMemory {
+  int weightBytes = 0;  ///< Of a stage of one consumer: 64 × depthTile bf16.
+  int rowBytes = 0;     ///< Of a stage: tokenTile × depthTile bf16.
+  int atOnce = 0;       ///< Columns of a result that pass through shared memory at once.
+  int stagingBytes = 0; ///< For one consumer's results.
+  int weights = 0, rows = 0, staging = 0,
+      barriers = 0; ///< Byte offsets; weights and staging of the first consumer.
+  int sharedBytes = 0;
+};
+MoeMemory moeMemory(const MoeConfig &config);
+
+/// Accepts or rejects with the reason.
+Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &target);
+/// The configuration used when nothing was tuned, for about so many rows a step. Throws UserError naming the
+/// rule when no config serves the problem.
+MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int rows);
+/// All candidate values of each axis, legal or not; without clusters, which won nowhere they were measured
+/// (docs/schedules/moe.md).
+std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem);
+
+} // namespace lathe::codegen

@@ -1,0 +1,55 @@
+//===- MoeKernels.h - The kernels of the mixture-of-experts schedule ---------------------------------===//
+//
+// One builder a kernel; Moe.cpp calls them in the order of a step: route (logits to choices and the map of
+// rows by expert), up (first projection and activation), down (second projection), combine (weighted sum over
+// a row's choices).
+//
+// The map, all i32, in the workspace of the runtime:
+//   counts[experts]        choices of each local expert
+//   offsets[experts + 1]   first slot of each expert, a multiple of moeSlotTile; then the number of slots
+//   slots[…]               row · topK + choice of each slot, ascending within an expert; -1 for padding at an
+//                          expert's end. From shared_start on, for shared expert s and row r, slot
+//                          shared_start + s · (rows rounded up to moeSlotTile) + r holds r · topK.
+//   places[rows · topK]    slot of each choice, -1 where it takes no part
+//   tiles[…][4]            {expert, first slot, rows, 0}: at most config.clusterRows() rows of one expert;
+//   expert
+//                          `experts + s` is shared expert s. In order of experts, shared ones last.
+//   tile_count[1]
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/codegen/Frontend/MoePattern.h"
+#include "lathe/codegen/Schedule/MoeConfig.h"
+#include "lathe/support/Manifest.h"
+
+#include "mlir/IR/Builders.h"
+
+namespace lathe::codegen {
+
+/// What all kernels are built from.
+struct MoeBuild {
+  const MoePattern &pattern;
+  MoeConfig config;
+  MoeMemory memory;
+  const MoeProblem &problem() const { return pattern.problem; }
+};
+
+/// Words of 4 bytes of an entry of `tiles`.
+inline constexpr int moeTileWords = 4;
+
+/// Choices of each row and the map. Arguments: logits, bias (those of the problem), ids, weights, rows,
+/// first_expert, counts, offsets, slots, places, tiles, tile_count, scratch, shared_start. With a given
+/// routing ids and weights are read, else written.
+void buildRouteKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
+/// activated[slot] = activation(w1[expert] · x[row of slot]). Arguments: w1, shared1 (tensor maps), x,
+/// x_stride, slots, tiles, tile_count, activated_base.
+void buildUpKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
+/// expert_out[slot] = w2[expert] · activated[slot]. Arguments: w2, shared2, activated (tensor maps), tiles,
+/// tile_count, expert_out.
+void buildDownKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
+/// y[row] = sum over choices of weight · expert_out[place], in order of choices, then of shared experts.
+/// Arguments: expert_out, places, weights, rows, shared_start, y, y_stride.
+void buildMoeCombineKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
+
+} // namespace lathe::codegen

@@ -1,0 +1,95 @@
+// The small table of expert layers with the default configuration, and telling layers with variations of
+// every axis of a configuration, through the JIT: right, and no finding.
+#include "lathe/runtime/Jit.h"
+#include "lathe/tests/unit/support/Helpers.h"
+#include "lathe/tools/lathe/MoeJudge.h"
+#include "lathe/tools/lathe/MoeOptions.h"
+
+#include <algorithm>
+#include <random>
+
+using namespace lathe;
+using reference::MoeCase;
+
+namespace {
+struct Case {
+  std::string name;
+  const MoeCase *layer = nullptr;
+  std::string fields; ///< Of --config; empty: the default.
+  // NOLINTNEXTLINE(readability-identifier-naming): GoogleTest's.
+  friend void PrintTo(const Case &entry, std::ostream *stream) { *stream << entry.name; }
+};
+
+class EmulatedMoe : public testing::TestWithParam<Case> {};
+} // namespace
+
+static std::string caseName(const testing::TestParamInfo<Case> &info) { return info.param.name; }
+
+static std::vector<Case> tableCases() {
+  std::vector<Case> cases;
+  for (const MoeCase &entry : reference::moeShapeTable())
+    if (entry.small())
+      cases.push_back({entry.name + "__default", &entry, ""});
+  return cases;
+}
+
+/// One axis at a time, and pairs that bring out corners: tiles and consumers, rings that wrap at once.
+static std::vector<Case> configCases() {
+  const char *const fields[] = {"tokenTile=8",
+                                "tokenTile=8,ctasPerSm=3",
+                                "tokenTile=24,stages=2",
+                                "tokenTile=64",
+                                "tokenTile=64,consumers=2,ctasPerSm=1",
+                                "tokenTile=128,consumers=2,ctasPerSm=1",
+                                "tokenTile=256,consumers=2,ctasPerSm=1",
+                                "consumers=2,depthTile=64",
+                                "depthTile=64,stages=12,ctasPerSm=1",
+                                "stages=2,ctasPerSm=1",
+                                "cluster=2,ctasPerSm=1",
+                                "cluster=2,tokenTile=64,consumers=2,ctasPerSm=1",
+                                "evictFirst=false",
+                                "dependentLaunch=off"};
+  const char *const telling[] = {"rows_130_top_2", "shared_2_rows_17", "spread_one_takes_all_rows_96",
+                                 "slice_wild_ids_shared_1", "silu_shared_1"};
+  std::vector<Case> cases;
+  for (const char *name : telling)
+    for (std::string text : fields) {
+      std::string label = text;
+      std::erase(label, '=');
+      std::replace(label.begin(), label.end(), ',', '_');
+      cases.push_back({std::string(name) + "__" + label, &reference::moeCase(name), text});
+    }
+  return cases;
+}
+
+/// On eight multiprocessors, so that CTAs share the work, then on three in a random order of warps and of
+/// arriving copies, of which the result must not depend.
+TEST_P(EmulatedMoe, MatchesReferenceWithoutFindings) {
+  const MoeCase &layer = *GetParam().layer;
+  const dsl::Kernel description = tools::describe(layer);
+  runtime::MoeJitRequest request;
+  request.rows = std::max(1, layer.rows);
+  if (!GetParam().fields.empty()) {
+    const codegen::MoeProblem problem = codegen::analyzeMoe(description);
+    request.config = tools::MoeConfigOption{GetParam().fields}.config(problem, {}, request.rows);
+    if (const codegen::Verdict verdict = codegen::check(problem, *request.config, {}); !verdict)
+      GTEST_SKIP() << verdict.reason;
+  }
+  const test::TempFolder folder;
+  const runtime::Jit jit(folder.path());
+  const uint64_t seed = std::max(std::random_device()(), 1u);
+  for (const runtime::EmulatorOptions &options :
+       {runtime::EmulatorOptions{.throwFindings = false, .smCount = 8},
+        runtime::EmulatorOptions{.seed = seed, .throwFindings = false, .smCount = 3}}) {
+    const runtime::MoeKernel kernel = jit.load(description, runtime::openEmulator(options), request);
+    const tools::MoeVerdict verdict = tools::judge(kernel, layer, "cpu");
+    SCOPED_TRACE(testing::Message() << layer.name << ", order " << options.seed << ", " << options.smCount
+                                    << " SMs, " << kernel.manifest().config.dump());
+    EXPECT_EQ(verdict.message(), "");
+    EXPECT_TRUE(verdict.comparison.passed && (!verdict.routing || verdict.routing->passed));
+    EXPECT_TRUE(verdict.findings.empty()) << verdict.findings.text();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, EmulatedMoe, testing::ValuesIn(tableCases()), caseName);
+INSTANTIATE_TEST_SUITE_P(Configs, EmulatedMoe, testing::ValuesIn(configCases()), caseName);

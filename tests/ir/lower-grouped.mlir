@@ -1,0 +1,78 @@
+// Grouped products: rows that threads copy, and pairs of rows.
+// RUN: lathe-opt %s --tile-to-nvvm --cse | FileCheck %s
+
+// All gatherers arrive: 96 fill a stage; 4 warps empty it.
+// CHECK-LABEL: llvm.func @gather
+// CHECK: nvvm.mbarrier.init %{{.*}}, %c96_i32
+// CHECK: nvvm.mbarrier.init %{{.*}}, %c4_i32
+// A row that is not there is not read: 0 bytes of 16. Row thread / 8, its chunk xored with row mod 8, in both boxes.
+// CHECK: %[[ROW:.*]] = arith.shrui %[[T:.*]], %c3_i32
+// CHECK: %[[CHUNK:.*]] = arith.andi %[[T]], %c7_i32
+// CHECK: %[[LOW:.*]] = arith.andi %[[ROW]], %c7_i32
+// CHECK: arith.xori %[[CHUNK]], %[[LOW]]
+// CHECK: %[[BYTES:.*]] = arith.select %{{.*}}, %c16_i32, %c0_i32
+// CHECK: nvvm.cp.async.shared.global %[[TO:.*]], %[[FROM:.*]], 16, cache = {{ *}}cg, %[[BYTES]]
+// CHECK: %[[TO1:.*]] = llvm.getelementptr inbounds %[[TO]][2048]
+// CHECK: %[[FROM1:.*]] = llvm.getelementptr inbounds %[[FROM]][128]
+// CHECK: nvvm.cp.async.shared.global %[[TO1]], %[[FROM1]], 16, cache = {{ *}}cg, %[[BYTES]]
+// Twelve rows further only where there are rows.
+// CHECK: %[[NEXT:.*]] = arith.addi %[[ROW]], %c12_i32
+// CHECK: arith.cmpi slt, %[[NEXT]], %c16_i32
+// CHECK: scf.if
+// CHECK: nvvm.cp.async.mbarrier.arrive %{{.*}} {noinc = true}
+tile.kernel @gather attributes {arg_names = ["x", "n", "t", "here"], threads = 128 : i32, shared_bytes = 60000 : i32,
+                                max_registers = 0 : i32} {
+^bb0(%x: !llvm.ptr<1>, %n: i32, %t: i32, %k: i32):
+  %rows = tile.pipe "rows" at 0 barriers 50000 releases 1 : !tile.pipe<1, 16, 128 gatherers 96>
+  %here = arith.cmpi slt, %k, %n : i32
+  tile.gather %rows[%n] from (%x, %x : !llvm.ptr<1>, !llvm.ptr<1>) rows %n offset %k thread %t : !tile.pipe<1, 16, 128 gatherers 96>
+  tile.return
+}
+
+// What threads copied passes to WGMMA by a fence of the waiting thread.
+// CHECK-LABEL: llvm.func @wait
+// CHECK: nvvm.mbarrier.try_wait.parity
+// CHECK-NEXT: nvvm.fence.proxy
+tile.kernel @wait attributes {arg_names = ["n"], threads = 128 : i32, shared_bytes = 60000 : i32, max_registers = 0 : i32} {
+^bb0(%n: i32):
+  %rows = tile.pipe "rows" at 0 barriers 50000 releases 1 : !tile.pipe<1, 16, 64 gatherers 96>
+  %stage = tile.wait %rows[%n] : !tile.pipe<1, 16, 64 gatherers 96> -> !tile.buffer<16, 64, swizzle 128>
+  tile.return
+}
+
+// Registers 0 and 2 are a pair, 1 and 3; two results a word. Twenty-four columns: two matrices, then one.
+// CHECK-LABEL: llvm.func @pairs
+// CHECK: llvm.mlir.addressof @lathe_shared
+// CHECK: %[[V0:.*]] = llvm.extractvalue %[[F:.*]][0] : !llvm.struct
+// CHECK-NEXT: %[[V1:.*]] = llvm.extractvalue %[[F]][1]
+// CHECK-NEXT: %[[V2:.*]] = llvm.extractvalue %[[F]][2]
+// CHECK-NEXT: %[[V3:.*]] = llvm.extractvalue %[[F]][3]
+// CHECK: %[[LOW:.*]] = arith.subf %[[V0]], %[[V2]]
+// CHECK: %[[HIGH:.*]] = arith.subf %[[V1]], %[[V3]]
+// CHECK: nvvm.convert.f32x2.to.bf16x2 %[[HIGH]], %[[LOW]]
+// CHECK: nvvm.barrier id
+// CHECK: nvvm.stmatrix %{{.*}}, %{{.*}}, %{{.*}} {{.*}}col{{.*}} : !llvm.ptr<3>, i32, i32
+// CHECK: nvvm.stmatrix %{{.*}}, %{{.*}} {{.*}}col{{.*}} : !llvm.ptr<3>, i32
+tile.kernel @pairs attributes {arg_names = ["out"], threads = 128 : i32, shared_bytes = 60000 : i32, max_registers = 0 : i32} {
+^bb0(%out: !llvm.ptr<1>):
+  %zero = arith.constant 0.0 : f32
+  %sum = tile.splat %zero : f32 -> !tile.fragment<24>
+  %shifted = tile.map(%sum : !tile.fragment<24>) -> !tile.fragment<24> {
+  ^bb0(%e: f32):
+    %c = tile.column
+    %f = arith.sitofp %c : i32 to f32
+    %s = arith.addf %e, %f : f32
+    tile.yield %s : f32
+  }
+  tile.store_pairs %shifted to %out at 40000 event 1 as bf16 : !tile.fragment<24> to !llvm.ptr<1> {
+  ^bb0(%gate: f32, %up: f32):
+    %y = arith.subf %gate, %up : f32
+    tile.yield %y : f32
+  }, {
+  ^bb0(%column: i32):
+    %offset = arith.extsi %column : i32 to i64
+    %yes = arith.constant true
+    tile.yield %offset, %yes : i64, i1
+  }
+  tile.return
+}

@@ -1,0 +1,58 @@
+//===- MoeSpillTest.cpp - Legal configurations of experts assemble without spill ---------------------===//
+//
+// The widest tiles that check() accepts for each activation and number of consumers, and some drawn at
+// random.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Compiler.h"
+#include "lathe/dsl/models/Moe.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+using namespace lathe;
+using namespace lathe::codegen;
+
+static dsl::MoeShape shapeOf(dsl::Activation activation) {
+  return {.hidden = 512, .intermediate = 512, .experts = 8, .topK = 2, .shared = 1, .activation = activation};
+}
+
+static void expectSound(const dsl::Kernel &kernel, const MoeConfig &config) {
+  SCOPED_TRACE(config.str());
+  const MoeArtifact artifact = compile(kernel, config); // A spill is a CompileError.
+  for (const KernelEntry *entry :
+       {&artifact.manifest.route, &artifact.manifest.up, &artifact.manifest.down, &artifact.manifest.combine})
+    EXPECT_EQ(entry->resources.spillBytes + entry->resources.stackBytes, 0) << entry->name;
+}
+
+TEST(MoeArtifact, WidestTilesAssembleWithoutSpill) {
+  for (auto activation : {dsl::Activation::SwiGlu, dsl::Activation::Silu, dsl::Activation::Gelu}) {
+    const dsl::Kernel kernel = dsl::moeFfn(shapeOf(activation));
+    const MoeProblem problem = analyzeMoe(kernel);
+    for (int consumers : {1, 2}) {
+      std::optional<MoeConfig> widest;
+      for (const MoeConfig &config : enumerateMoeConfigs(problem))
+        if (config.consumers == consumers && config.ctasPerSm == 1 && check(problem, config, {}) &&
+            (!widest || config.tokenTile > widest->tokenTile))
+          widest = config;
+      ASSERT_TRUE(widest);
+      expectSound(kernel, *widest);
+    }
+  }
+}
+
+TEST(MoeArtifact, RandomConfigurationsAssembleWithoutSpill) {
+  const unsigned seed = std::random_device()();
+  std::printf("seed %u\n", seed);
+  std::mt19937 random(seed);
+  for (auto activation : {dsl::Activation::SwiGlu, dsl::Activation::Silu, dsl::Activation::Gelu}) {
+    const dsl::Kernel kernel = dsl::moeFfn(shapeOf(activation));
+    const MoeProblem problem = analyzeMoe(kernel);
+    std::vector<MoeConfig> legal = enumerateMoeConfigs(problem);
+    std::erase_if(legal, [&](const MoeConfig &config) { return !check(problem, config, {}); });
+    ASSERT_FALSE(legal.empty());
+    for (int round = 0; round < 4; ++round)
+      expectSound(kernel, legal[random() % legal.size()]);
+  }
+}

@@ -1,0 +1,358 @@
+#include "MoeExample.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+using namespace lathe;
+using namespace lathe::runtime;
+using namespace lathe::runtime::test;
+using ::testing::Test;
+
+namespace {
+struct MoeKernelTest : Test {
+  std::shared_ptr<FakeDevice> device = std::make_shared<FakeDevice>();
+  MoeManifest manifest = exampleMoe();
+  Stream stream{reinterpret_cast<void *>(0x10)};
+
+  MoeKernel load() {
+    device->kernels = {manifest.route, manifest.up, manifest.down, manifest.combine};
+    return MoeKernel(device, "image", manifest);
+  }
+  void withoutShared() {
+    manifest.shared = 0;
+    manifest.tensorMaps.resize(3);
+    manifest.up.arguments.pop_back();
+    manifest.down.arguments.pop_back();
+  }
+  /// The launches of one run: route, up, down, combine.
+  std::vector<Launch> step(const MoeKernel &kernel, MoeWorkspace &workspace, const MoeTensors &t) {
+    device->launches.clear();
+    kernel.run(workspace, t, stream);
+    return device->launches;
+  }
+  /// The same of a fresh kernel and workspace.
+  std::vector<Launch> step(const MoeTensors &t, int maxRows = 64) {
+    const MoeKernel kernel = load();
+    MoeWorkspace workspace = kernel.makeWorkspace(maxRows);
+    return step(kernel, workspace, t);
+  }
+};
+} // namespace
+
+TEST_F(MoeKernelTest, LaunchesFourKernelsWithTheirShapes) {
+  auto launches = step(exampleMoeTensors(40));
+  ASSERT_EQ(launches.size(), 4u);
+  EXPECT_EQ(launches[0].kernel, "route");
+  EXPECT_EQ(launches[0].shape.gridX, 3u); // 16 rows a CTA.
+  EXPECT_EQ(launches[0].shape.threads, 256u);
+  EXPECT_EQ(launches[0].shape.sharedBytes, 4000u);
+  EXPECT_EQ(launches[1].kernel, "up");
+  EXPECT_EQ(launches[1].shape.gridX, 2u * 132);
+  EXPECT_EQ(launches[1].shape.sharedBytes, 100000u);
+  EXPECT_EQ(launches[2].kernel, "down");
+  EXPECT_EQ(launches[2].shape.gridX, 2u * 132);
+  EXPECT_EQ(launches[2].shape.threads, 384u);
+  EXPECT_EQ(device->sharedBytes["down"], 110000);
+  EXPECT_EQ(launches[3].kernel, "combine");
+  EXPECT_EQ(launches[3].shape.gridX, 40u); // 2048 columns of a row: a CTA's eight warps.
+  for (const Launch &launch : launches) {
+    EXPECT_EQ(launch.stream.handle, stream.handle);
+    EXPECT_EQ(launch.shape.gridY, 1u);
+  }
+}
+
+TEST_F(MoeKernelTest, ExpertsAloneForTheRoutingThatIsThere) {
+  const MoeKernel kernel = load();
+  MoeWorkspace workspace = kernel.makeWorkspace(64);
+  auto whole = step(kernel, workspace, exampleMoeTensors());
+  device->launches.clear();
+  kernel.runExperts(workspace, exampleMoeTensors(), stream);
+  ASSERT_EQ(device->launches.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(device->launches[i].kernel, whole.at(i + 1).kernel);
+    EXPECT_EQ(device->launches[i].shape.gridX, whole[i + 1].shape.gridX);
+  }
+  EXPECT_EQ(device->launches[0].arguments["slots"].integer, whole[0].arguments["slots"].integer);
+}
+
+TEST_F(MoeKernelTest, GridsHaveNoMoreThanThereIsWorkFor) {
+  withoutShared();
+  manifest.experts = manifest.routedExperts = 8;
+  manifest.topK = 1;
+  manifest.hidden = 192;
+  manifest.intermediate = 128;
+  auto launches = step(exampleMoeTensors(1));
+  EXPECT_EQ(launches.at(0).shape.gridX, 1u);
+  EXPECT_EQ(launches.at(1).shape.gridX, 128u / 32); // One tile.
+  EXPECT_EQ(launches.at(2).shape.gridX, 192u / 64);
+  EXPECT_EQ(launches.at(3).shape.gridX, 1u);
+  manifest.halves = 1;
+  EXPECT_EQ(step(exampleMoeTensors(1)).at(1).shape.gridX, 128u / 64);
+  EXPECT_EQ(step(exampleMoeTensors(9)).at(3).shape.gridX, 2u);
+  EXPECT_EQ(step(exampleMoeTensors(5000), 5000).at(0).shape.gridX, 64u) << "routeBlocks";
+}
+
+TEST_F(MoeKernelTest, GridsOfProductsAreWholeClusters) {
+  manifest.ctasPerSm = 1;
+  manifest.up.cluster = 2;
+  device->properties_.smCount = 131;
+  auto launches = step(exampleMoeTensors(40));
+  EXPECT_EQ(launches.at(1).shape.gridX, 130u);
+  EXPECT_EQ(launches.at(2).shape.gridX, 131u);
+  withoutShared();
+  manifest.topK = 1;
+  manifest.hidden = manifest.intermediate = 64;
+  EXPECT_EQ(step(exampleMoeTensors(1)).at(1).shape.gridX, 2u * 2) << "two items";
+}
+
+TEST_F(MoeKernelTest, RoutingCtasAreAllResident) {
+  device->properties_.smCount = 24;
+  EXPECT_EQ(step(exampleMoeTensors(5000), 5000).at(0).shape.gridX, 24u) << "they wait for each other";
+}
+
+TEST_F(MoeKernelTest, BindsArgumentsByName) {
+  MoeTensors t = exampleMoeTensors();
+  t.ids = 0x90004;
+  t.weights = 0xa0004;
+  auto launches = step(t);
+  auto &route = launches.at(0).arguments, &up = launches.at(1).arguments, &down = launches.at(2).arguments,
+       &combine = launches.at(3).arguments;
+  EXPECT_EQ(route["logits"].integer, 0x20004);
+  EXPECT_EQ(route["bias"].integer, 0x30004);
+  EXPECT_EQ(route["ids"].integer, 0x90004);
+  EXPECT_EQ(route["weights"].integer, 0xa0004);
+  EXPECT_EQ(combine["weights"].integer, 0xa0004);
+  EXPECT_EQ(route["rows"].integer, 20);
+  EXPECT_EQ(combine["rows"].integer, 20);
+  EXPECT_EQ(route["first_expert"].integer, 0);
+  EXPECT_EQ(up["x"].integer, 0x10000);
+  EXPECT_EQ(up["x_stride"].integer, 2048);
+  EXPECT_EQ(combine["y"].integer, 0x80010);
+  EXPECT_EQ(combine["y_stride"].integer, 2048);
+  for (const char *name : {"tiles", "tile_count"}) {
+    EXPECT_EQ(route[name].integer, up[name].integer) << name;
+    EXPECT_EQ(route[name].integer, down[name].integer) << name;
+  }
+  EXPECT_EQ(route["slots"].integer, up["slots"].integer);
+  EXPECT_EQ(route["places"].integer, combine["places"].integer);
+  EXPECT_EQ(down["expert_out"].integer, combine["expert_out"].integer);
+  EXPECT_EQ(down["activated"].map.base, DevicePtr(up["activated_base"].integer));
+  // 120 choices of at most 64 experts, each padded to eight; the shared experts' slots come next.
+  EXPECT_EQ(route["shared_start"].integer, 120 + 64 * 7);
+  EXPECT_EQ(combine["shared_start"].integer, 120 + 64 * 7);
+}
+
+TEST_F(MoeKernelTest, SharedSlotsBeginByTheRowsOfTheRun) {
+  const MoeKernel kernel = load();
+  MoeWorkspace workspace = kernel.makeWorkspace(64);
+  auto start = [&](int rows) {
+    return step(kernel, workspace, exampleMoeTensors(rows)).at(0).arguments["shared_start"].integer;
+  };
+  EXPECT_EQ(start(1), 6 + 6 * 7 /* 48 */);
+  EXPECT_EQ(start(3), 18 + 18 * 7);
+  EXPECT_EQ(start(64), 384 + 64 * 7);
+  EXPECT_EQ(start(11), 520) << "66 + 64 * 7, up to a multiple of eight";
+}
+
+TEST_F(MoeKernelTest, StridesOfRows) {
+  MoeTensors t = exampleMoeTensors();
+  t.xStrideRow = 2056;
+  t.yStrideRow = 4096;
+  auto launches = step(t);
+  EXPECT_EQ(launches.at(1).arguments["x_stride"].integer, 2056);
+  EXPECT_EQ(launches.at(3).arguments["y_stride"].integer, 4096);
+  t = exampleMoeTensors(1);
+  t.xStrideRow = t.yStrideRow = 3; // Of one row: means nothing.
+  EXPECT_EQ(step(t).at(1).arguments["x_stride"].integer, 2048);
+}
+
+TEST_F(MoeKernelTest, RoutingMayBeLeftToTheWorkspace) {
+  const MoeKernel kernel = load();
+  MoeWorkspace workspace = kernel.makeWorkspace(64);
+  auto launches = step(kernel, workspace, exampleMoeTensors());
+  auto [base, bytes] = *device->allocations.begin();
+  EXPECT_EQ(workspace.bytes(), bytes);
+  for (const char *name : {"ids", "weights"}) {
+    const auto address = DevicePtr(launches.at(0).arguments[name].integer);
+    EXPECT_GE(address, base) << name;
+    EXPECT_LT(address, base + bytes) << name;
+  }
+  EXPECT_EQ(launches[0].arguments["weights"].integer, launches.at(3).arguments["weights"].integer);
+}
+
+TEST_F(MoeKernelTest, RoutingMayBeGiven) {
+  manifest = exampleGivenMoe();
+  auto launches = step(exampleGivenTensors());
+  auto &route = launches.at(0).arguments;
+  EXPECT_EQ(route["ids"].integer, 0x90004);
+  EXPECT_EQ(route["weights"].integer, 0xa0004);
+  EXPECT_EQ(route["first_expert"].integer, 48);
+  EXPECT_EQ(route["shared_start"].integer, 120 + 16 * 7);
+}
+
+//===- Tensor maps -----------------------------------------------------------------------------------===//
+
+TEST_F(MoeKernelTest, WeightsOfTwoHalvesInterleaveByEights) {
+  auto launches = step(exampleMoeTensors());
+  const uint64_t row = 2048 * 2, inner = 1408 * row;
+  TensorMapSpec w1 = launches.at(1).arguments["w1"].map, shared1 = launches.at(1).arguments["shared1"].map;
+  EXPECT_EQ(w1.base, 0x40000u);
+  EXPECT_EQ(w1.dtype, Dtype::BF16);
+  EXPECT_EQ(w1.swizzleBytes, 128);
+  EXPECT_EQ(w1.rank, 5);
+  EXPECT_EQ(w1.extent, (std::array<uint64_t, 5>{2048, 8, 2, 176, 64}));
+  EXPECT_EQ(w1.strideBytes, (std::array<uint64_t, 4>{row, inner, 8 * row, 2 * inner}));
+  EXPECT_EQ(w1.box, (std::array<uint32_t, 5>{64, 8, 2, 4, 1}));
+  EXPECT_EQ(shared1.base, 0x60000u);
+  EXPECT_EQ(shared1.extent, (std::array<uint64_t, 5>{2048, 8, 2, 176, 2}));
+  EXPECT_EQ(shared1.strideBytes, (std::array<uint64_t, 4>{row, 2 * inner, 8 * row, inner}));
+  EXPECT_EQ(shared1.box, w1.box);
+}
+
+TEST_F(MoeKernelTest, WeightsOfOneHalf) {
+  manifest.halves = 1;
+  auto launches = step(exampleMoeTensors());
+  TensorMapSpec w1 = launches.at(1).arguments["w1"].map, shared1 = launches.at(1).arguments["shared1"].map;
+  EXPECT_EQ(w1.rank, 3);
+  EXPECT_EQ(w1.extent, (std::array<uint64_t, 5>{2048, 1408, 64}));
+  EXPECT_EQ(w1.strideBytes, (std::array<uint64_t, 4>{4096, 1408 * 4096}));
+  EXPECT_EQ(w1.box, (std::array<uint32_t, 5>{64, 64, 1}));
+  EXPECT_EQ(shared1.extent, (std::array<uint64_t, 5>{2048, 1408, 2}));
+  EXPECT_EQ(shared1.strideBytes, w1.strideBytes);
+}
+
+TEST_F(MoeKernelTest, SecondWeightsAndActivatedRows) {
+  auto launches = step(exampleMoeTensors());
+  auto &down = launches.at(2).arguments;
+  TensorMapSpec w2 = down["w2"].map, shared2 = down["shared2"].map, activated = down["activated"].map;
+  EXPECT_EQ(w2.base, 0x50000u);
+  EXPECT_EQ(w2.rank, 3);
+  EXPECT_EQ(w2.extent, (std::array<uint64_t, 5>{1408, 2048, 64}));
+  EXPECT_EQ(w2.strideBytes, (std::array<uint64_t, 4>{2816, 2048 * 2816}));
+  EXPECT_EQ(w2.box, (std::array<uint32_t, 5>{64, 64, 1}));
+  EXPECT_EQ(shared2.base, 0x70000u);
+  EXPECT_EQ(shared2.extent, (std::array<uint64_t, 5>{1408, 2048, 2}));
+  EXPECT_EQ(shared2.strideBytes, (std::array<uint64_t, 4>{2 * 2816, 2816}));
+  EXPECT_EQ(activated.rank, 2);
+  // Slots for 64 rows, whatever this run has: 64 * 6 + 64 * 7, then twice 64.
+  EXPECT_EQ(activated.extent, (std::array<uint64_t, 5>{1408, 832 + 128}));
+  EXPECT_EQ(activated.strideBytes, (std::array<uint64_t, 4>{2816}));
+  EXPECT_EQ(activated.box, (std::array<uint32_t, 5>{64, 16}));
+}
+
+TEST_F(MoeKernelTest, NoSharedExpertsNoMapsOfThem) {
+  withoutShared();
+  MoeTensors t = exampleMoeTensors();
+  t.shared1 = t.shared2 = 0;
+  EXPECT_EQ(step(t).size(), 4u);
+  EXPECT_EQ(device->encoded.size(), 3u);
+}
+
+//===- Streams and memory ----------------------------------------------------------------------------===//
+
+TEST_F(MoeKernelTest, DependentLaunchWhereTheConfigSaysSo) {
+  for (const char *when : {"off", "early"}) {
+    manifest.config["dependentLaunch"] = when;
+    for (const Launch &launch : step(exampleMoeTensors()))
+      EXPECT_EQ(launch.shape.dependent, when != std::string("off")) << launch.kernel << " " << when;
+  }
+  manifest.config = nullptr;
+  EXPECT_FALSE(step(exampleMoeTensors()).at(1).shape.dependent);
+}
+
+TEST_F(MoeKernelTest, NoRowsLaunchNothing) {
+  const MoeKernel kernel = load();
+  MoeWorkspace workspace = kernel.makeWorkspace(1);
+  EXPECT_TRUE(step(kernel, workspace, MoeTensors{}).empty());
+  EXPECT_TRUE(device->encoded.empty());
+}
+
+TEST_F(MoeKernelTest, RunNeitherAllocatesNorSynchronizesAndKeepsTensorMaps) {
+  const MoeKernel kernel = load();
+  MoeWorkspace workspace = kernel.makeWorkspace(64);
+  const int allocations = device->allocationCount, synchronizations = device->synchronizations;
+  for (int rows = 1; rows <= 64; ++rows)
+    step(kernel, workspace, exampleMoeTensors(rows));
+  EXPECT_EQ(device->allocationCount, allocations);
+  EXPECT_EQ(device->synchronizations, synchronizations);
+  EXPECT_EQ(device->encoded.size(), 5u);
+  MoeTensors moved = exampleMoeTensors();
+  moved.w2 += 4096;
+  EXPECT_EQ(step(kernel, workspace, moved).at(2).arguments["w2"].map.base, moved.w2);
+  EXPECT_EQ(device->encoded.size(), 6u);
+}
+
+TEST_F(MoeKernelTest, PartsOfTheWorkspaceLieApart) {
+  const MoeKernel kernel = load();
+  const int maxRows = 37;
+  MoeWorkspace workspace = kernel.makeWorkspace(maxRows);
+  auto launches = step(kernel, workspace, exampleMoeTensors(maxRows));
+  auto &route = launches.at(0).arguments;
+  const int64_t slots = int64_t(launches.at(2).arguments["activated"].map.extent[1]);
+  const int64_t choices = maxRows * 6, tiles = 64 + choices / 8 + 2 * 3;
+  std::map<int64_t, int64_t> parts; // Address to bytes at least.
+  for (const auto &[name, words] : {std::pair<const char *, int64_t>{"counts", 64},
+                                    {"offsets", 65},
+                                    {"slots", slots},
+                                    {"places", choices},
+                                    {"tiles", 4 * tiles},
+                                    {"tile_count", 1},
+                                    {"ids", choices},
+                                    {"weights", choices},
+                                    {"scratch", 100}})
+    parts[route[name].integer] = 4 * words;
+  parts[launches.at(1).arguments["activated_base"].integer] = 2 * slots * 1408;
+  parts[launches.at(3).arguments["expert_out"].integer] = 2 * slots * 2048;
+  ASSERT_EQ(parts.size(), 11u);
+  auto [base, bytes] = *device->allocations.begin();
+  int64_t end = int64_t(base);
+  for (const auto &[address, size] : parts) {
+    EXPECT_EQ(address % 256, 0);
+    EXPECT_GE(address, end);
+    end = address + size;
+  }
+  EXPECT_LE(end, int64_t(base + bytes));
+  std::array<int32_t, 100> scratch{};
+  device->copyToHost(scratch.data(), DevicePtr(route["scratch"].integer), sizeof(scratch));
+  for (int32_t word : scratch)
+    ASSERT_EQ(word, 0) << "the first launch counts from it";
+  EXPECT_EQ(device->synchronizations, 1) << "so that any stream sees the zeros";
+}
+
+TEST_F(MoeKernelTest, ManyThreadsShareOneKernel) {
+  const MoeKernel kernel = load();
+  std::vector<MoeWorkspace> workspaces;
+  for (int thread = 0; thread < 4; ++thread)
+    workspaces.push_back(kernel.makeWorkspace(64));
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread)
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < 100; ++i) {
+        MoeTensors t = exampleMoeTensors(1 + (i + thread) % 64);
+        t.w1 += 4096 * DevicePtr(i % 50);
+        kernel.run(workspaces[thread], t, stream);
+      }
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  EXPECT_EQ(device->launches.size(), 4u * 100 * 4);
+  for (Launch &launch : device->launches)
+    if (launch.kernel == "down") {
+      EXPECT_EQ(launch.arguments["w2"].map.base, 0x50000u);
+    }
+}
+
+TEST_F(MoeKernelTest, WorkspaceOutlivesItsKernelAndFreesItsMemory) {
+  {
+    MoeWorkspace workspace;
+    {
+      const MoeKernel kernel = load();
+      workspace = kernel.makeWorkspace(8);
+      EXPECT_EQ(device->allocations.size(), 1u);
+    }
+    EXPECT_GT(workspace.bytes(), 0u);
+    EXPECT_EQ(workspace.maxRows(), 8);
+  }
+  EXPECT_TRUE(device->allocations.empty());
+}

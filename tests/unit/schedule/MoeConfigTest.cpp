@@ -1,0 +1,132 @@
+//===- MoeConfigTest.cpp - The rules of the mixture-of-experts schedule ------------------------------===//
+//
+// Every rule refuses what breaks it, and the default follows the rows of a step.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/MoeConfig.h"
+
+#include "lathe/support/Error.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <set>
+
+using namespace lathe;
+using namespace lathe::codegen;
+
+/// DeepSeek-V2-Lite's layer.
+static MoeProblem lite() {
+  MoeProblem problem;
+  problem.topK = 6;
+  problem.scoring = MoeScoring::Softmax;
+  problem.routedExperts = problem.experts = 64;
+  problem.ffn = true;
+  problem.hidden = 2048;
+  problem.intermediate = problem.sharedColumns = 1408;
+  problem.halves = 2;
+  problem.shared = 2;
+  problem.activation = MoeActivation::SwiGlu;
+  return problem;
+}
+
+TEST(MoeConfigCheck, EveryConstraintRejects) {
+  using P = MoeProblem;
+  using C = MoeConfig;
+  const std::vector<std::pair<const char *, std::function<void(P &, C &)>>> breaks{
+      {"experts", [](P &p, C &) { p.ffn = false; }},
+      {"experts", [](P &p, C &) { p.experts = 513; }},
+      {"router", [](P &p, C &) { p.router = MoeRouter::Gate; }},
+      {"activation", [](P &p, C &) { p.activation = MoeActivation::Other; }},
+      {"output", [](P &p, C &) { p.output = Dtype::F32; }},
+      {"top_k", [](P &p, C &) { p.topK = 17; }},
+      {"groups", [](P &p, C &) { p.groups = 64, p.topGroups = 8; }},
+      {"shared", [](P &p, C &) { p.sharedColumns = 704; }},
+      {"tokenTile", [](P &, C &c) { c.tokenTile = 12; }},
+      {"consumers", [](P &, C &c) { c.consumers = 3; }},
+      {"cluster", [](P &, C &c) { c.cluster = 4; }},
+      {"cluster", [](P &, C &c) { c.cluster = 2, c.ctasPerSm = 2; }},
+      {"depthTile", [](P &, C &c) { c.depthTile = 32; }},
+      {"ctasPerSm", [](P &, C &c) { c.ctasPerSm = 4; }},
+      {"hidden", [](P &p, C &) { p.hidden = 2080; }},
+      {"intermediate",
+       [](P &p, C &) { p.intermediate = p.sharedColumns = 1344; }}, // No stages of 128 columns.
+      {"blocks", [](P &p, C &c) { p.hidden = 2112, c.consumers = 2, c.depthTile = 64; }},
+      {"registers", [](P &, C &c) { c.consumers = 2, c.ctasPerSm = 2, c.tokenTile = 112, c.stages = 2; }},
+      {"registers", [](P &p, C &c) { p.activation = MoeActivation::Gelu, p.halves = 1, c.tokenTile = 192; }},
+      {"stages", [](P &, C &c) { c.stages = 1; }},
+      {"dependentLaunch", [](P &, C &c) { c.dependentLaunch = DependentLaunch::Late; }},
+      {"shared_memory", [](P &, C &c) { c.stages = 12; }},
+  };
+  ASSERT_TRUE(check(lite(), {}, {})) << check(lite(), {}, {}).reason;
+  for (const auto &[constraint, breakIt] : breaks) {
+    MoeProblem problem = lite();
+    MoeConfig config;
+    breakIt(problem, config);
+    const Verdict verdict = check(problem, config, {});
+    EXPECT_FALSE(verdict.accepted) << constraint;
+    EXPECT_EQ(verdict.constraint, constraint) << verdict.reason;
+    EXPECT_FALSE(verdict.reason.empty()) << constraint;
+  }
+}
+
+TEST(MoeConfigDefault, FollowsTheRowsOfAStep) {
+  int before = 0;
+  for (int rows : {1, 16, 64, 128, 256, 512, 1024}) {
+    const MoeConfig config = defaultMoeConfig(lite(), {}, rows);
+    EXPECT_TRUE(check(lite(), config, {})) << config.str();
+    EXPECT_GE(config.tokenTile, before) << rows;
+    EXPECT_GE(config.tokenTile, rows * 6 / 64) << rows; // The mean of an expert.
+    EXPECT_TRUE(config.evictFirst) << rows;
+    before = config.tokenTile;
+  }
+  EXPECT_EQ(defaultMoeConfig(lite(), {}, 1).tokenTile, 8);
+  const MoeConfig many = defaultMoeConfig(lite(), {}, 4096); // 384 rows an expert.
+  EXPECT_EQ(many.tokenTile, 208);
+  EXPECT_EQ(many.consumers, 2);
+  EXPECT_FALSE(many.evictFirst);
+}
+
+TEST(MoeConfigDefault, ServesEveryWidth) {
+  for (int extent : {64, 128, 192, 320, 704, 7168})
+    for (int rows : {1, 100, 5000}) {
+      MoeProblem problem = lite();
+      problem.hidden = extent, problem.intermediate = problem.sharedColumns = extent;
+      const MoeConfig config = defaultMoeConfig(problem, {}, rows);
+      EXPECT_TRUE(check(problem, config, {})) << extent << ", " << rows << " rows: " << config.str();
+    }
+  MoeProblem odd = lite();
+  odd.hidden = 100;
+  EXPECT_THROW(defaultMoeConfig(odd, {}, 1), UserError);
+}
+
+TEST(MoeConfigSpace, HasTheDefaultAndNoDuplicates) {
+  const std::vector<MoeConfig> space = enumerateMoeConfigs(lite());
+  EXPECT_EQ(std::count(space.begin(), space.end(), defaultMoeConfig(lite(), {}, 64)), 1);
+  std::set<std::string> texts;
+  for (const MoeConfig &config : space) {
+    EXPECT_TRUE(texts.insert(config.str()).second) << config.str();
+    EXPECT_EQ(nlohmann::json(config).get<MoeConfig>(), config);
+  }
+}
+
+TEST(MoeConfigJson, RejectsUnknownAndIllTypedFields) {
+  auto parse = [](const char *text) { return nlohmann::json::parse(text).get<MoeConfig>(); };
+  for (const char *text :
+       {R"({"tokentile": 8})", R"({"tokenTile": "8"})", R"({"tokenTile": 8.5})",
+        R"({"tokenTile": 99999999999})", R"({"evictFirst": 1})", R"({"dependentLaunch": "late"})", R"([8])"})
+    EXPECT_THROW(parse(text), UserError) << text;
+  EXPECT_EQ(parse(R"({"tokenTile": 24})").tokenTile, 24);
+}
+
+TEST(MoeMemory, PartsDoNotOverlap) {
+  for (const MoeConfig &config : enumerateMoeConfigs(lite())) {
+    const MoeMemory memory = moeMemory(config);
+    EXPECT_EQ(memory.rows, config.consumers * config.stages * memory.weightBytes);
+    EXPECT_EQ(memory.rows % 1024, 0);
+    EXPECT_EQ(memory.staging, memory.rows + config.stages * memory.rowBytes);
+    EXPECT_EQ(memory.barriers, memory.staging + config.consumers * memory.stagingBytes);
+    EXPECT_EQ(memory.barriers % 8, 0);
+    EXPECT_EQ(memory.sharedBytes, memory.barriers + 2 * 8 * config.stages * (config.consumers + 1));
+  }
+}

@@ -1,0 +1,62 @@
+//===- BenchMoe.h - Timing a mixture-of-experts layer as a model runs it -------------------------------===//
+//
+// A row is a shape of layer and a number of rows with a spread over experts. Its layers are captured back to
+// back in a CUDA graph, each with weights and a routing of its own, and timed twice: from the router's logits
+// to the output, and the experts alone for the routing that is there. Called by `lathe bench moe`.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "BenchMla.h"
+#include "MoeOptions.h"
+
+#include "lathe/reference/MoeShapeTable.h"
+#include "lathe/runtime/Jit.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lathe::tools {
+
+/// One row of a table: a named problem, with a routing as its options say.
+struct MoeRow {
+  reference::MoeCase entry; ///< "v2-lite/64", "v2-lite/256-zipf".
+  int layers = 8;           ///< At most, in one graph; fewer where their weights do not fit.
+};
+
+/// (a) DeepSeek-V2-Lite's experts, (b) a slice of DeepSeek-V3's with one local choice a row, (c) 64 experts
+/// of DeepSeek-V3 with all eight choices; and (a) with skewed routing and as the model has it, with shared
+/// experts.
+std::vector<MoeRow> standardMoeGrid();
+
+/// Bytes and operations of a layer with the experts that its rows chose, in the mean over layers: weights of
+/// busy experts, rows and results; two operations a multiply-add.
+struct MoeWork {
+  double busyExperts = 0, bytes = 0, operations = 0;
+};
+
+struct MoeRowResult {
+  MoeRow row;
+  codegen::MoeConfig config;
+  std::string digest; ///< Of the kernel's cache key.
+  int layers = 0;
+  MoeWork work;
+  Timing whole;   ///< From logits to the output, a layer.
+  Timing experts; ///< Both products and the weighted sum.
+  double hostUs = 0;
+  double relativeError = 0; ///< Against float64, of the rows that were looked at.
+  std::string fault;        ///< Why there is no time; empty where there is.
+};
+
+struct MoeBenchOptions {
+  TimingOptions timing;
+  MoeConfigOption config; ///< Empty: the default for the row.
+};
+
+/// Checks a sample of rows against float64, then times. Throws UserError, DeviceError; a wrong result is a
+/// fault.
+MoeRowResult measureMoe(const runtime::Jit &jit, std::shared_ptr<runtime::Device> device, const MoeRow &row,
+                        const MoeBenchOptions &options);
+
+} // namespace lathe::tools

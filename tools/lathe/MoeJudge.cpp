@@ -1,0 +1,122 @@
+//===- MoeJudge.cpp - Running a layer of experts on a case and comparing it ----------------------------===//
+//
+// Only the wiring between the runtime and the reference; tolerances are the reference's.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "MoeJudge.h"
+
+#include <algorithm>
+
+using namespace lathe;
+using namespace lathe::tools;
+
+bool lathe::tools::takesRouting(const reference::MoeCase &entry) {
+  return entry.options.wildIds || entry.shape.gate;
+}
+
+static dsl::Activation activationOf(reference::Activation activation) {
+  switch (activation) {
+  case reference::Activation::SwiGlu:
+    return dsl::Activation::SwiGlu;
+  case reference::Activation::Silu:
+    return dsl::Activation::Silu;
+  case reference::Activation::Gelu:
+    return dsl::Activation::Gelu;
+  }
+  return dsl::Activation::SwiGlu;
+}
+
+/// A group of one expert counts by its best, which the language wants to be said.
+static dsl::GroupScore groupScoreOf(const reference::MoeRouter &router) {
+  return router.groupScore == reference::GroupScore::Best || router.groups == router.experts
+             ? dsl::GroupScore::Best
+             : dsl::GroupScore::SumOfTwoBest;
+}
+
+dsl::Kernel lathe::tools::describe(const reference::MoeCase &entry) {
+  const reference::MoeShape &shape = entry.shape;
+  const reference::MoeRouter &router = shape.router;
+  return dsl::moeFfn({.hidden = shape.hidden,
+                      .intermediate = shape.inner,
+                      .experts = router.experts,
+                      .localExperts = shape.localExperts,
+                      .topK = router.topK,
+                      .shared = shape.sharedExperts,
+                      .activation = activationOf(shape.activation),
+                      .router = takesRouting(entry) ? dsl::Router::Given : dsl::Router::Logits,
+                      .logits = shape.logits,
+                      .scoring = router.scoring == reference::Scoring::Softmax ? dsl::Scoring::Softmax
+                                                                               : dsl::Scoring::Sigmoid,
+                      .bias = router.bias,
+                      .groups = router.groups,
+                      .topGroups = router.topGroups,
+                      .groupScore = groupScoreOf(router),
+                      .renormalize = router.renormalize,
+                      .scale = router.scale});
+}
+
+std::string MoeVerdict::message() const {
+  std::string text = routing ? routing->message : "";
+  if (!comparison.message.empty())
+    text += (text.empty() ? "" : "; ") + comparison.message;
+  return text;
+}
+
+runtime::MoeTensors lathe::tools::tensorsOf(const reference::MoeInstance &instance) {
+  const reference::MoeTensors t = instance.tensors();
+  return {.rows = t.rows,
+          .x = t.x,
+          .xStrideRow = t.xStrideRow,
+          .logits = t.logits,
+          .bias = t.bias,
+          .ids = t.ids,
+          .weights = t.weights,
+          .firstExpert = instance.shape().firstExpert,
+          .w1 = t.w1,
+          .w2 = t.w2,
+          .shared1 = t.shared1,
+          .shared2 = t.shared2,
+          .y = t.y,
+          .yStrideRow = t.yStrideRow};
+}
+
+/// One layer, synchronous, with poison in what the kernel must write.
+static void runOnce(const runtime::MoeKernel &kernel, reference::MoeInstance &instance, bool routes,
+                    const runtime::MoeWorkspace &workspace) {
+  instance.poisonOutputs();
+  if (routes)
+    instance.poisonRouting();
+  kernel.run(workspace, tensorsOf(instance), {});
+  kernel.device().synchronize();
+}
+
+MoeVerdict lathe::tools::judge(const runtime::MoeKernel &kernel, const reference::MoeCase &entry,
+                               const std::string &with, const MoeJudgeOptions &options) {
+  runtime::Device &device = kernel.device();
+  reference::MoeInstance instance(device, entry.shape, entry.rows, entry.options);
+  const bool routes = !takesRouting(entry);
+  const runtime::MoeWorkspace workspace = kernel.makeWorkspace(std::max(1, entry.rows));
+  runOnce(kernel, instance, routes, workspace);
+  MoeVerdict verdict;
+  std::vector<int32_t> ids;
+  std::vector<uint16_t> bits;
+  if (options.twice) {
+    ids = downloadIds(instance);
+    bits = downloadOutput(instance);
+    runOnce(kernel, instance, routes, workspace);
+  }
+  if (routes)
+    verdict.routing = reference::checkRouting(instance);
+  verdict.comparison = with == "cpu" ? reference::compareWithCpu(instance, options.sampleRows)
+                                     : reference::compareWithGpu(instance);
+  if (options.twice && (ids != downloadIds(instance) || bits != downloadOutput(instance))) {
+    verdict.comparison.passed = false;
+    verdict.comparison.message += verdict.comparison.message.empty() ? "" : "; ";
+    verdict.comparison.message += "two runs differ in their bits";
+  }
+  if (auto *emulator = dynamic_cast<runtime::Emulator *>(&device)) {
+    verdict.findings = emulator->takeFindings();
+    emulator->takeLaunches();
+  }
+  return verdict;
+}

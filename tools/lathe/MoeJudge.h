@@ -1,0 +1,48 @@
+//===- MoeJudge.h - Running a layer of experts on a case and comparing it ------------------------------===//
+//
+// As Judge.h, for mixtures of experts: make the random problem with its poisoned memory, run, judge routing
+// and result. For `lathe verify moe` and the tests that run the shape table.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/dsl/models/Moe.h"
+#include "lathe/reference/MoeShapeTable.h"
+#include "lathe/runtime/Moe.h"
+#include "lathe/runtime/device/emulator/Emulator.h"
+
+#include <optional>
+
+namespace lathe::tools {
+
+/// Whether a case is for kernels that take ids and weights: its ids are wild, or its logits are the product
+/// with a gate, which no kernel makes itself yet.
+bool takesRouting(const reference::MoeCase &entry);
+
+/// The layer of a case, whose kernel routes, or takes ids and weights where takesRouting().
+dsl::Kernel describe(const reference::MoeCase &entry);
+
+/// The problem's tensors as a kernel takes them.
+runtime::MoeTensors tensorsOf(const reference::MoeInstance &instance);
+
+/// What became of one run.
+struct MoeVerdict {
+  std::optional<reference::RoutingCheck> routing; ///< Where the kernel routed.
+  reference::MoeComparison comparison;
+  runtime::emulator::FindingList findings; ///< Of an emulator that does not throw them; else empty.
+
+  bool right() const { return (!routing || routing->passed) && comparison.passed && findings.empty(); }
+  /// What routing and result have wrong; empty where nothing.
+  std::string message() const;
+};
+
+struct MoeJudgeOptions {
+  int sampleRows = 0; ///< Not 0: the CPU reference judges so many random rows only.
+  bool twice = false; ///< Runs again and expects the same bits.
+};
+
+/// Runs `entry` on the kernel's device, synchronously, and compares with "cpu" or "gpu".
+MoeVerdict judge(const runtime::MoeKernel &kernel, const reference::MoeCase &entry, const std::string &with,
+                 const MoeJudgeOptions &options = {});
+
+} // namespace lathe::tools
