@@ -97,6 +97,25 @@ static std::vector<Case> splitCases() {
   return cases;
 }
 
+/// Two CTAs that share tiles by multicast, each bringing half of every piece of a page; items of no unit,
+/// too.
+static std::vector<Case> clusterCases() {
+  std::vector<Case> cases;
+  for (int page : {16, 64, 128, 256})
+    for (int queries : {1, 2}) {
+      const AttentionShape shape{.heads = page == 64 ? 100 : 128,
+                                 .queryTokens = queries,
+                                 .keyDim = page == 128 ? 576 : 192,
+                                 .valueDim = page == 128 ? 512 : 128,
+                                 .page = page};
+      Config config = withSplit(seesaw(false), queries == 1 ? 0 : 4);
+      config.cluster = 2;
+      cases.push_back(caseOf(shape, {129, 0, 65, 1, 300}, config, {.stridedCache = page == 256}));
+    }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(SeesawClusters, Emulated, testing::ValuesIn(clusterCases()), caseName);
 INSTANTIATE_TEST_SUITE_P(SeesawShapes, Emulated, testing::ValuesIn(shapeCases()), caseName);
 INSTANTIATE_TEST_SUITE_P(SeesawDimensions, Emulated, testing::ValuesIn(dimensionCases()), caseName);
 INSTANTIATE_TEST_SUITE_P(SeesawSplits, Emulated, testing::ValuesIn(splitCases()), caseName);
