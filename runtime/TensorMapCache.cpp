@@ -16,15 +16,25 @@ static uint64_t hashOf(const TensorMapSpec &spec) {
   return hash;
 }
 
+const TensorMapCache::Entry *TensorMapCache::find(const Set &set, const TensorMapSpec &spec) {
+  for (const Entry &entry : set.entries)
+    if (entry.spec.base != 0 && entry.spec == spec)
+      return &entry;
+  return nullptr;
+}
+
 TensorMap TensorMapCache::get(Device &device, const TensorMapSpec &spec) {
-  Entry &entry = entries_[hashOf(spec) % slots];
+  Set &set = sets_[hashOf(spec) % sets];
   {
     std::lock_guard lock(mutex_);
-    if (entry.spec.base != 0 && entry.spec == spec)
-      return entry.map;
+    if (const Entry *entry = find(set, spec))
+      return entry->map;
   }
   TensorMap map = device.encode(spec);
   std::lock_guard lock(mutex_);
-  entry = {spec, map};
+  if (!find(set, spec)) { // Another thread may have been first.
+    set.entries[set.oldest] = {spec, map};
+    set.oldest = (set.oldest + 1) % ways;
+  }
   return map;
 }

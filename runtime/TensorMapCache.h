@@ -11,6 +11,7 @@
 
 #include <array>
 #include <mutex>
+#include <vector>
 
 namespace lathe::runtime {
 
@@ -20,13 +21,19 @@ public:
   TensorMap get(Device &device, const TensorMapSpec &spec);
 
 private:
-  static constexpr size_t slots = 256;
+  static constexpr size_t sets = 256, ways = 4;
   struct Entry {
     TensorMapSpec spec; ///< base 0: empty.
     TensorMap map;
   };
+  struct Set {
+    std::array<Entry, ways> entries;
+    size_t oldest = 0;
+  };
+  /// The entry of `spec` in its set, or null. The lock is held.
+  static const Entry *find(const Set &set, const TensorMapSpec &spec);
   std::mutex mutex_; ///< Held for comparisons and copies, never for a driver call.
-  std::array<Entry, slots> entries_;
+  std::vector<Set> sets_{sets};
 };
 
 } // namespace lathe::runtime

@@ -182,6 +182,8 @@ TEST_F(MoeKernelErrorTest, ManifestsThatContradictThemselves) {
   bad([](MoeManifest &m) { m.tensorMaps.pop_back(); }, "'shared2'");
   bad([](MoeManifest &m) { m.tensorMaps[2].boxRows = 8; }, "'activated'");
   bad([](MoeManifest &m) { m.tensorMaps[0].boxColumns = 32; }, "'w1'");
+  bad([](MoeManifest &m) { m.up.cluster = 2; }, "'w1' must have boxes of 64 columns and 32 rows");
+  bad([](MoeManifest &m) { m.down.cluster = 4; }, "must be 1 or 2");
 }
 
 TEST_F(MoeKernelErrorTest, ArgumentsOfOtherFamiliesAreRefused) {
