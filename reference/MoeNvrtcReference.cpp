@@ -15,8 +15,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
-#include <mutex>
 #include <numeric>
 
 using namespace lathe;
@@ -24,17 +22,6 @@ using namespace lathe::reference;
 
 /// Bytes of device memory that intermediate results may take; rows are computed in groups that fit.
 static constexpr int64_t scratchBudgetBytes = int64_t(3) << 30;
-
-/// The kernels' cubin, compiled once a process for each architecture.
-static const std::string &referenceCubin(const std::string &arch) {
-  static std::mutex mutex;
-  static std::map<std::string, std::string> cubins;
-  std::lock_guard lock(mutex); // Held during the compilation: a second caller wants the same cubin.
-  std::string &cubin = cubins[arch];
-  if (cubin.empty())
-    cubin = compileCuda(moeGpuKernelSource, "moe_reference.cu", arch);
-  return cubin;
-}
 
 namespace {
 
@@ -76,7 +63,7 @@ private:
 GpuRun::GpuRun(const MoeInstance::Impl &impl, MoeInstance::Impl::GpuExpected &expected)
     : impl_(impl), expected_(expected), device_(*impl.device) {
   const runtime::DeviceProperties &properties = device_.properties();
-  module_ = device_.load(referenceCubin(fmt::format("sm_{}{}", properties.major, properties.minor)));
+  module_ = device_.load(referenceCubin(moeGpuKernelSource, "moe_reference.cu", properties));
   activate_ = module_->function(moeActivateName, 0);
   project_ = module_->function(moeProjectName, 0);
   sum_ = module_->function(moeSumName, 0);

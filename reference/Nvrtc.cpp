@@ -15,6 +15,8 @@
 
 #include <dlfcn.h>
 
+#include <map>
+#include <mutex>
 #include <vector>
 
 using namespace lathe;
@@ -39,7 +41,7 @@ struct Nvrtc {
 
 /// What opening ended in: a library, or why there is none.
 struct Opened {
-  Nvrtc library;
+  Nvrtc nvrtc;
   std::string failure;
 };
 
@@ -87,9 +89,9 @@ static Opened openNvrtc() {
     void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!handle)
       continue;
-    std::string missing = bind(opened.library, handle);
+    std::string missing = bind(opened.nvrtc, handle);
     if (missing.empty()) {
-      opened.library.path = path;
+      opened.nvrtc.path = path;
       opened.failure.clear();
       return opened;
     }
@@ -109,7 +111,7 @@ static const Nvrtc &nvrtc() {
   if (!opened.failure.empty())
     throw DeviceError({"gpu reference", "libnvrtc of CUDA 12 or newer must be installed", opened.failure,
                        "install the CUDA toolkit, or set LATHE_NVRTC to the library"});
-  return opened.library;
+  return opened.nvrtc;
 }
 
 bool lathe::reference::nvrtcAvailable() { return nvrtcOnce().failure.empty(); }
@@ -150,5 +152,17 @@ std::string lathe::reference::compileCuda(const std::string &source, const std::
   check(library.getCubinSize(program, &bytes), "cubin");
   std::string cubin(bytes, '\0');
   check(library.getCubin(program, cubin.data()), "cubin");
+  return cubin;
+}
+
+const std::string &lathe::reference::referenceCubin(const std::string &source, const std::string &name,
+                                                    const runtime::DeviceProperties &properties) {
+  static std::mutex mutex;
+  static std::map<std::pair<std::string, std::string>, std::string> cubins;
+  const std::string arch = fmt::format("sm_{}{}", properties.major, properties.minor);
+  std::lock_guard lock(mutex); // Held during the compilation: a second caller wants the same cubin.
+  std::string &cubin = cubins[{name, arch}];
+  if (cubin.empty())
+    cubin = compileCuda(source, name, arch);
   return cubin;
 }

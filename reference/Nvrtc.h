@@ -6,6 +6,8 @@
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
+#include "lathe/runtime/device/Device.h"
+
 #include <string>
 
 namespace lathe::reference {
@@ -17,5 +19,10 @@ std::string nvrtcName();
 /// Compiles CUDA C++ (no headers) for one architecture, "sm_90". `name` stands for the file in messages.
 /// Throws DeviceError when NVRTC is missing, CompileError with its log when it rejects the source.
 std::string compileCuda(const std::string &source, const std::string &name, const std::string &arch);
+
+/// The cubin of a reference's source for a GPU, compiled once a process for each architecture. `name` stands
+/// for the source, also as what is remembered. Throws as compileCuda().
+const std::string &referenceCubin(const std::string &source, const std::string &name,
+                                  const runtime::DeviceProperties &properties);
 
 } // namespace lathe::reference

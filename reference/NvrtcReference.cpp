@@ -13,25 +13,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
-#include <mutex>
 
 using namespace lathe;
 using namespace lathe::reference;
 
 /// Bytes of device memory that scores may take; sequences are computed in groups that fit.
 static constexpr int64_t scratchBudgetBytes = int64_t(512) << 20;
-
-/// The kernel's cubin, compiled once a process for each architecture.
-static const std::string &referenceCubin(const std::string &arch) {
-  static std::mutex mutex;
-  static std::map<std::string, std::string> cubins;
-  std::lock_guard lock(mutex); // Held during the compilation: a second caller wants the same cubin.
-  std::string &cubin = cubins[arch];
-  if (cubin.empty())
-    cubin = compileCuda(gpuKernelSource, "reference.cu", arch);
-  return cubin;
-}
 
 static GpuProblem describe(const AttentionInstance::Impl &impl, int maxLength) {
   const AttentionShape &shape = impl.shape;
@@ -66,7 +53,7 @@ static std::unique_ptr<Expected> computeOnGpu(const AttentionInstance::Impl &imp
     return expected;
   runtime::Device &device = *impl.device;
   const runtime::DeviceProperties &properties = device.properties();
-  auto module = device.load(referenceCubin(fmt::format("sm_{}{}", properties.major, properties.minor)));
+  auto module = device.load(referenceCubin(gpuKernelSource, "reference.cu", properties));
   const int sharedBytes = impl.shape.keyDim * int(sizeof(double));
   runtime::Function function = module->function(gpuKernelName, sharedBytes);
 

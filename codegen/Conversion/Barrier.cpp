@@ -43,9 +43,9 @@ static void waitParity(Emit &e, Value barrier, Value parity) {
 }
 
 /// Arrives on the barrier at the same place in the CTA of rank `rank`. Without a scope: `.release.cluster`
-/// would be a fence of the whole GPU before each arrival (MEMBAR.ALL.GPU in the machine code, which doubled
-/// the time of loops over shared stages), and there is nothing to release: what was read was read by WGMMA,
-/// which has been waited for.
+/// would be a fence of the whole GPU before each arrival (MEMBAR.ALL.GPU in the machine code; docs/schedules/
+/// seesaw.md has what it costs), and there is nothing to release: what was read was read by WGMMA, which has
+/// been waited for.
 static void arriveRemotely(Emit &e, Value barrier, Value rank) {
   Value address = LLVM::PtrToIntOp::create(e.b, e.loc, e.i32(), barrier);
   e.assembly(Type(),

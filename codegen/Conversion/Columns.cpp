@@ -20,11 +20,6 @@ static Value combine(Emit &e, StringRef kind, Value x, Value y) {
   return kind == "max" ? e.fmax(x, y) : e.fadd(x, y);
 }
 
-static void syncEvent(Emit &e, int64_t event) {
-  NVVM::BarrierOp::create(e.b, e.loc, Type(), e.c(event), e.c(groupThreads), NVVM::BarrierReductionAttr(),
-                          Value());
-}
-
 /// Column of the lane's value number `place`.
 static Value columnOf(Emit &e, int64_t place) {
   return e.add(e.mul(e.quad(), 2), layout::firstColumn(layout::ofColumn(place)));
@@ -60,7 +55,7 @@ struct CompleteColumnsLowering : OpConversionPattern<CompleteColumnsOp> {
     Value mine = e.at(scratch, e.mul(e.warp(), 4 * type.getColumns()));
     for (auto [i, value] : llvm::enumerate(values))
       e.store(value, e.at(mine, e.mul(dynamicColumn(e, e.add(first, int64_t(i))), 4)));
-    syncEvent(e, op.getEvent());
+    syncWarpgroup(e, op.getEvent());
     rewriter.replaceOp(
         op, e.pack(getTypeConverter()->convertType(type), overWarps(e, op.getKind(), scratch, type)));
     return success();
@@ -167,42 +162,18 @@ struct StoreTransposedLowering : OpConversionPattern<StoreTransposedOp> {
     const int64_t most = int64_t(op.getAtOnce());
     for (int64_t first = 0; first < columns; first += most) {
       const int64_t count = std::min(most, columns - first);
-      syncEvent(e, op.getEvent());
+      syncWarpgroup(e, op.getEvent());
       auto [row, chunk] = transposedPlace(e);
       Value address = e.at(staging, e.add(e.mul(row, rowBytes), e.mul(chunk, layout::chunkBytes)));
       for (auto [i, all] : llvm::enumerate(values))
         putTransposed(e, ArrayRef(all).slice(first / 2, count / 2), op.getElement(),
                       e.at(address, int64_t(i) * 128), 16 * rowBytes);
-      syncEvent(e, op.getEvent());
-      copyRows(e, op, in.getBase(), staging, first, count);
+      syncWarpgroup(e, op.getEvent());
+      copyStagedRows(e, op.getBody(), in.getBase(), staging, first, count, op.getLimit() / chunkElements,
+                     rowBytes);
     }
     rewriter.eraseOp(op);
     return success();
-  }
-
-  /// 16 bytes a thread at a time, neighbours beside each other.
-  static void copyRows(Emit &e, StoreTransposedOp op, Value base, Value staging, int64_t column,
-                       int64_t columns) {
-    const int64_t rowBytes = layout::transposedRowBytes(int64_t(op.getFragments().size()));
-    int64_t rowChunks = op.getLimit() / chunkElements, chunks = columns * rowChunks;
-    auto quad = VectorType::get({4}, e.i32());
-    Value thread = e.band(e.thread(), groupThreads - 1);
-    for (int64_t first = 0; first < chunks; first += groupThreads) {
-      Value index = e.add(thread, first);
-      Value row = e.divu(index, rowChunks), chunk = e.remu(index, rowChunks);
-      auto copy = [&] {
-        SmallVector<Value> where = inlineBody(e.b, op.getBody(), {e.add(row, column)});
-        e.when(where[1], [&] {
-          Value from = e.at(staging, e.add(e.mul(row, rowBytes), e.mul(chunk, layout::chunkBytes)));
-          Value element = e.add(where[0], e.wide(e.mul(chunk, chunkElements)));
-          e.store(e.load(quad, from), e.at(base, e.mul(element, e.c64(2))));
-        });
-      };
-      if (first + groupThreads <= chunks)
-        copy();
-      else
-        e.when(e.lt(index, chunks), copy);
-    }
   }
 };
 

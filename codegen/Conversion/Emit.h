@@ -183,6 +183,16 @@ struct Emit {
     b.setInsertionPoint(op.getBody()->getTerminator());
     body(op.getInductionVar());
   }
+  /// for (i = from; i < to; i += step) carried = body(i, carried).
+  llvm::SmallVector<Value> loop(Value from, Value to, Value step, mlir::ValueRange carried,
+                                llvm::function_ref<llvm::SmallVector<Value>(Value, mlir::ValueRange)> body) {
+    auto op = mlir::scf::ForOp::create(b, loc, from, to, step, carried);
+    mlir::OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(op.getBody());
+    llvm::SmallVector<Value> next = body(op.getInductionVar(), op.getRegionIterArgs());
+    mlir::scf::YieldOp::create(b, loc, next);
+    return llvm::SmallVector<Value>(op.getResults());
+  }
 };
 
 /// Declares the kernels' dynamic shared memory in the module, where it is not yet.

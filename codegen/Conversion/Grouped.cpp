@@ -13,7 +13,7 @@ using namespace lathe::tile;
 
 namespace lathe::codegen {
 
-static constexpr int64_t groupThreads = 128, rowChunks = 8; // Chunks of 16 bytes in a row of a box.
+static constexpr int64_t rowChunks = 8; // Chunks of 16 bytes in a row of a box.
 
 namespace {
 
@@ -67,21 +67,16 @@ struct StorePairsLowering : OpConversionPattern<StorePairsOp> {
     const int64_t columns = op.getFragment().getType().getColumns(), most = int64_t(op.getAtOnce());
     for (int64_t first = 0; first < columns; first += most) {
       const int64_t count = std::min(most, columns - first);
-      syncEvent(e, op.getEvent());
+      syncWarpgroup(e, op.getEvent());
       put(e, ArrayRef(words).slice(first / 8, count / 8), staging);
-      syncEvent(e, op.getEvent());
-      copyRows(e, op, in.getBase(), staging, first, count);
+      syncWarpgroup(e, op.getEvent());
+      copyStagedRows(e, op.getBody(), in.getBase(), staging, first, count, chunks, rowBytes);
     }
     rewriter.eraseOp(op);
     return success();
   }
 
 private:
-  static void syncEvent(Emit &e, int64_t event) {
-    NVVM::BarrierOp::create(e.b, e.loc, Type(), e.c(event), e.c(groupThreads), NVVM::BarrierReductionAttr(),
-                            Value());
-  }
-
   /// Two results of 16 bits a word: of both columns that a lane has of every eight.
   static SmallVector<Value> combined(Emit &e, StorePairsOp op, const SmallVector<Value> &values) {
     SmallVector<Value> words;
@@ -104,28 +99,6 @@ private:
       Value address = e.at(staging, e.add(e.mul(row, rowBytes), e.mul(e.warp(), layout::chunkBytes)));
       storeMatrices(e, address, words.slice(first, matrices), /*transposed=*/true);
       first += matrices;
-    }
-  }
-
-  static void copyRows(Emit &e, StorePairsOp op, Value base, Value staging, int64_t column, int64_t count) {
-    const int64_t total = count * chunks;
-    auto quad = VectorType::get({4}, e.i32());
-    Value thread = e.band(e.thread(), groupThreads - 1);
-    for (int64_t first = 0; first < total; first += groupThreads) {
-      Value index = e.add(thread, first);
-      Value row = e.shr(index, 2), chunk = e.band(index, chunks - 1);
-      auto copy = [&] {
-        SmallVector<Value> where = inlineBody(e.b, op.getBody(), {e.add(row, column)});
-        e.when(where[1], [&] {
-          Value from = e.at(staging, e.add(e.mul(row, rowBytes), e.mul(chunk, layout::chunkBytes)));
-          Value element = e.add(where[0], e.wide(e.mul(chunk, rowChunks)));
-          e.store(e.load(quad, from), e.at(base, e.mul(element, e.c64(2))));
-        });
-      };
-      if (first + groupThreads <= total)
-        copy();
-      else
-        e.when(e.lt(index, total), copy);
     }
   }
 };

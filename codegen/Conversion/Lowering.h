@@ -36,6 +36,16 @@ mlir::Value fullBarrier(Emit &e, tile::PipeType type, mlir::Value pipe, mlir::Va
 /// stmatrix of 1, 2 or 4 matrices of 8×8 elements of 16 bits, each transposed where that is asked for.
 void storeMatrices(Emit &e, mlir::Value address, llvm::ArrayRef<mlir::Value> registers, bool transposed);
 
+/// Waits for the warpgroup's 128 threads at the named barrier `event`.
+void syncWarpgroup(Emit &e, int64_t event);
+
+/// Copies `rows` rows of `rowChunks` chunks of 16 bytes, `rowBytes` apart in `staging` (shared), to `base`
+/// (global, elements of 16 bits), a chunk a thread of the warpgroup at a time, neighbours beside each other.
+/// `place` gives, for the row's number + `firstRow`, the offset of its first element and whether it is
+/// wanted.
+void copyStagedRows(Emit &e, mlir::Region &place, mlir::Value base, mlir::Value staging, int64_t firstRow,
+                    int64_t rows, int64_t rowChunks, int64_t rowBytes);
+
 /// Copies a single-block region's operations for one element and returns what it yields.
 llvm::SmallVector<mlir::Value> inlineBody(mlir::OpBuilder &builder, mlir::Region &region,
                                           mlir::ValueRange arguments, mlir::Value column = {});

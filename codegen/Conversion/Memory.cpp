@@ -12,6 +12,7 @@ using namespace lathe::tile;
 
 namespace lathe::codegen {
 
+static constexpr int64_t groupThreads = 128, chunkElements = 8;
 static constexpr int64_t rowArrayBytes = 256; // 64 row values of 4 bytes.
 
 void storeMatrices(Emit &e, Value address, ArrayRef<Value> registers, bool transposed) {
@@ -20,6 +21,34 @@ void storeMatrices(Emit &e, Value address, ArrayRef<Value> registers, bool trans
   NVVM::StMatrixOp::create(e.b, e.loc, address, registers, NVVM::MMALayoutAttr::get(context, layout),
                            NVVM::LdStMatrixShapeAttr::get(context, 8, 8),
                            NVVM::LdStMatrixEltTypeAttr::get(context, NVVM::LdStMatrixEltType::B16));
+}
+
+void syncWarpgroup(Emit &e, int64_t event) {
+  NVVM::BarrierOp::create(e.b, e.loc, Type(), e.c(event), e.c(groupThreads), NVVM::BarrierReductionAttr(),
+                          Value());
+}
+
+void copyStagedRows(Emit &e, Region &place, Value base, Value staging, int64_t firstRow, int64_t rows,
+                    int64_t rowChunks, int64_t rowBytes) {
+  const int64_t chunks = rows * rowChunks;
+  auto quad = VectorType::get({4}, e.i32());
+  Value thread = e.band(e.thread(), groupThreads - 1);
+  for (int64_t first = 0; first < chunks; first += groupThreads) {
+    Value index = e.add(thread, first);
+    Value row = e.divu(index, rowChunks), chunk = e.remu(index, rowChunks);
+    auto copy = [&] {
+      SmallVector<Value> where = inlineBody(e.b, place, {e.add(row, firstRow)});
+      e.when(where[1], [&] {
+        Value from = e.at(staging, e.add(e.mul(row, rowBytes), e.mul(chunk, layout::chunkBytes)));
+        Value element = e.add(where[0], e.wide(e.mul(chunk, chunkElements)));
+        e.store(e.load(quad, from), e.at(base, e.mul(element, e.c64(2))));
+      });
+    };
+    if (first + groupThreads <= chunks)
+      copy();
+    else
+      e.when(e.lt(index, chunks), copy);
+  }
 }
 
 namespace {

@@ -20,12 +20,12 @@ static constexpr int itemBytes = workItemWords * 4;
 void AttendParts::run() {
   makePipes();
   rowBlock = NVVM::BlockIdXOp::create(k.b, k.loc, k.i32());
-  syncAll();
+  k.syncAll(build.config.cluster);
   if (build.config.dependentLaunch == DependentLaunch::Early)
     GridLaunchOp::create(k.b, k.loc);
   writeRoles();
   if (build.config.cluster > 1)
-    syncAll();
+    k.syncAll(build.config.cluster);
   k.finish();
 }
 
@@ -44,7 +44,7 @@ void AttendParts::writeRoles() {
                                k.b.getDenseI32ArrayAttr(registers), unsigned(names.size()));
   OpBuilder::InsertionGuard guard(k.b);
   for (role = 0; role + 1 < int(names.size()); ++role) {
-    consumer = enter(roles.getBodies()[role]);
+    consumer = k.enterRole(roles.getBodies()[role]);
     if (names.size() > 2) // Roles of one warpgroup each.
       consumer = k.c(role);
     // Scores in base 2: 2^(s·scale·log2 e).
@@ -54,7 +54,7 @@ void AttendParts::writeRoles() {
       return consumeItem(item, counts[0], counts[1]);
     });
   }
-  enter(roles.getBodies()[role]);
+  k.enterRole(roles.getBodies()[role]);
   auto elected = ElectedOp::create(k.b, k.loc);
   k.b.setInsertionPointToStart(&elected.getBody().emplaceBlock());
   overItems([&](const Item &item) { return aheadOf(item); },
@@ -66,20 +66,6 @@ void AttendParts::writeRoles() {
 bool AttendParts::itemsAhead() const {
   const bool producer = role == int(consumerRoles().size());
   return build.config.swapOperands || (build.config.seesaw && producer);
-}
-
-Value AttendParts::enter(Region &region) {
-  Block &block = region.emplaceBlock();
-  Value index = block.addArgument(k.i32(), k.loc);
-  k.b.setInsertionPointToStart(&block);
-  return index;
-}
-
-void AttendParts::syncAll() {
-  if (build.config.cluster > 1)
-    SyncClusterOp::create(k.b, k.loc);
-  else
-    SyncCtaOp::create(k.b, k.loc);
 }
 
 void AttendParts::makePipes() {
@@ -138,12 +124,7 @@ void AttendParts::overItems(llvm::function_ref<Values(const Item &)> ahead, Item
 
 AttendParts::Values AttendParts::loop(Value from, Value to, ValueRange carried,
                                       llvm::function_ref<Values(Value, ValueRange)> body) {
-  auto op = scf::ForOp::create(k.b, k.loc, from, to, k.c(1), carried);
-  OpBuilder::InsertionGuard guard(k.b);
-  k.b.setInsertionPointToStart(op.getBody());
-  Values next = body(op.getInductionVar(), op.getRegionIterArgs());
-  scf::YieldOp::create(k.b, k.loc, next);
-  return Values(op.getResults());
+  return k.loop(from, to, k.c(1), carried, body);
 }
 
 Value AttendParts::map(Type result, ValueRange inputs, llvm::function_ref<Value(Block *)> body) {

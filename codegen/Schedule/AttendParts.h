@@ -138,8 +138,6 @@ private:
   /// Offset of a query row's first element, or of its logarithm, among the partial results.
   Value partialRow(const Item &item, Value row);
   void writeRoles();
-  Value enter(mlir::Region &region);
-  void syncAll();
   void loadRange();
   Item loadItem(Value index);
   /// body(item, ahead, counts) over the worker's items; counts of KV tiles and of queries.

@@ -5,10 +5,9 @@
 // expert's rows) × blocks (64 rows of its weights); all CTAs walk over them in one order, so that neighbours
 // read the same rows.
 //
-//   weights   acquire · TMA boxes of 64 columns                        (one thread; runs ahead by the ring's
-//   depth) rows      up: each row by the thread that found it, 16 bytes at a time; down: one TMA box a stage
-//   consumer  wait · acc += W·rowsᵀ · release the stage before ········ activation · transposed rows to
-//   memory
+//   weights   acquire · TMA boxes of 64 columns       (one thread, as far ahead as the ring is deep)
+//   rows      up: each row by the thread that found it, 16 bytes at a time; down: one TMA box a stage
+//   consumer  wait · acc += W·rowsᵀ · release the stage before ····· activation · transposed to memory
 //
 // With a cluster two CTAs take two tiles of one expert and the same block: each brings half of the weights
 // for both.
@@ -40,12 +39,12 @@ public:
 
   void run() {
     makePipes();
-    syncAll();
+    k.syncAll(cluster());
     if (dependent() && !up)
       GridLaunchOp::create(k.b, k.loc);
     writeRoles();
     if (cluster() > 1) // A CTA must not end while the other one still writes to its memory.
-      syncAll();
+      k.syncAll(cluster());
     k.finish();
   }
 
@@ -71,20 +70,13 @@ private:
                                  k.b.getDenseI32ArrayAttr(registers), unsigned(names.size()));
     OpBuilder::InsertionGuard guard(k.b);
     for (consumer = 0; consumer < consumers(); ++consumer) {
-      enter(roles.getBodies()[consumer]);
+      k.enterRole(roles.getBodies()[consumer]);
       if (up) // `down` learns from what has come that all is there.
         gridWait();
       overItems([&](const Item &item, Value count) { return consume(item, count); });
     }
-    enter(roles.getBodies()[consumers()]);
+    k.enterRole(roles.getBodies()[consumers()]);
     produce();
-  }
-
-  void syncAll() {
-    if (cluster() > 1)
-      SyncClusterOp::create(k.b, k.loc);
-    else
-      SyncCtaOp::create(k.b, k.loc);
   }
 
   int cluster() const { return build.config.cluster; }
@@ -113,12 +105,6 @@ private:
       GridWaitOp::create(k.b, k.loc);
   }
 
-  void enter(Region &region) {
-    Block &block = region.emplaceBlock();
-    block.addArgument(k.i32(), k.loc);
-    k.b.setInsertionPointToStart(&block);
-  }
-
   void makePipes() {
     const MoeMemory &memory = build.memory;
     const MoeConfig &config = build.config;
@@ -136,22 +122,12 @@ private:
                           /*releases=*/consumers(), k.b.getStringAttr("rows"));
   }
 
-  Values loop(Value from, Value to, Value step, ValueRange carried,
-              llvm::function_ref<Values(Value, ValueRange)> body) {
-    auto op = scf::ForOp::create(k.b, k.loc, from, to, step, carried);
-    OpBuilder::InsertionGuard guard(k.b);
-    k.b.setInsertionPointToStart(op.getBody());
-    Values next = body(op.getInductionVar(), op.getRegionIterArgs());
-    scf::YieldOp::create(k.b, k.loc, next);
-    return Values(op.getResults());
-  }
-
   /// body(item, count of stages before it) for this CTA's items; gives the count after it.
   void overItems(ItemBody body) {
     Value total = k.mul(loadI32(k, k["tile_count"], k.c(0)), blocks());
     Value first = k.divu(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), cluster());
     Value stride = k.divu(NVVM::GridDimXOp::create(k.b, k.loc, k.i32()), cluster());
-    loop(first, total, stride, {k.c(0)}, [&](Value index, ValueRange carried) {
+    k.loop(first, total, stride, {k.c(0)}, [&](Value index, ValueRange carried) {
       Value tile = k.divu(index, blocks()), block = k.sub(index, k.mul(tile, blocks()));
       auto four = VectorType::get({moeTileWords}, k.i32());
       Value entry = k.load(four, k.at(k["tiles"], k.wide(k.mul(tile, moeTileWords * 4))));
@@ -201,7 +177,7 @@ private:
   }
 
   Value overSteps(Value count, llvm::function_ref<void(Value, Value)> body) {
-    return loop(k.c(0), k.c(steps()), k.c(1), {count}, [&](Value step, ValueRange carried) {
+    return k.loop(k.c(0), k.c(steps()), k.c(1), {count}, [&](Value step, ValueRange carried) {
       body(k.mul(step, build.config.depthTile), carried[0]);
       return Values{k.add(carried[0], 1)};
     })[0];
@@ -278,7 +254,7 @@ private:
   /// A stage is given back when the product of the next one has been begun.
   Value consume(const Item &item, Value count) {
     Value zero = SplatOp::create(k.b, k.loc, accumulator(), k.cf(0));
-    Values sums = loop(k.c(0), k.c(steps()), k.c(1), {zero, count}, [&](Value step, ValueRange carried) {
+    Values sums = k.loop(k.c(0), k.c(steps()), k.c(1), {zero, count}, [&](Value step, ValueRange carried) {
       Value stage = carried[1];
       Value w = WaitOp::create(k.b, k.loc, stageOf(weightRows), weights[consumer], stage, 0);
       Value x = WaitOp::create(k.b, k.loc, stageOf(build.config.tokenTile), rows, stage, 0);

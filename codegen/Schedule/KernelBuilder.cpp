@@ -39,6 +39,20 @@ KernelBuilder::KernelBuilder(OpBuilder &builder, Location loc, const KernelEntry
 
 void KernelBuilder::nameScratch(StringRef name) { kernel.setScratch(name); }
 
+Value KernelBuilder::enterRole(Region &region) {
+  Block &block = region.emplaceBlock();
+  Value index = block.addArgument(i32(), loc);
+  b.setInsertionPointToStart(&block);
+  return index;
+}
+
+void KernelBuilder::syncAll(int cluster) {
+  if (cluster > 1)
+    tile::SyncClusterOp::create(b, loc);
+  else
+    tile::SyncCtaOp::create(b, loc);
+}
+
 void KernelBuilder::finish() {
   tile::ReturnOp::create(b, loc);
   b.setInsertionPointAfter(kernel);

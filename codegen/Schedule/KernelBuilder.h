@@ -22,6 +22,10 @@ public:
   Value operator[](llvm::StringRef name) const { return arguments.lookup(name); }
   /// Names the kernel's shared memory, where it addresses all of it as words without tile operations.
   void nameScratch(llvm::StringRef name);
+  /// Begins the code of a role (a body of tile.roles); gives the warpgroup's number in it.
+  Value enterRole(mlir::Region &region);
+  /// Waits for all threads of the CTA or, where there is more than one, of the cluster.
+  void syncAll(int cluster);
   /// Writes the terminator; the builder is behind the kernel afterwards.
   void finish();
 

@@ -22,9 +22,8 @@ struct MoeConfig {
   bool evictFirst = true;                                   ///< Weights leave the L2 cache before other data.
   DependentLaunch dependentLaunch = DependentLaunch::Early; ///< Off or early.
 
-  int clusterRows() const {
-    return tokenTile * cluster;
-  } ///< Rows of an expert that a cluster serves at once.
+  /// Rows of an expert that a cluster serves at once.
+  int clusterRows() const { return tokenTile * cluster; }
   bool operator==(const MoeConfig &) const = default;
   std::string str() const; ///< "tokenTile=16 depthTile=128 …", stable, one line.
 };
