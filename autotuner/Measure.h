@@ -7,7 +7,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
-#include "lathe/autotuner/TuningDb.h"
+#include "lathe/autotuner/TuningRecord.h"
 #include "lathe/runtime/Kernel.h"
 
 #include <functional>

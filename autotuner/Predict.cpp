@@ -14,29 +14,32 @@
 namespace lathe::autotuner {
 
 namespace {
+template <class ConfigType>
 class Choice {
 public:
-  Choice(std::vector<CandidateResult> &candidates, const SearchOptions &options,
-         const SearchCallbacks &callbacks)
+  using Candidate = CandidateResultOf<ConfigType>;
+  using Kind = typename SearchEventOf<ConfigType>::Kind;
+
+  Choice(std::vector<Candidate> &candidates, const SearchOptions &options,
+         const SearchCallbacksOf<ConfigType> &callbacks)
       : candidates_(candidates), callbacks_(callbacks),
         limitUs_(candidates.front().predictedUs * (1 - options.relativeNoise)) {}
 
   SearchOutcome run();
 
 private:
-  bool right(CandidateResult &candidate);
-  void verify(CandidateResult &candidate);
-  bool step(CandidateResult &candidate, const char *name, Status onFailure,
-            const std::function<void()> &work);
+  bool right(Candidate &candidate);
+  void verify(Candidate &candidate);
+  bool step(Candidate &candidate, const char *name, Status onFailure, const std::function<void()> &work);
   bool shouldStop();
   void choose();
-  void tell(SearchEvent::Kind kind, const char *step = "", const CandidateResult *result = nullptr);
+  void tell(Kind kind, const char *step = "", const Candidate *result = nullptr);
   int expected() const;
   std::string choiceReason() const;
   std::string stopReason() const;
 
-  std::vector<CandidateResult> &candidates_;
-  const SearchCallbacks &callbacks_;
+  std::vector<Candidate> &candidates_;
+  const SearchCallbacksOf<ConfigType> &callbacks_;
   const double limitUs_; ///< What is predicted slower than this does not beat the default.
   SearchOutcome outcome_;
   bool defaultRight_ = true;
@@ -45,24 +48,25 @@ private:
 } // namespace
 
 /// The default, then one candidate that may win, and one more for each that was refused.
-int Choice::expected() const {
+template <class ConfigType>
+int Choice<ConfigType>::expected() const {
   const bool refused =
       candidates_.front().status != Status::Predicted && candidates_.front().status != Status::Verified;
-  const auto mayWin = [&](const CandidateResult &candidate) {
-    return refused || candidate.predictedUs < limitUs_;
-  };
+  const auto mayWin = [&](const Candidate &candidate) { return refused || candidate.predictedUs < limitUs_; };
   const int rivals = int(std::count_if(candidates_.begin() + 1, candidates_.end(), mayWin));
   return 1 + std::min(rivals, 1 + refused_ - int(refused));
 }
 
-void Choice::tell(SearchEvent::Kind kind, const char *step, const CandidateResult *result) {
+template <class ConfigType>
+void Choice<ConfigType>::tell(Kind kind, const char *step, const Candidate *result) {
   if (callbacks_.verify && callbacks_.onEvent)
     callbacks_.onEvent({kind, tried_, expected(), 0, step, result});
 }
 
-bool Choice::step(CandidateResult &candidate, const char *name, Status onFailure,
-                  const std::function<void()> &work) {
-  tell(SearchEvent::Kind::Step, name, &candidate);
+template <class ConfigType>
+bool Choice<ConfigType>::step(Candidate &candidate, const char *name, Status onFailure,
+                              const std::function<void()> &work) {
+  tell(Kind::Step, name, &candidate);
   try {
     work();
     return true;
@@ -75,7 +79,8 @@ bool Choice::step(CandidateResult &candidate, const char *name, Status onFailure
   return false;
 }
 
-void Choice::verify(CandidateResult &candidate) {
+template <class ConfigType>
+void Choice<ConfigType>::verify(Candidate &candidate) {
   candidate.reason.clear();
   if (callbacks_.compile &&
       !step(candidate, "compile", Status::CompileFailed, [&] { callbacks_.compile(candidate.config); }))
@@ -87,23 +92,26 @@ void Choice::verify(CandidateResult &candidate) {
 }
 
 /// Where nothing can be verified, everything is as right as the compiler.
-bool Choice::right(CandidateResult &candidate) {
+template <class ConfigType>
+bool Choice<ConfigType>::right(Candidate &candidate) {
   if (!callbacks_.verify)
     return true;
   verify(candidate);
   ++tried_;
   refused_ += candidate.status != Status::Verified;
-  tell(SearchEvent::Kind::Result, "", &candidate);
+  tell(Kind::Result, "", &candidate);
   return candidate.status == Status::Verified;
 }
 
-bool Choice::shouldStop() {
+template <class ConfigType>
+bool Choice<ConfigType>::shouldStop() {
   if (callbacks_.verify && outcome_.stopReason.empty() && callbacks_.stop)
     outcome_.stopReason = callbacks_.stop();
   return !outcome_.stopReason.empty();
 }
 
-void Choice::choose() {
+template <class ConfigType>
+void Choice<ConfigType>::choose() {
   if (shouldStop())
     return;
   defaultRight_ = right(candidates_.front());
@@ -122,7 +130,8 @@ void Choice::choose() {
   outcome_.complete = true;
 }
 
-std::string Choice::choiceReason() const {
+template <class ConfigType>
+std::string Choice<ConfigType>::choiceReason() const {
   const bool verified = bool(callbacks_.verify);
   if (outcome_.best < 0)
     return tried_ == 0 ? "nothing was verified: the untuned default stays in use"
@@ -139,26 +148,33 @@ std::string Choice::choiceReason() const {
                      verified ? "verified, " : "");
 }
 
-std::string Choice::stopReason() const {
+template <class ConfigType>
+std::string Choice<ConfigType>::stopReason() const {
   if (!callbacks_.verify)
     return fmt::format("all {} candidates predicted, none measured", candidates_.size());
   return fmt::format("all {} candidates predicted, {} tried, {} of them right, none measured",
                      candidates_.size(), tried_, tried_ - refused_);
 }
 
-SearchOutcome Choice::run() {
-  tell(SearchEvent::Kind::Begin);
+template <class ConfigType>
+SearchOutcome Choice<ConfigType>::run() {
+  tell(Kind::Begin);
   choose();
-  tell(SearchEvent::Kind::End);
+  tell(Kind::End);
   outcome_.choiceReason = choiceReason();
   if (outcome_.stopReason.empty())
     outcome_.stopReason = stopReason();
   return outcome_;
 }
 
-SearchOutcome choosePredicted(std::vector<CandidateResult> &candidates, const SearchOptions &options,
-                              const SearchCallbacks &callbacks) {
-  return Choice(candidates, options, callbacks).run();
+template <class ConfigType>
+SearchOutcome choosePredicted(std::vector<CandidateResultOf<ConfigType>> &candidates,
+                              const SearchOptions &options, const SearchCallbacksOf<ConfigType> &callbacks) {
+  return Choice<ConfigType>(candidates, options, callbacks).run();
 }
+template SearchOutcome choosePredicted(std::vector<CandidateResult> &, const SearchOptions &,
+                                       const SearchCallbacks &);
+template SearchOutcome choosePredicted(std::vector<MoeCandidateResult> &, const SearchOptions &,
+                                       const MoeSearchCallbacks &);
 
 } // namespace lathe::autotuner

@@ -15,7 +15,8 @@ namespace lathe::autotuner {
 /// the candidates that are predicted faster are compiled and verified in that order until one is right; their
 /// status and reason tell what became of them. callbacks.measure is not called. best is -1 where nothing
 /// verified is right.
-SearchOutcome choosePredicted(std::vector<CandidateResult> &candidates, const SearchOptions &options,
-                              const SearchCallbacks &callbacks);
+template <class ConfigType>
+SearchOutcome choosePredicted(std::vector<CandidateResultOf<ConfigType>> &candidates,
+                              const SearchOptions &options, const SearchCallbacksOf<ConfigType> &callbacks);
 
 } // namespace lathe::autotuner

@@ -86,7 +86,7 @@ static std::string choice(const TuneResult &result) {
 }
 
 std::string report(const TuneResult &result, int rows, bool explain) {
-  const LengthStats &lengths = result.lengths;
+  const LengthStats &lengths = result.drawn;
   std::string text = fmt::format(
       "workload: {}\n          {} tokens in all, mean {:.0f}, median {}, p90 {}, longest {}\n",
       result.request.workload.str(), lengths.total, lengths.mean, lengths.p50, lengths.p90, lengths.most);

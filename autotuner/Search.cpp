@@ -16,29 +16,32 @@
 namespace lathe::autotuner {
 
 namespace {
+template <class ConfigType>
 class Race {
 public:
-  Race(std::vector<CandidateResult> &candidates, const SearchOptions &options,
-       const SearchCallbacks &callbacks, const std::function<void()> &flush)
+  using Candidate = CandidateResultOf<ConfigType>;
+  using Kind = typename SearchEventOf<ConfigType>::Kind;
+
+  Race(std::vector<Candidate> &candidates, const SearchOptions &options,
+       const SearchCallbacksOf<ConfigType> &callbacks, const std::function<void()> &flush)
       : candidates_(candidates), options_(options), callbacks_(callbacks), flush_(flush) {}
 
   SearchOutcome run();
 
 private:
   void tryAll();
-  void tryOne(CandidateResult &candidate);
-  bool enter(CandidateResult &candidate, const char *step, Status onFailure,
-             const std::function<void()> &work);
+  void tryOne(Candidate &candidate);
+  bool enter(Candidate &candidate, const char *step, Status onFailure, const std::function<void()> &work);
   void giveUpDevice(const std::vector<size_t> &streak);
   std::vector<size_t> finalists() const;
   void runFinal();
   void choose();
   bool shouldStop();
-  void tell(SearchEvent::Kind kind, const char *step = "", const CandidateResult *result = nullptr);
+  void tell(Kind kind, const char *step = "", const Candidate *result = nullptr);
 
-  std::vector<CandidateResult> &candidates_;
+  std::vector<Candidate> &candidates_;
   const SearchOptions &options_;
-  const SearchCallbacks &callbacks_;
+  const SearchCallbacksOf<ConfigType> &callbacks_;
   const std::function<void()> &flush_;
   SearchOutcome outcome_;
   int done_ = 0, resumed_ = 0;
@@ -53,12 +56,14 @@ double noiseUs(const Measurement &fallback, const Measurement &other, double rel
   return std::max(relativeNoise * fallback.medianUs, spread / 2);
 }
 
-static bool faster(const CandidateResult &a, const CandidateResult &b) {
+template <class Candidate>
+static bool faster(const Candidate &a, const Candidate &b) {
   return a.time.medianUs < b.time.medianUs;
 }
 
 /// Faster than the default beyond noise.
-static bool beats(const CandidateResult &candidate, const CandidateResult &fallback, double relativeNoise) {
+template <class Candidate>
+static bool beats(const Candidate &candidate, const Candidate &fallback, double relativeNoise) {
   return candidate.time.medianUs + noiseUs(fallback.time, candidate.time, relativeNoise) <
          fallback.time.medianUs;
 }
@@ -73,21 +78,24 @@ static void requireSane(const Measurement &time) {
                             {}});
 }
 
-void Race::tell(SearchEvent::Kind kind, const char *step, const CandidateResult *result) {
+template <class ConfigType>
+void Race<ConfigType>::tell(Kind kind, const char *step, const Candidate *result) {
   if (callbacks_.onEvent)
     callbacks_.onEvent({kind, done_, int(candidates_.size()), resumed_, step, result});
 }
 
-bool Race::shouldStop() {
+template <class ConfigType>
+bool Race<ConfigType>::shouldStop() {
   if (outcome_.stopReason.empty() && callbacks_.stop)
     outcome_.stopReason = callbacks_.stop();
   return !outcome_.stopReason.empty();
 }
 
 /// Runs one step; on failure notes status and reason and returns false.
-bool Race::enter(CandidateResult &candidate, const char *step, Status onFailure,
-                 const std::function<void()> &work) {
-  tell(SearchEvent::Kind::Step, step, &candidate);
+template <class ConfigType>
+bool Race<ConfigType>::enter(Candidate &candidate, const char *step, Status onFailure,
+                             const std::function<void()> &work) {
+  tell(Kind::Step, step, &candidate);
   deviceFailed_ = false;
   try {
     work();
@@ -104,7 +112,8 @@ bool Race::enter(CandidateResult &candidate, const char *step, Status onFailure,
   return false;
 }
 
-void Race::tryOne(CandidateResult &candidate) {
+template <class ConfigType>
+void Race<ConfigType>::tryOne(Candidate &candidate) {
   candidate.status = Status::Started;
   candidate.reason.clear();
   flush_(); // Should the process die now, the next run knows whose fault it was.
@@ -130,7 +139,8 @@ void Race::tryOne(CandidateResult &candidate) {
 
 /// All but the first of a row of device failures are taken back: they may be its consequence, and a later run
 /// tries them.
-void Race::giveUpDevice(const std::vector<size_t> &streak) {
+template <class ConfigType>
+void Race<ConfigType>::giveUpDevice(const std::vector<size_t> &streak) {
   outcome_.stopReason =
       fmt::format("device lost: {} candidates in a row failed on it, first {}: {}", streak.size(),
                   candidates_[streak.front()].config.str(), candidates_[streak.front()].reason);
@@ -143,10 +153,11 @@ void Race::giveUpDevice(const std::vector<size_t> &streak) {
   flush_();
 }
 
-void Race::tryAll() {
+template <class ConfigType>
+void Race<ConfigType>::tryAll() {
   std::vector<size_t> streak;
   for (size_t i = 0; i < candidates_.size(); ++i) {
-    CandidateResult &candidate = candidates_[i];
+    Candidate &candidate = candidates_[i];
     if (candidate.status != Status::Predicted)
       continue;
     if (shouldStop())
@@ -154,7 +165,7 @@ void Race::tryAll() {
     tryOne(candidate);
     ++done_;
     flush_();
-    tell(SearchEvent::Kind::Result, "", &candidate);
+    tell(Kind::Result, "", &candidate);
     if (candidate.status == Status::Measured || !deviceFailed_)
       streak.clear();
     else
@@ -167,7 +178,8 @@ void Race::tryAll() {
 }
 
 /// The default, then the fastest that beat it so far; without the default where it has no time.
-std::vector<size_t> Race::finalists() const {
+template <class ConfigType>
+std::vector<size_t> Race<ConfigType>::finalists() const {
   const bool raced = candidates_[0].status == Status::Measured;
   std::vector<size_t> fast;
   for (size_t i = 1; i < candidates_.size(); ++i)
@@ -203,16 +215,17 @@ static Measurement merged(const std::vector<Measurement> &rounds) {
   return result;
 }
 
-void Race::runFinal() {
+template <class ConfigType>
+void Race<ConfigType>::runFinal() {
   const std::vector<size_t> in = finalists();
   if (in.empty() || options_.finalRounds < 1)
     return;
   pool_ = in;
-  tell(SearchEvent::Kind::Final);
+  tell(Kind::Final);
   std::vector<std::vector<Measurement>> times(in.size());
   for (int round = 0; round < options_.finalRounds; ++round)
     for (size_t i = 0; i < in.size(); ++i) {
-      CandidateResult &candidate = candidates_[in[i]];
+      Candidate &candidate = candidates_[in[i]];
       if (candidate.status != Status::Measured)
         continue;
       enter(candidate, "measure", Status::RunFailed, [&] {
@@ -229,8 +242,9 @@ void Race::runFinal() {
 }
 
 /// The fastest timed candidate of the pool that `admits`, or -1.
-static int fastestOf(const std::vector<CandidateResult> &candidates, const std::vector<size_t> &pool,
-                     const std::function<bool(const CandidateResult &)> &admits) {
+template <class Candidate, class Admits>
+static int fastestOf(const std::vector<Candidate> &candidates, const std::vector<size_t> &pool,
+                     Admits admits) {
   int fastest = -1;
   for (size_t i : pool)
     if (candidates[i].status == Status::Measured && admits(candidates[i]) &&
@@ -239,20 +253,21 @@ static int fastestOf(const std::vector<CandidateResult> &candidates, const std::
   return fastest;
 }
 
-void Race::choose() {
+template <class ConfigType>
+void Race<ConfigType>::choose() {
   if (pool_.empty())
     for (size_t i = 0; i < candidates_.size(); ++i)
       pool_.push_back(i);
-  const CandidateResult &fallback = candidates_[0];
+  const Candidate &fallback = candidates_[0];
   if (fallback.status != Status::Measured) {
-    outcome_.best = fastestOf(candidates_, pool_, [](const CandidateResult &) { return true; });
+    outcome_.best = fastestOf(candidates_, pool_, [](const Candidate &) { return true; });
     outcome_.choiceReason =
         outcome_.best < 0
             ? "no candidate is both correct and timed: the untuned default stays in use"
             : fmt::format("the fastest correct candidate; the default has no time ({})", fallback.reason);
     return;
   }
-  outcome_.best = fastestOf(candidates_, pool_, [&](const CandidateResult &candidate) {
+  outcome_.best = fastestOf(candidates_, pool_, [&](const Candidate &candidate) {
     return !candidate.isDefault && beats(candidate, fallback, options_.relativeNoise);
   });
   if (outcome_.best < 0) {
@@ -265,25 +280,31 @@ void Race::choose() {
                   fallback.time.medianUs / candidates_[size_t(outcome_.best)].time.medianUs);
 }
 
-SearchOutcome Race::run() {
-  for (const CandidateResult &candidate : candidates_)
+template <class ConfigType>
+SearchOutcome Race<ConfigType>::run() {
+  for (const Candidate &candidate : candidates_)
     resumed_ += candidate.status != Status::Predicted;
   done_ = resumed_;
-  tell(SearchEvent::Kind::Begin);
+  tell(Kind::Begin);
   tryAll();
   if (!deviceLost_)
     runFinal(); // Also after a stop: nothing becomes the choice on times from different moments.
   choose();
-  tell(SearchEvent::Kind::End);
+  tell(Kind::End);
   return outcome_;
 }
 
-SearchOutcome search(std::vector<CandidateResult> &candidates, const SearchOptions &options,
-                     const SearchCallbacks &callbacks, const std::function<void()> &flush) {
+template <class ConfigType>
+SearchOutcome search(std::vector<CandidateResultOf<ConfigType>> &candidates, const SearchOptions &options,
+                     const SearchCallbacksOf<ConfigType> &callbacks, const std::function<void()> &flush) {
   if (candidates.empty() || !candidates.front().isDefault)
     throw CompileError(Fault{
         "search", "the first candidate must be the default", candidates.empty() ? "none" : "another", {}});
-  return Race(candidates, options, callbacks, flush).run();
+  return Race<ConfigType>(candidates, options, callbacks, flush).run();
 }
+template SearchOutcome search(std::vector<CandidateResult> &, const SearchOptions &, const SearchCallbacks &,
+                              const std::function<void()> &);
+template SearchOutcome search(std::vector<MoeCandidateResult> &, const SearchOptions &,
+                              const MoeSearchCallbacks &, const std::function<void()> &);
 
 } // namespace lathe::autotuner

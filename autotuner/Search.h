@@ -8,7 +8,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
-#include "lathe/autotuner/TuningDb.h"
+#include "lathe/autotuner/TuningRecord.h"
 
 #include <functional>
 #include <string>
@@ -17,7 +17,8 @@
 namespace lathe::autotuner {
 
 /// For progress bars; not part of the result.
-struct SearchEvent {
+template <class ConfigType>
+struct SearchEventOf {
   enum class Kind {
     Begin,  ///< Known: total, resumed.
     Step,   ///< A candidate enters the named step.
@@ -28,20 +29,25 @@ struct SearchEvent {
   Kind kind;
   int done = 0, total = 0;
   int resumed = 0;
-  const char *step = "";                   ///< "compile", "verify", "measure".
-  const CandidateResult *result = nullptr; ///< Step, Result. Borrowed during the call.
+  const char *step = "";                                 ///< "compile", "verify", "measure".
+  const CandidateResultOf<ConfigType> *result = nullptr; ///< Step, Result. Borrowed during the call.
 };
+using SearchEvent = SearchEventOf<codegen::Config>;
+using MoeSearchEvent = SearchEventOf<codegen::MoeConfig>;
 
 /// What the search may call. Whatever compile, verify and measure throw is the fate of that candidate alone.
 /// A callback that could hang or crash runs its work in a process of its own (Isolated.h).
-struct SearchCallbacks {
-  std::function<void(const codegen::Config &)> compile;
-  std::function<std::string(const codegen::Config &)> verify; ///< Empty: correct; else what differs.
-  std::function<Measurement(const codegen::Config &)>
-      measure;                                      ///< Of a compiled candidate; called again in the final.
-  std::function<std::string()> stop;                ///< Optional. Not empty: why to stop now ("interrupted").
-  std::function<void(const SearchEvent &)> onEvent; ///< Optional.
+template <class ConfigType>
+struct SearchCallbacksOf {
+  std::function<void(const ConfigType &)> compile;
+  std::function<std::string(const ConfigType &)> verify; ///< Empty: correct; else what differs.
+  std::function<Measurement(const ConfigType &)>
+      measure;                       ///< Of a compiled candidate; called again in the final.
+  std::function<std::string()> stop; ///< Optional. Not empty: why to stop now ("interrupted").
+  std::function<void(const SearchEventOf<ConfigType> &)> onEvent; ///< Optional.
 };
+using SearchCallbacks = SearchCallbacksOf<codegen::Config>;
+using MoeSearchCallbacks = SearchCallbacksOf<codegen::MoeConfig>;
 
 struct SearchOptions {
   double relativeNoise = 0.01; ///< A difference below this share of the default's time is a tie.
@@ -60,8 +66,9 @@ struct SearchOutcome {
 
 /// `candidates`: the default first; those with a status other than Predicted are not tried again. Updated in
 /// place. `flush` is called after every change that must survive a crash; what it throws ends the search.
-SearchOutcome search(std::vector<CandidateResult> &candidates, const SearchOptions &options,
-                     const SearchCallbacks &callbacks, const std::function<void()> &flush);
+template <class ConfigType>
+SearchOutcome search(std::vector<CandidateResultOf<ConfigType>> &candidates, const SearchOptions &options,
+                     const SearchCallbacksOf<ConfigType> &callbacks, const std::function<void()> &flush);
 
 /// Below this difference of medians two candidates are tied, microseconds: the larger of relativeNoise times
 /// the default's median and half the mean interquartile range.

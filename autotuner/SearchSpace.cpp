@@ -12,6 +12,30 @@
 
 namespace lathe::autotuner {
 
+/// Enters each of `all` as legal or under the constraint that it breaks, and the default where it is none of
+/// them.
+template <class ConfigType, class Check>
+static void keepBooks(SearchSpaceOf<ConfigType> &space, const std::vector<ConfigType> &all, Check check) {
+  space.enumerated = all.size();
+  for (const ConfigType &config : all) {
+    const codegen::Verdict verdict = check(config);
+    if (verdict) {
+      space.legal.push_back(config);
+      continue;
+    }
+    auto at = std::find_if(space.rejections.begin(), space.rejections.end(),
+                           [&](const Rejections &entry) { return entry.constraint == verdict.constraint; });
+    if (at == space.rejections.end())
+      at = space.rejections.insert(at, {verdict.constraint, 0, {}});
+    if (at->count++ == 0)
+      at->example = fmt::format("{}: {}", config.str(), verdict.reason);
+  }
+  if (std::find(space.legal.begin(), space.legal.end(), space.fallback) == space.legal.end()) {
+    space.legal.push_back(space.fallback);
+    ++space.enumerated;
+  }
+}
+
 SearchSpace buildSearchSpace(const codegen::AttentionProblem &problem, const codegen::Target &target,
                              bool batchInvariant) {
   SearchSpace space;
@@ -20,29 +44,26 @@ SearchSpace buildSearchSpace(const codegen::AttentionProblem &problem, const cod
     space.rejections.push_back({std::move(name), 0, {}});
   if (batchInvariant)
     space.rejections.push_back({"batch_invariant", 0, {}});
-  for (const codegen::Config &config : codegen::enumerateConfigs(problem)) {
-    ++space.enumerated;
-    codegen::Verdict verdict = check(problem, config, target);
+  keepBooks(space, codegen::enumerateConfigs(problem), [&](const codegen::Config &config) {
+    const codegen::Verdict verdict = check(problem, config, target);
     if (verdict && batchInvariant && !codegen::batchInvariant(config))
-      verdict = {false, "batch_invariant",
-                 "where a sequence is cut depends on the batch; set split to whole or fixed"};
-    if (verdict) {
-      space.legal.push_back(config);
-      continue;
-    }
-    auto at = std::find_if(space.rejections.begin(), space.rejections.end(),
-                           [&](const Rejections &entry) { return entry.constraint == verdict.constraint; });
-    if (at->count++ == 0)
-      at->example = fmt::format("{}: {}", config.str(), verdict.reason);
-  }
-  if (std::find(space.legal.begin(), space.legal.end(), space.fallback) == space.legal.end()) {
-    space.legal.push_back(space.fallback);
-    ++space.enumerated;
-  }
+      return codegen::Verdict{false, "batch_invariant",
+                              "where a sequence is cut depends on the batch; set split to whole or fixed"};
+    return verdict;
+  });
   return space;
 }
 
-std::string SearchSpace::explain() const {
+MoeSearchSpace buildSearchSpace(const codegen::MoeProblem &problem, const codegen::Target &target, int rows) {
+  MoeSearchSpace space;
+  space.fallback = codegen::defaultMoeConfig(problem, target, rows);
+  keepBooks(space, codegen::enumerateMoeConfigs(problem),
+            [&](const codegen::MoeConfig &config) { return check(problem, config, target); });
+  return space;
+}
+
+template <class ConfigType>
+std::string SearchSpaceOf<ConfigType>::explain() const {
   std::string text = fmt::format("{} configurations, {} legal\n", enumerated, legal.size());
   for (const Rejections &entry : rejections)
     if (entry.count > 0)
@@ -51,7 +72,8 @@ std::string SearchSpace::explain() const {
   return text;
 }
 
-void to_json(nlohmann::json &json, const SearchSpace &space) {
+template <class ConfigType>
+void to_json(nlohmann::json &json, const SearchSpaceOf<ConfigType> &space) {
   json = {{"enumerated", space.enumerated},
           {"legal", space.legal.size()},
           {"rejections", nlohmann::json::array()}};
@@ -59,5 +81,10 @@ void to_json(nlohmann::json &json, const SearchSpace &space) {
     json["rejections"].push_back(
         {{"constraint", entry.constraint}, {"count", entry.count}, {"example", entry.example}});
 }
+
+template struct SearchSpaceOf<codegen::Config>;
+template struct SearchSpaceOf<codegen::MoeConfig>;
+template void to_json(nlohmann::json &, const SearchSpace &);
+template void to_json(nlohmann::json &, const MoeSearchSpace &);
 
 } // namespace lathe::autotuner

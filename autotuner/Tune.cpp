@@ -8,16 +8,15 @@
 
 #include "lathe/autotuner/Predict.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <set>
 #include <tuple>
 
 namespace lathe::autotuner {
 
-TuningKey keyOf(const TuneRequest &request) {
-  TuningKey key;
+template <class Family>
+TuningKeyOf<Family> keyOf(const TuneRequestOf<Family> &request) {
+  TuningKeyOf<Family> key;
   key.device = request.device.empty() ? "model:" + request.machine.name : request.device;
   key.arch = request.target.arch;
   key.problem = request.problem;
@@ -27,8 +26,9 @@ TuningKey keyOf(const TuneRequest &request) {
   return key;
 }
 
-const CandidateResult *TuneResult::find(const codegen::Config &config) const {
-  for (const CandidateResult &candidate : candidates)
+template <class Family>
+const CandidateResultOf<typename Family::Config> *TuneResultOf<Family>::find(const Config &config) const {
+  for (const CandidateResultOf<Config> &candidate : candidates)
     if (candidate.config == config)
       return &candidate;
   return nullptr;
@@ -39,23 +39,30 @@ const CandidateResult *TuneResult::find(const codegen::Config &config) const {
 //===--------------------------------------------------------------------------------------------------===//
 
 /// First of each group in a list that is sorted by predicted time.
-static std::vector<size_t> bestOfGroups(const std::vector<CandidateResult> &sorted) {
+template <class Family>
+static std::vector<size_t>
+bestOfGroups(const std::vector<CandidateResultOf<typename Family::Config>> &sorted) {
   std::vector<size_t> chosen;
-  std::set<std::tuple<int, codegen::SplitPolicy, int, bool>> seen;
-  for (size_t i = 0; i < sorted.size(); ++i)
-    if (const codegen::Config &config = sorted[i].config;
-        seen.insert({config.kvTile, config.split, config.cluster, config.swapOperands}).second)
+  std::set<std::string> seen;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    bool first = false;
+    for (std::string &group : Family::groups(sorted[i].config))
+      first = seen.insert(std::move(group)).second || first;
+    if (first)
       chosen.push_back(i);
+  }
   return chosen;
 }
 
 /// Indices to keep, ascending: half the budget from the front, the rest from the groups, then the front
 /// again.
-static std::set<size_t> keepWithin(const std::vector<CandidateResult> &sorted, size_t budget) {
+template <class Family>
+static std::set<size_t> keepWithin(const std::vector<CandidateResultOf<typename Family::Config>> &sorted,
+                                   size_t budget) {
   std::set<size_t> kept;
   for (size_t i = 0; i < sorted.size() && kept.size() < (budget + 1) / 2; ++i)
     kept.insert(i);
-  for (size_t i : bestOfGroups(sorted))
+  for (size_t i : bestOfGroups<Family>(sorted))
     if (kept.size() < budget)
       kept.insert(i);
   for (size_t i = 0; i < sorted.size() && kept.size() < budget; ++i)
@@ -63,33 +70,48 @@ static std::set<size_t> keepWithin(const std::vector<CandidateResult> &sorted, s
   return kept;
 }
 
-/// Axes in which two configs differ.
-static int differences(const codegen::Config &a, const codegen::Config &b) {
-  return (a.kvTile != b.kvTile) + (a.rowsPerCta != b.rowsPerCta) + (a.stages != b.stages) +
-         (a.consumers != b.consumers) + (a.cluster != b.cluster) + (a.split != b.split) +
-         (a.swapOperands != b.swapOperands) + (a.dependentLaunch != b.dependentLaunch);
+/// Axes in which two configs, as JSON, differ.
+static int differences(const nlohmann::json &a, const nlohmann::json &b) {
+  int count = 0;
+  for (const auto &[axis, value] : a.items())
+    count += b.at(axis) != value;
+  return count;
 }
 
-std::vector<CandidateResult> rankCandidates(const TuneRequest &request, const SearchSpace &space,
-                                            const std::vector<int> &lengths) {
-  std::vector<CandidateResult> others, ranked;
-  for (const codegen::Config &config : space.legal) {
-    CandidateResult candidate;
+template <class Family>
+std::vector<CandidateResultOf<typename Family::Config>>
+rankCandidates(const TuneRequestOf<Family> &request, const SearchSpaceOf<typename Family::Config> &space,
+               const typename Family::Sample &sample) {
+  using Candidate = CandidateResultOf<typename Family::Config>;
+  // Ties go to what is most like the default, then by name: the same list in every run.
+  struct Rank {
+    double us;
+    int differences;
+    std::string name;
+    size_t index;
+    auto operator<=>(const Rank &) const = default;
+  };
+  const nlohmann::json fallback = space.fallback;
+  std::vector<Candidate> ranked(1), others, sorted;
+  std::vector<Rank> ranks;
+  for (const auto &config : space.legal) {
+    Candidate candidate;
     candidate.config = config;
     candidate.isDefault = config == space.fallback;
-    candidate.predictedUs = estimate(request.problem, config, lengths, request.machine).totalUs;
-    (candidate.isDefault ? ranked : others).push_back(std::move(candidate));
+    candidate.predictedUs = Family::predict(request, config, sample).totalUs;
+    if (candidate.isDefault) {
+      ranked.front() = std::move(candidate);
+      continue;
+    }
+    ranks.push_back({candidate.predictedUs, differences(config, fallback), config.str(), others.size()});
+    others.push_back(std::move(candidate));
   }
-  // Ties go to what is most like the default, then by name: the same list in every run.
-  auto rank = [&](const CandidateResult &candidate) {
-    return std::make_tuple(candidate.predictedUs, differences(candidate.config, space.fallback),
-                           candidate.config.str());
-  };
-  std::sort(others.begin(), others.end(),
-            [&](const CandidateResult &a, const CandidateResult &b) { return rank(a) < rank(b); });
-  const size_t budget = request.maxCandidates > 0 ? size_t(request.maxCandidates) - 1 : others.size();
-  for (size_t i : keepWithin(others, budget))
-    ranked.push_back(std::move(others[i]));
+  std::sort(ranks.begin(), ranks.end());
+  for (const Rank &rank : ranks)
+    sorted.push_back(std::move(others[rank.index]));
+  const size_t budget = request.maxCandidates > 0 ? size_t(request.maxCandidates) - 1 : sorted.size();
+  for (size_t i : keepWithin<Family>(sorted, budget))
+    ranked.push_back(std::move(sorted[i]));
   return ranked;
 }
 
@@ -97,11 +119,11 @@ std::vector<CandidateResult> rankCandidates(const TuneRequest &request, const Se
 // Database
 //===--------------------------------------------------------------------------------------------------===//
 
-static TuningRecord recordOf(const TuneResult &result, bool chosen) {
-  TuningRecord record;
+template <class Family>
+static TuningRecordOf<Family> recordOf(const TuneResultOf<Family> &result, bool chosen) {
+  TuningRecordOf<Family> record;
   record.key = keyOf(result.request);
-  record.batch = result.lengths.batch;
-  record.meanTokens = result.lengths.mean;
+  static_cast<typename Family::Point &>(record) = result.point;
   record.complete = result.complete;
   record.candidates = result.candidates;
   if (chosen && result.bestUs > 0) {
@@ -112,13 +134,15 @@ static TuningRecord recordOf(const TuneResult &result, bool chosen) {
   return record;
 }
 
-static void store(const TuneResult &result, bool chosen) {
+template <class Family>
+static void store(const TuneResultOf<Family> &result, bool chosen) {
   if (result.request.database)
     result.request.database->put(recordOf(result, chosen));
 }
 
 /// A default that was interrupted is tried again: without it nothing can be compared.
-static void takeOver(CandidateResult &candidate, const CandidateResult &old) {
+template <class Candidate>
+static void takeOver(Candidate &candidate, const Candidate &old) {
   if (old.status == Status::Predicted || old.status == Status::Verified ||
       (candidate.isDefault && old.status != Status::Measured))
     return;
@@ -131,10 +155,11 @@ static void takeOver(CandidateResult &candidate, const CandidateResult &old) {
   }
 }
 
-static int resumeFrom(TuneResult &result, const TuningRecord &old) {
+template <class Family>
+static int resumeFrom(TuneResultOf<Family> &result, const TuningRecordOf<Family> &old) {
   int resumed = 0;
-  for (CandidateResult &candidate : result.candidates)
-    for (const CandidateResult &before : old.candidates)
+  for (auto &candidate : result.candidates)
+    for (const auto &before : old.candidates)
       if (before.config == candidate.config) {
         takeOver(candidate, before);
         resumed += candidate.status != Status::Predicted;
@@ -146,13 +171,16 @@ static int resumeFrom(TuneResult &result, const TuningRecord &old) {
 // Choosing
 //===--------------------------------------------------------------------------------------------------===//
 
-static void finish(TuneResult &result, int best, double bestUs, double defaultUs) {
+template <class Family>
+static void finish(TuneResultOf<Family> &result, int best, double bestUs, double defaultUs) {
   result.best = best >= 0 ? result.candidates[size_t(best)].config : result.space.fallback;
   result.bestUs = bestUs;
   result.defaultUs = defaultUs;
 }
 
-static void chooseByModel(TuneResult &result, const SearchCallbacks &callbacks) {
+template <class Family>
+static void chooseByModel(TuneResultOf<Family> &result,
+                          const SearchCallbacksOf<typename Family::Config> &callbacks) {
   const SearchOutcome outcome = choosePredicted(result.candidates, result.request.search, callbacks);
   result.complete = outcome.complete;
   result.stopReason = outcome.stopReason;
@@ -162,11 +190,14 @@ static void chooseByModel(TuneResult &result, const SearchCallbacks &callbacks) 
          result.candidates.front().predictedUs);
 }
 
-static double measuredUs(const CandidateResult &candidate) {
+template <class Candidate>
+static double measuredUs(const Candidate &candidate) {
   return candidate.status == Status::Measured ? candidate.time.medianUs : 0;
 }
 
-static void chooseMeasured(TuneResult &result, const SearchCallbacks &callbacks) {
+template <class Family>
+static void chooseMeasured(TuneResultOf<Family> &result,
+                           const SearchCallbacksOf<typename Family::Config> &callbacks) {
   const SearchOutcome outcome =
       search(result.candidates, result.request.search, callbacks, [&] { store(result, /*chosen=*/false); });
   result.complete = outcome.complete;
@@ -178,7 +209,8 @@ static void chooseMeasured(TuneResult &result, const SearchCallbacks &callbacks)
 }
 
 /// A complete record of the same key, with the same candidates, answers without running anything.
-static bool answeredBy(TuneResult &result, const TuningRecord &old) {
+template <class Family>
+static bool answeredBy(TuneResultOf<Family> &result, const TuningRecordOf<Family> &old) {
   if (!old.complete || !old.best || result.resumed != int(result.candidates.size()) ||
       !result.find(*old.best))
     return false;
@@ -191,16 +223,19 @@ static bool answeredBy(TuneResult &result, const TuningRecord &old) {
   return true;
 }
 
-TuneResult tune(const TuneRequest &request, const SearchCallbacks &callbacks) {
-  TuneResult result;
+template <class Family>
+TuneResultOf<Family> tune(const TuneRequestOf<Family> &request,
+                          const SearchCallbacksOf<typename Family::Config> &callbacks) {
+  TuneResultOf<Family> result;
   result.request = request;
-  const std::vector<int> lengths = request.workload.draw();
-  result.lengths = lengthStats(lengths);
-  result.space = buildSearchSpace(request.problem, request.target, request.batchInvariant);
-  result.candidates = rankCandidates(request, result.space, lengths);
+  const typename Family::Sample sample = Family::draw(request.problem, request.workload);
+  result.drawn = Family::stats(sample);
+  result.point = Family::point(request.workload, sample);
+  result.space = Family::space(request);
+  result.candidates = rankCandidates(request, result.space, sample);
 
   const bool measures = bool(callbacks.measure);
-  std::optional<TuningRecord> old;
+  std::optional<TuningRecordOf<Family>> old;
   if (measures && request.resume && request.database)
     old = request.database->find(keyOf(request));
   if (old)
@@ -212,32 +247,21 @@ TuneResult tune(const TuneRequest &request, const SearchCallbacks &callbacks) {
       chooseByModel(result, callbacks);
     store(result, /*chosen=*/true);
   }
-  result.bestEstimate = estimate(request.problem, result.best, lengths, request.machine);
-  result.defaultEstimate = estimate(request.problem, result.space.fallback, lengths, request.machine);
+  result.bestEstimate = Family::predict(request, result.best, sample);
+  result.defaultEstimate = Family::predict(request, result.space.fallback, sample);
   return result;
 }
 
-void to_json(nlohmann::json &json, const TuneResult &result) {
-  const codegen::AttentionProblem &problem = result.request.problem;
-  json = {{"problem",
-           {{"name", problem.name},
-            {"heads", problem.heads},
-            {"queryTokens", problem.queryTokens},
-            {"keyDim", problem.keyDim},
-            {"valueDim", problem.valueDim},
-            {"page", problem.page}}},
+template <class Family>
+void to_json(nlohmann::json &json, const TuneResultOf<Family> &result) {
+  nlohmann::json problem = Family::problemJson(result.request.problem);
+  problem["name"] = result.request.problem.name;
+  json = {{"problem", problem},
           {"device", keyOf(result.request).device},
           {"machine", result.request.machine.name},
           {"batchInvariant", result.request.batchInvariant},
           {"workload", result.request.workload.json()},
-          {"lengths",
-           {{"batch", result.lengths.batch},
-            {"total", result.lengths.total},
-            {"mean", result.lengths.mean},
-            {"least", result.lengths.least},
-            {"p50", result.lengths.p50},
-            {"p90", result.lengths.p90},
-            {"most", result.lengths.most}}},
+          {Family::drawnName, result.drawn},
           {"space", result.space},
           {"candidates", result.candidates},
           {"best", result.best},
@@ -256,5 +280,18 @@ void to_json(nlohmann::json &json, const TuneResult &result) {
   if (result.request.database)
     json["database"] = result.request.database->path().string();
 }
+
+template struct TuneResultOf<AttentionFamily>;
+template struct TuneResultOf<MoeFamily>;
+template TuneResult tune(const TuneRequest &, const SearchCallbacks &);
+template MoeTuneResult tune(const MoeTuneRequest &, const MoeSearchCallbacks &);
+template std::vector<CandidateResult> rankCandidates(const TuneRequest &, const SearchSpace &,
+                                                     const std::vector<int> &);
+template std::vector<MoeCandidateResult> rankCandidates(const MoeTuneRequest &, const MoeSearchSpace &,
+                                                        const MoeLoad &);
+template TuningKey keyOf(const TuneRequest &);
+template MoeTuningKey keyOf(const MoeTuneRequest &);
+template void to_json(nlohmann::json &, const TuneResult &);
+template void to_json(nlohmann::json &, const MoeTuneResult &);
 
 } // namespace lathe::autotuner

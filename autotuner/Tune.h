@@ -9,6 +9,8 @@
 #pragma once
 
 #include "lathe/autotuner/CostModel.h"
+#include "lathe/autotuner/MoeCostModel.h"
+#include "lathe/autotuner/MoeWorkload.h"
 #include "lathe/autotuner/Search.h"
 #include "lathe/autotuner/SearchSpace.h"
 #include "lathe/autotuner/TuningDb.h"
@@ -20,50 +22,65 @@
 
 namespace lathe::autotuner {
 
-struct TuneRequest {
-  codegen::AttentionProblem problem;
+template <class Family>
+struct TuneRequestOf {
+  typename Family::Problem problem;
   codegen::Target target;
   Machine machine;      ///< For the cost model.
   std::string device;   ///< GPU name of the record; empty: "model:<machine>", a prediction.
   std::string compiler; ///< codegen::compilerVersion().
-  Workload workload{1, ConstantLength{4096}};
+  typename Family::Workload workload{};
   bool batchInvariant = false;      ///< Only configurations with which a result does not depend on the batch.
   int maxCandidates = 24;           ///< To try, the default included; 0: all legal ones.
   bool resume = true;               ///< Take over results of an earlier run with the same key.
   std::optional<TuningDb> database; ///< Nothing: nothing is stored.
   SearchOptions search;
 };
+using TuneRequest = TuneRequestOf<AttentionFamily>;
+using MoeTuneRequest = TuneRequestOf<MoeFamily>;
 
-struct TuneResult {
-  TuneRequest request;
-  LengthStats lengths;                     ///< Of the drawn batch.
-  SearchSpace space;                       ///< With rejection counts.
-  std::vector<CandidateResult> candidates; ///< The default first, then by predicted time.
-  codegen::Config best;                    ///< What to use: the choice, or the default where there is none.
-  bool measured = false;                   ///< False: the cost model's word.
-  bool verified = false;                   ///< Not measured, but compiled and verified before it was chosen.
-  bool fromDatabase = false;               ///< A complete earlier record answered; nothing ran.
-  double bestUs = 0, defaultUs = 0;        ///< 0: has no time.
-  Estimate bestEstimate, defaultEstimate;
+template <class Family>
+struct TuneResultOf {
+  using Config = typename Family::Config;
+
+  TuneRequestOf<Family> request;
+  typename Family::Stats drawn;                      ///< Of the step that was drawn.
+  typename Family::Point point;                      ///< Where it lies among others.
+  SearchSpaceOf<Config> space;                       ///< With rejection counts.
+  std::vector<CandidateResultOf<Config>> candidates; ///< The default first, then by predicted time.
+  Config best;                      ///< What to use: the choice, or the default where there is none.
+  bool measured = false;            ///< False: the cost model's word.
+  bool verified = false;            ///< Not measured, but compiled and verified before it was chosen.
+  bool fromDatabase = false;        ///< A complete earlier record answered; nothing ran.
+  double bestUs = 0, defaultUs = 0; ///< 0: has no time.
+  typename Family::Estimate bestEstimate, defaultEstimate;
   int resumed = 0; ///< Candidates taken over from an earlier run.
   bool complete = false;
   std::string stopReason, choiceReason;
 
-  const CandidateResult *find(const codegen::Config &config) const;
+  const CandidateResultOf<Config> *find(const Config &config) const;
 };
+using TuneResult = TuneResultOf<AttentionFamily>;
+using MoeTuneResult = TuneResultOf<MoeFamily>;
 
 /// Throws UserError: no config serves the problem, the database cannot be read or written. Failures of
 /// candidates are results, not errors.
-TuneResult tune(const TuneRequest &request, const SearchCallbacks &callbacks);
+template <class Family>
+TuneResultOf<Family> tune(const TuneRequestOf<Family> &request,
+                          const SearchCallbacksOf<typename Family::Config> &callbacks);
 
 /// The default first, then at most maxCandidates - 1 others by predicted time: half of them the model's best,
-/// half the best of each kvTile and split policy, since the model may be wrong about a whole axis.
-std::vector<CandidateResult> rankCandidates(const TuneRequest &request, const SearchSpace &space,
-                                            const std::vector<int> &lengths);
+/// half the best of each group (Family::groups), since the model may be wrong about a whole axis.
+template <class Family>
+std::vector<CandidateResultOf<typename Family::Config>>
+rankCandidates(const TuneRequestOf<Family> &request, const SearchSpaceOf<typename Family::Config> &space,
+               const typename Family::Sample &sample);
 
 /// Key under which the result is stored.
-TuningKey keyOf(const TuneRequest &request);
+template <class Family>
+TuningKeyOf<Family> keyOf(const TuneRequestOf<Family> &request);
 
-void to_json(nlohmann::json &json, const TuneResult &result);
+template <class Family>
+void to_json(nlohmann::json &json, const TuneResultOf<Family> &result);
 
 } // namespace lathe::autotuner

@@ -13,9 +13,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-
 namespace lathe::autotuner {
 
 static constexpr double lockWaitSeconds = 60;
@@ -66,25 +63,31 @@ static nlohmann::json readRaw(const std::filesystem::path &path) {
   return file;
 }
 
-static bool sameProblem(const codegen::AttentionProblem &a, const codegen::AttentionProblem &b) {
-  return a.heads == b.heads && a.queryTokens == b.queryTokens && a.keyDim == b.keyDim &&
-         a.valueDim == b.valueDim && a.page == b.page;
-}
-
-static bool sameKernel(const TuningKey &a, const TuningKey &b) {
+template <class Family>
+static bool sameKernel(const TuningKeyOf<Family> &a, const TuningKeyOf<Family> &b) {
   return a.device == b.device && a.arch == b.arch && a.compiler == b.compiler &&
-         a.batchInvariant == b.batchInvariant && sameProblem(a.problem, b.problem);
+         a.batchInvariant == b.batchInvariant && Family::sameProblem(a.problem, b.problem);
 }
 
-static bool sameKey(const TuningKey &a, const TuningKey &b) {
+template <class Family>
+static bool sameKey(const TuningKeyOf<Family> &a, const TuningKeyOf<Family> &b) {
   return sameKernel(a, b) && a.workload == b.workload;
 }
 
-static std::optional<TuningRecord> readRecord(const nlohmann::json &raw, const std::filesystem::path &path,
-                                              size_t index) {
+/// Records of before there were several families name none.
+static bool ofKind(const nlohmann::json &raw, const char *kind) {
+  return !raw.is_object() || raw.value("kind", nlohmann::json(AttentionFamily::kind)) == kind;
+}
+
+/// Nothing where it is another family's, or not readable.
+template <class Family>
+static std::optional<TuningRecordOf<Family>> readRecord(const nlohmann::json &raw,
+                                                        const std::filesystem::path &path, size_t index) {
+  if (!ofKind(raw, Family::kind))
+    return std::nullopt;
   std::string why;
   try {
-    return raw.get<TuningRecord>();
+    return raw.get<TuningRecordOf<Family>>();
   } catch (const Error &error) {
     why = error.what();
   } catch (const nlohmann::json::exception &error) {
@@ -95,17 +98,19 @@ static std::optional<TuningRecord> readRecord(const nlohmann::json &raw, const s
   return std::nullopt;
 }
 
-std::vector<TuningRecord> TuningDb::records() const {
-  std::vector<TuningRecord> records;
+template <class Family>
+std::vector<TuningRecordOf<Family>> TuningDb::records() const {
+  std::vector<TuningRecordOf<Family>> records;
   const nlohmann::json file = readRaw(path_);
   for (size_t i = 0; i < file["records"].size(); ++i)
-    if (auto record = readRecord(file["records"][i], path_, i))
+    if (auto record = readRecord<Family>(file["records"][i], path_, i))
       records.push_back(std::move(*record));
   return records;
 }
 
-std::optional<TuningRecord> TuningDb::find(const TuningKey &key) const {
-  for (TuningRecord &record : records())
+template <class Family>
+std::optional<TuningRecordOf<Family>> TuningDb::find(const TuningKeyOf<Family> &key) const {
+  for (TuningRecordOf<Family> &record : records<Family>())
     if (sameKey(record.key, key))
       return std::move(record);
   return std::nullopt;
@@ -121,7 +126,8 @@ static void makeFolder(const std::filesystem::path &path) {
                   "set LATHE_TUNING_DB to a file that you may write");
 }
 
-void TuningDb::put(const TuningRecord &record) const {
+template <class Family>
+void TuningDb::put(const TuningRecordOf<Family> &record) const {
   makeFolder(path_);
   std::filesystem::path lockPath = path_;
   lockPath += ".lock";
@@ -133,7 +139,7 @@ void TuningDb::put(const TuningRecord &record) const {
   const nlohmann::json fresh = record;
   bool replaced = false;
   for (size_t i = 0; i < file["records"].size() && !replaced; ++i) {
-    const std::optional<TuningRecord> old = readRecord(file["records"][i], path_, i);
+    const auto old = readRecord<Family>(file["records"][i], path_, i);
     if ((replaced = old && sameKey(old->key, record.key)))
       file["records"][i] = fresh;
   }
@@ -146,68 +152,58 @@ void TuningDb::put(const TuningRecord &record) const {
 // Look-up
 //===--------------------------------------------------------------------------------------------------===//
 
-static bool usable(const TuningRecord &record, const LookupQuery &query, const codegen::Target &target) {
-  return record.best && sameKernel(record.key, query.key) &&
-         check(query.key.problem, *record.best, target).accepted;
-}
-
-static bool below(const TuningRecord &corner, const LookupQuery &query) {
-  return corner.batch <= query.batch && corner.meanTokens <= query.meanTokens;
-}
-
-static bool above(const TuningRecord &corner, const LookupQuery &query) {
-  return corner.batch >= query.batch && corner.meanTokens >= query.meanTokens;
-}
-
-static bool narrow(const TuningRecord &low, const TuningRecord &high) {
-  return high.batch <= low.batch * TuningDb::maxRangeFactor &&
-         high.meanTokens <= std::max(low.meanTokens, 1.0) * TuningDb::maxRangeFactor;
-}
-
-static double distance(const TuningRecord &corner, const LookupQuery &query) {
-  auto octaves = [](double a, double b) { return std::abs(std::log2(std::max(a, 1.0) / std::max(b, 1.0))); };
-  return octaves(corner.batch, query.batch) + octaves(corner.meanTokens, query.meanTokens);
-}
-
 /// The nearest corner of a range that covers the query. A record that equals the query is a range by itself.
-static const TuningRecord *nearestInRange(const std::vector<TuningRecord> &records,
-                                          const LookupQuery &query) {
-  const TuningRecord *nearest = nullptr;
-  auto offer = [&](const TuningRecord &corner) {
-    if (!nearest || distance(corner, query) < distance(*nearest, query))
+template <class Family>
+static const TuningRecordOf<Family> *nearestInRange(const std::vector<TuningRecordOf<Family>> &records,
+                                                    const typename Family::Point &query) {
+  const TuningRecordOf<Family> *nearest = nullptr;
+  auto offer = [&](const TuningRecordOf<Family> &corner) {
+    if (!nearest || Family::octaves(corner, query) < Family::octaves(*nearest, query))
       nearest = &corner;
   };
-  for (const TuningRecord &low : records)
-    for (const TuningRecord &high : records)
-      if (below(low, query) && above(high, query) && narrow(low, high)) {
+  for (const TuningRecordOf<Family> &low : records)
+    for (const TuningRecordOf<Family> &high : records)
+      if (Family::notAbove(low, query) && Family::notAbove(query, high) &&
+          Family::narrow(low, high, TuningDb::maxRangeFactor)) {
         offer(low);
         offer(high);
       }
   return nearest;
 }
 
-LookupResult TuningDb::lookup(const LookupQuery &query, const codegen::Target &target) const {
-  std::vector<TuningRecord> candidates = records();
-  std::erase_if(candidates, [&](const TuningRecord &record) { return !usable(record, query, target); });
-  auto answer = [](LookupResult::Source source, const TuningRecord &record) {
-    return LookupResult{
-        source, record.best,
-        fmt::format("tuned for batch {}, mean {:.0f} tokens", record.batch, record.meanTokens)};
+template <class Family>
+LookupResultOf<typename Family::Config> TuningDb::lookup(const LookupQueryOf<Family> &query,
+                                                         const codegen::Target &target) const {
+  using Result = LookupResultOf<typename Family::Config>;
+  std::vector<TuningRecordOf<Family>> candidates = records<Family>();
+  std::erase_if(candidates, [&](const TuningRecordOf<Family> &record) {
+    return !record.best || !sameKernel(record.key, query.key) ||
+           !check(query.key.problem, *record.best, target);
+  });
+  auto answer = [](typename Result::Source source, const TuningRecordOf<Family> &record) {
+    return Result{source, record.best, "tuned for " + Family::text(record)};
   };
-  for (const TuningRecord &record : candidates)
+  for (const TuningRecordOf<Family> &record : candidates)
     if (!query.key.workload.is_null() && record.key.workload == query.key.workload)
-      return answer(LookupResult::Source::Exact, record);
+      return answer(Result::Source::Exact, record);
   if (candidates.empty())
-    return {LookupResult::Source::None,
-            {},
-            fmt::format("nothing was tuned for this kernel on {}", query.key.device)};
-  if (query.batch > 0)
-    if (const TuningRecord *record = nearestInRange(candidates, query))
-      return answer(LookupResult::Source::Range, *record);
-  return {LookupResult::Source::None,
+    return {
+        Result::Source::None, {}, fmt::format("nothing was tuned for this kernel on {}", query.key.device)};
+  if (Family::known(query))
+    if (const TuningRecordOf<Family> *record = nearestInRange<Family>(candidates, query))
+      return answer(Result::Source::Range, *record);
+  return {Result::Source::None,
           {},
-          fmt::format("batch {}, mean {:.0f} tokens lies outside what was tuned on {}", query.batch,
-                      query.meanTokens, query.key.device)};
+          fmt::format("{} lies outside what was tuned on {}", Family::text(query), query.key.device)};
 }
+
+template std::vector<TuningRecord> TuningDb::records() const;
+template std::vector<MoeTuningRecord> TuningDb::records() const;
+template std::optional<TuningRecord> TuningDb::find(const TuningKey &) const;
+template std::optional<MoeTuningRecord> TuningDb::find(const MoeTuningKey &) const;
+template void TuningDb::put(const TuningRecord &) const;
+template void TuningDb::put(const MoeTuningRecord &) const;
+template LookupResult TuningDb::lookup(const LookupQuery &, const codegen::Target &) const;
+template MoeLookupResult TuningDb::lookup(const MoeLookupQuery &, const codegen::Target &) const;
 
 } // namespace lathe::autotuner

@@ -1,53 +1,24 @@
 //===- TuningRecord.cpp - Tuning records as JSON ------------------------------------------------------===//
 //
-// The file format of the tuning database, apart from where and how the file is kept. Every field is read with
-// a check, so that a damaged record is an error that names the field, never a wrong configuration.
+// The file format of the tuning database, apart from where and how the file is kept and from what belongs to
+// one family of kernels.
 //
 //===--------------------------------------------------------------------------------------------------===//
-#include "lathe/autotuner/TuningDb.h"
+#include "lathe/autotuner/TuningRecord.h"
 
-#include "lathe/support/Error.h"
-
-#include <fmt/format.h>
-
-#include <array>
+#include "lathe/autotuner/RecordFields.h"
 
 namespace lathe::autotuner {
 
-static constexpr std::array statuses{Status::Predicted,    Status::Started,   Status::CompileFailed,
-                                     Status::VerifyFailed, Status::RunFailed, Status::Verified,
-                                     Status::Measured};
+static constexpr Names<Status, 7> statuses{{{"predicted", Status::Predicted},
+                                            {"started", Status::Started},
+                                            {"compile-failed", Status::CompileFailed},
+                                            {"verify-failed", Status::VerifyFailed},
+                                            {"run-failed", Status::RunFailed},
+                                            {"verified", Status::Verified},
+                                            {"measured", Status::Measured}}};
 
-const char *name(Status status) {
-  switch (status) {
-  case Status::Predicted:
-    return "predicted";
-  case Status::Started:
-    return "started";
-  case Status::CompileFailed:
-    return "compile-failed";
-  case Status::VerifyFailed:
-    return "verify-failed";
-  case Status::RunFailed:
-    return "run-failed";
-  case Status::Verified:
-    return "verified";
-  case Status::Measured:
-    return "measured";
-  }
-  return "?";
-}
-
-template <class Value>
-static Value field(const nlohmann::json &json, const char *name) {
-  try {
-    return json.at(name).get<Value>();
-  } catch (const nlohmann::json::exception &) {
-    const bool there = json.is_object() && json.contains(name);
-    throw UserError(Fault{"tuning record", fmt::format("field '{}' must be there with its type", name),
-                          there ? json[name].dump() : "nothing", "tune again"});
-  }
-}
+const char *name(Status status) { return nameOf(statuses, status); }
 
 void to_json(nlohmann::json &json, const Measurement &time) {
   json = {{"medianUs", time.medianUs}, {"lowUs", time.lowUs}, {"highUs", time.highUs}, {"runs", time.runs}};
@@ -58,7 +29,8 @@ void from_json(const nlohmann::json &json, Measurement &time) {
           field<int>(json, "runs")};
 }
 
-void to_json(nlohmann::json &json, const CandidateResult &result) {
+template <class ConfigType>
+void to_json(nlohmann::json &json, const CandidateResultOf<ConfigType> &result) {
   json = {{"config", result.config},
           {"default", result.isDefault},
           {"predictedUs", result.predictedUs},
@@ -68,82 +40,73 @@ void to_json(nlohmann::json &json, const CandidateResult &result) {
   if (!result.reason.empty())
     json["reason"] = result.reason;
 }
+template void to_json(nlohmann::json &, const CandidateResult &);
+template void to_json(nlohmann::json &, const MoeCandidateResult &);
 
-static Status readStatus(const nlohmann::json &json) {
-  const std::string text = field<std::string>(json, "status");
-  for (Status status : statuses)
-    if (text == name(status))
-      return status;
-  throw UserError(Fault{"tuning record", "field 'status' must be a known status", text, "tune again"});
-}
-
-void from_json(const nlohmann::json &json, CandidateResult &result) {
+template <class ConfigType>
+void from_json(const nlohmann::json &json, CandidateResultOf<ConfigType> &result) {
   result = {};
-  result.config = field<codegen::Config>(json, "config");
+  result.config = field<ConfigType>(json, "config");
   result.isDefault = field<bool>(json, "default");
   result.predictedUs = field<double>(json, "predictedUs");
-  result.status = readStatus(json);
+  result.status = choice(json, "status", statuses);
   if (result.status == Status::Measured)
     result.time = field<Measurement>(json, "time");
   if (json.contains("reason"))
     result.reason = field<std::string>(json, "reason");
 }
+template void from_json(const nlohmann::json &, CandidateResult &);
+template void from_json(const nlohmann::json &, MoeCandidateResult &);
 
-static nlohmann::json keyJson(const TuningKey &key) {
-  const codegen::AttentionProblem &problem = key.problem;
-  return {{"device", key.device},
-          {"arch", key.arch},
-          {"compiler", key.compiler},
-          {"workload", key.workload},
-          {"batchInvariant", key.batchInvariant},
-          {"problem",
-           {{"heads", problem.heads},
-            {"queryTokens", problem.queryTokens},
-            {"keyDim", problem.keyDim},
-            {"valueDim", problem.valueDim},
-            {"page", problem.page}}}};
-}
-
-static TuningKey readKey(const nlohmann::json &json) {
-  TuningKey key;
+template <class Family>
+static TuningKeyOf<Family> readKey(const nlohmann::json &json) {
+  TuningKeyOf<Family> key;
   key.device = field<std::string>(json, "device");
   key.arch = field<std::string>(json, "arch");
   key.compiler = field<std::string>(json, "compiler");
   key.workload = field<nlohmann::json>(json, "workload");
   if (json.contains("batchInvariant")) // Older records have none.
     key.batchInvariant = field<bool>(json, "batchInvariant");
-  const nlohmann::json problem = field<nlohmann::json>(json, "problem");
-  key.problem.heads = field<int>(problem, "heads");
-  key.problem.queryTokens = field<int>(problem, "queryTokens");
-  key.problem.keyDim = field<int>(problem, "keyDim");
-  key.problem.valueDim = field<int>(problem, "valueDim");
-  key.problem.page = field<int>(problem, "page");
+  key.problem = Family::readProblem(field<nlohmann::json>(json, "problem"));
   return key;
 }
 
-void to_json(nlohmann::json &json, const TuningRecord &record) {
-  json = {{"key", keyJson(record.key)},
-          {"batch", record.batch},
-          {"meanTokens", record.meanTokens},
+template <class Family>
+void to_json(nlohmann::json &json, const TuningRecordOf<Family> &record) {
+  const TuningKeyOf<Family> &key = record.key;
+  json = {{"kind", Family::kind},
+          {"key",
+           {{"device", key.device},
+            {"arch", key.arch},
+            {"compiler", key.compiler},
+            {"workload", key.workload},
+            {"batchInvariant", key.batchInvariant},
+            {"problem", Family::problemJson(key.problem)}}},
           {"complete", record.complete},
           {"candidates", record.candidates}};
+  json.update(Family::pointJson(record));
   if (record.best)
     json.update({{"best", *record.best}, {"bestUs", record.bestUs}, {"defaultUs", record.defaultUs}});
 }
+template void to_json(nlohmann::json &, const TuningRecord &);
+template void to_json(nlohmann::json &, const MoeTuningRecord &);
 
-void from_json(const nlohmann::json &json, TuningRecord &record) {
+template <class Family>
+void from_json(const nlohmann::json &json, TuningRecordOf<Family> &record) {
+  using Config = typename Family::Config;
   record = {};
-  record.key = readKey(field<nlohmann::json>(json, "key"));
-  record.batch = field<int>(json, "batch");
-  record.meanTokens = field<double>(json, "meanTokens");
+  record.key = readKey<Family>(field<nlohmann::json>(json, "key"));
+  static_cast<typename Family::Point &>(record) = Family::readPoint(json);
   record.complete = field<bool>(json, "complete");
   for (const nlohmann::json &candidate : field<std::vector<nlohmann::json>>(json, "candidates"))
-    record.candidates.push_back(candidate.get<CandidateResult>());
+    record.candidates.push_back(candidate.get<CandidateResultOf<Config>>());
   if (json.contains("best")) {
-    record.best = field<codegen::Config>(json, "best");
+    record.best = field<Config>(json, "best");
     record.bestUs = field<double>(json, "bestUs");
     record.defaultUs = field<double>(json, "defaultUs");
   }
 }
+template void from_json(const nlohmann::json &, TuningRecord &);
+template void from_json(const nlohmann::json &, MoeTuningRecord &);
 
 } // namespace lathe::autotuner

@@ -259,4 +259,9 @@ LengthStats lengthStats(const std::vector<int> &lengths) {
   return stats;
 }
 
+void to_json(nlohmann::json &json, const LengthStats &stats) {
+  json = {{"batch", stats.batch}, {"total", stats.total}, {"mean", stats.mean}, {"least", stats.least},
+          {"p50", stats.p50},     {"p90", stats.p90},     {"most", stats.most}};
+}
+
 } // namespace lathe::autotuner

@@ -50,6 +50,7 @@ struct LengthStats {
   int least = 0, p50 = 0, p90 = 0, most = 0;
 };
 LengthStats lengthStats(const std::vector<int> &lengths);
+void to_json(nlohmann::json &json, const LengthStats &stats);
 
 class Workload {
 public:
@@ -57,7 +58,7 @@ public:
 
   /// Throws UserError: batch 1 to 65,536; constant length 0 to 16,777,216; mean positive; stddev not
   /// negative.
-  Workload(int batch, Source source, uint64_t seed = 0);
+  explicit Workload(int batch = 1, Source source = ConstantLength{4096}, uint64_t seed = 0);
 
   /// From what a user types: "4096", "normal(4096,2048)", a name of namedDistributions(), a trace file, or
   /// two histogram files "input.csv,output.csv". Throws UserError that lists these forms.

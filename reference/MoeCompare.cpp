@@ -101,6 +101,13 @@ static void downloadRouting(const MoeInstance::Impl &impl, MoeProduced &produced
       produced.routingFault = "ids or weights: the kernel wrote behind the last row";
   produced.ids.resize(choices);
   produced.weights.resize(choices);
+  if (!impl.shape.gate)
+    return;
+  produced.logits.resize(impl.logits.size() + spareChoices);
+  impl.device->copyToHost(produced.logits.data(), impl.tensors.logits, produced.logits.size() * 4);
+  for (size_t i = impl.logits.size(); i < produced.logits.size(); ++i)
+    if (!std::isnan(produced.logits[i]))
+      produced.routingFault = "logits: the kernel wrote behind the last row";
 }
 
 MoeProduced lathe::reference::downloadMoe(const MoeInstance::Impl &impl) {
@@ -155,26 +162,62 @@ RoutedRow lathe::reference::referenceRouting(const MoeInstance &instance, int ro
   return routeRow(instance.shape().router, routerInputs(instance.impl(), row).row);
 }
 
+namespace {
+/// One row: the gate's logits, where there is one, then what follows from them.
+struct RowVerdict {
+  RoutedRowCheck routed;
+  double worstLogitRatio = 0;
+  std::string logitFault;
+};
+} // namespace
+
+/// Compares a gate's logits with those of float64, in whose place they then stand, without an error.
+static void takeLogits(std::span<const float> made, RowInputs &inputs, RowVerdict &verdict) {
+  for (size_t expert = 0; expert < made.size(); ++expert) {
+    const double got = double(made[expert]), expected = inputs.logits[expert];
+    const double error = std::fabs(got - expected), allowed = inputs.errors[expert];
+    if (!(error <= allowed) && verdict.logitFault.empty())
+      verdict.logitFault =
+          fmt::format("expert {}: the gate's logit is {}, expected {} (error {:.3g}, allowed {:.3g})", expert,
+                      number(got), number(expected), error, allowed);
+    const double ratio = error == 0 ? 0 : error / allowed;
+    verdict.worstLogitRatio = std::isnan(ratio) ? HUGE_VAL : std::max(verdict.worstLogitRatio, ratio);
+  }
+  inputs.logits.assign(made.begin(), made.end());
+  inputs.errors.clear();
+  inputs.row.logits = inputs.logits;
+  inputs.row.logitErrors = inputs.errors;
+}
+
+static RowVerdict judgeRow(const MoeInstance::Impl &impl, const MoeProduced &produced, int64_t row) {
+  const size_t topK = size_t(impl.topK()), first = size_t(row) * topK;
+  const size_t experts = size_t(impl.shape.router.experts);
+  RowVerdict verdict;
+  RowInputs inputs = routerInputs(impl, row);
+  if (impl.shape.gate)
+    takeLogits(std::span(produced.logits).subspan(size_t(row) * experts, experts), inputs, verdict);
+  verdict.routed = checkRoutedRow(impl.shape.router, inputs.row, std::span(produced.ids).subspan(first, topK),
+                                  std::span(produced.weights).subspan(first, topK));
+  return verdict;
+}
+
 RoutingCheck lathe::reference::checkRouting(const MoeInstance &instance, int sampleRows) {
   const MoeInstance::Impl &impl = instance.impl();
   const MoeProduced produced = downloadMoe(impl);
   const std::vector<int64_t> rows = chooseMoeRows(impl, sampleRows);
-  std::vector<RoutedRowCheck> checks(rows.size());
-  parallelFor(int64_t(rows.size()), [&](int64_t i) {
-    const int64_t row = rows[size_t(i)];
-    const size_t topK = size_t(impl.topK()), first = size_t(row) * topK;
-    checks[size_t(i)] = checkRoutedRow(impl.shape.router, routerInputs(impl, row).row,
-                                       std::span(produced.ids).subspan(first, topK),
-                                       std::span(produced.weights).subspan(first, topK));
-  });
+  std::vector<RowVerdict> verdicts(rows.size());
+  parallelFor(int64_t(rows.size()),
+              [&](int64_t i) { verdicts[size_t(i)] = judgeRow(impl, produced, rows[size_t(i)]); });
   RoutingCheck result;
   result.rows = int64_t(rows.size());
   Faults faults;
-  for (size_t i = 0; i < checks.size(); ++i) {
-    result.otherOrder += checks[i].otherOrder;
-    result.worstWeightRatio = std::max(result.worstWeightRatio, checks[i].worstWeightRatio);
-    if (!checks[i].fault.empty())
-      faults.add([&] { return fmt::format("row {}, {}", rows[i], checks[i].fault); });
+  for (size_t i = 0; i < verdicts.size(); ++i) {
+    const auto &[routed, worstLogitRatio, logitFault] = verdicts[i];
+    result.otherOrder += routed.otherOrder;
+    result.worstWeightRatio = std::max(result.worstWeightRatio, routed.worstWeightRatio);
+    result.worstLogitRatio = std::max(result.worstLogitRatio, worstLogitRatio);
+    if (const std::string &fault = logitFault.empty() ? routed.fault : logitFault; !fault.empty())
+      faults.add([&] { return fmt::format("row {}, {}", rows[i], fault); });
   }
   result.message = produced.routingFault.empty() ? faults.message() : produced.routingFault;
   result.passed = result.message.empty();

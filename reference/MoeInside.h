@@ -1,43 +1,18 @@
 //===- MoeInside.h - The inside of a random mixture-of-experts problem -------------------------------===//
 //
-// Buffers and host copies behind MoeInstance, shared by the files of this room and by nobody else. A matrix
-// on the host is a random block and the place in it of each run of rows, so that gigabytes of weights cost
-// megabytes and the references read them all the same way.
+// Buffers and host copies behind MoeInstance, shared by the files of this room and by nobody else. Weights on
+// the host are random matrices that cost little (RandomMatrix.h), and the references read them all the same
+// way.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
 #include "lathe/reference/MoeReference.h"
-#include "lathe/reference/Random.h"
+#include "lathe/reference/RandomMatrix.h"
 
 #include <memory>
 
 namespace lathe::reference {
-
-/// A random bfloat16 matrix. Rows of a run lie behind each other in the block.
-class RandomMatrix {
-public:
-  RandomMatrix() = default;
-  /// N(0, deviation²).
-  RandomMatrix(Random &random, int64_t rows, int64_t width, double deviation);
-  /// Given elements, for results computed by hand.
-  RandomMatrix(std::vector<uint16_t> elements, int64_t width)
-      : rows_(int64_t(elements.size()) / width), width_(width), runRows_(rows_), block_(std::move(elements)),
-        offsets_{0} {}
-  int64_t rows() const { return rows_; }
-  int64_t width() const { return width_; }
-  int64_t elements() const { return rows_ * width_; }
-  const uint16_t *row(int64_t index) const {
-    return block_.data() + offsets_[size_t(index / runRows_)] + index % runRows_ * width_;
-  }
-  /// Copies all rows to the device, `strideRow` elements apart; what is between them stays.
-  void upload(runtime::Device &device, runtime::DevicePtr to, int64_t strideRow) const;
-
-private:
-  int64_t rows_ = 0, width_ = 0, runRows_ = 1;
-  std::vector<uint16_t> block_;
-  std::vector<int64_t> offsets_; ///< Of each run, in the block.
-};
 
 struct MoeInstance::Impl {
   runtime::Device *device = nullptr;
@@ -46,7 +21,7 @@ struct MoeInstance::Impl {
   MoeTensors tensors;
 
   RandomMatrix x, w1, w2, shared1, shared2, gate;
-  std::vector<float> logits; ///< [rows, experts], after rounding to the shape's type; empty with a gate.
+  std::vector<float> logits; ///< [rows, experts], after rounding to the shape's type.
   std::vector<float> bias;
   std::vector<int32_t> ids; ///< As the constructor left them.
   std::vector<float> weights;
@@ -63,6 +38,11 @@ struct MoeInstance::Impl {
   };
   std::unique_ptr<GpuExpected> gpuExpected;
 
+  /// Element of the gate, as the device holds it. A float32 one has 24 random bits.
+  float gateAt(int64_t expert, int64_t column) const {
+    const float value = fromBf16(gate.row(expert)[column]);
+    return shape.gateType == Dtype::F32 ? value * 1.236067977F : value;
+  }
   int rows() const { return tensors.rows; }
   int topK() const { return shape.router.topK; }
   int64_t choices() const { return int64_t(rows()) * topK(); }
@@ -77,7 +57,8 @@ struct MoeInstance::Impl {
   }
 };
 
-/// Elements behind the last one of ids, weights and of rows of x and y that must be neither read nor written.
+/// Elements behind the last one of ids, weights, a gate's logits and of rows of x and y that must be neither
+/// read nor written.
 constexpr int64_t spareChoices = 16, spareRows = 3;
 
 /// Draws logits and biases so that the spread comes about. Not with a gate.
@@ -96,7 +77,7 @@ RowInputs routerInputs(const MoeInstance::Impl &impl, int64_t row);
 struct MoeProduced {
   std::vector<uint16_t> out; ///< Without gaps: [rows, hidden].
   std::vector<int32_t> ids;
-  std::vector<float> weights;
+  std::vector<float> weights, logits; ///< Logits of a gate.
   std::string outFault, routingFault; ///< Empty, or which place lost its poison.
 };
 MoeProduced downloadMoe(const MoeInstance::Impl &impl);

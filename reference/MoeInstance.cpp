@@ -17,29 +17,6 @@
 using namespace lathe;
 using namespace lathe::reference;
 
-/// Elements of the random block that a large matrix repeats (8 MiB of bfloat16), and of a run of rows in it.
-static constexpr int64_t blockElements = 4 << 20, runElements = 1 << 20;
-
-RandomMatrix::RandomMatrix(Random &random, int64_t rows, int64_t width, double deviation)
-    : rows_(rows), width_(width), runRows_(std::max<int64_t>(rows, 1)) {
-  int64_t blockSize = rows * width;
-  if (blockSize > blockElements) {
-    runRows_ = std::max<int64_t>(1, runElements / width);
-    blockSize = std::max(blockElements, 2 * runRows_ * width);
-  }
-  block_ = normalBf16(random, blockSize, deviation);
-  const int64_t run = std::min(runRows_ * width, blockSize);
-  for (int64_t first = 0; first < rows; first += runRows_)
-    offsets_.push_back(random.below(blockSize - run + 1)); // 0 for the only run of a small matrix.
-}
-
-void RandomMatrix::upload(runtime::Device &device, runtime::DevicePtr to, int64_t strideRow) const {
-  const int64_t step = strideRow == width_ ? runRows_ : 1;
-  for (int64_t first = 0; first < rows_; first += step)
-    device.copyToDevice(to + uint64_t(first * strideRow) * 2, row(first),
-                        size_t(std::min(step, rows_ - first) * width_) * 2);
-}
-
 double MoeShape::weightBytes() const {
   const int experts = (localExperts ? localExperts : router.experts) + sharedExperts;
   return 2.0 * experts * expertWork();
@@ -64,6 +41,8 @@ static void checkShape(const MoeShape &shape, int rows, const MoeOptions &option
   require(shape.logits == Dtype::F32 || shape.logits == Dtype::BF16, "logits must be f32 or bf16",
           int64_t(shape.logits));
   require(!shape.gate || shape.logits == Dtype::F32, "logits of a gate must be f32", int64_t(shape.logits));
+  require(!shape.gate || shape.gateType == Dtype::BF16 || shape.gateType == Dtype::F32,
+          "a gate must be bf16 or f32", int64_t(shape.gateType));
   require(!shape.gate || (options.spread == Spread::Uniform && !options.ties && !options.nans),
           "logits of a gate cannot be chosen: spread must be uniform, without ties and NaN",
           int64_t(options.spread));
@@ -81,14 +60,21 @@ static void draw(MoeInstance::Impl &impl, Random &random) {
     impl.shared1 = RandomMatrix(random, shape.sharedExperts * rows1, shape.hidden, deviation1);
     impl.shared2 = RandomMatrix(random, shape.hidden, int64_t(shape.sharedExperts) * shape.inner, deviation2);
   }
-  if (shape.gate)
+  if (shape.gate) {
     impl.gate = RandomMatrix(random, shape.router.experts, shape.hidden, 1.5 * deviation1);
+    impl.logits.resize(size_t(impl.rows()) * size_t(shape.router.experts));
+  }
   drawLogits(impl, random);
 
   impl.ids.resize(size_t(impl.choices()));
   impl.weights.resize(size_t(impl.choices()));
   parallelFor(impl.rows(), [&](int64_t row) {
-    const RoutedRow routed = routeRow(shape.router, routerInputs(impl, row).row);
+    const RowInputs inputs = routerInputs(impl, row);
+    const RoutedRow routed = routeRow(shape.router, inputs.row);
+    if (shape.gate)
+      std::transform(inputs.logits.begin(), inputs.logits.end(),
+                     impl.logits.begin() + row * shape.router.experts,
+                     [](double logit) { return float(logit); });
     std::copy(routed.ids.begin(), routed.ids.end(), impl.ids.begin() + row * impl.topK());
     std::copy(routed.weights.begin(), routed.weights.end(), impl.weights.begin() + row * impl.topK());
   });
@@ -114,9 +100,10 @@ static void allocate(MoeInstance::Impl &impl) {
   make(impl.w2Buffer, t.w2, impl.w2.elements() * 2);
   make(impl.shared1Buffer, t.shared1, impl.shared1.elements() * 2);
   make(impl.shared2Buffer, t.shared2, impl.shared2.elements() * 2);
-  make(impl.gateBuffer, t.gate, impl.gate.elements() * 2);
-  const int64_t logits = shape.gate ? 0 : std::max<int64_t>(int64_t(t.rows) * shape.router.experts, 4);
-  make(impl.logitsBuffer, t.logits, logits * byteSize(shape.logits));
+  make(impl.gateBuffer, t.gate, impl.gate.elements() * byteSize(shape.gateType));
+  const int64_t logits = int64_t(t.rows) * shape.router.experts;
+  make(impl.logitsBuffer, t.logits,
+       (shape.gate ? logits + spareChoices : std::max<int64_t>(logits, 4)) * byteSize(shape.logits));
   make(impl.biasBuffer, t.bias, int64_t(impl.bias.size()) * 4);
   make(impl.idsBuffer, t.ids, (impl.choices() + spareChoices) * 4);
   make(impl.weightsBuffer, t.weights, (impl.choices() + spareChoices) * 4);
@@ -141,38 +128,63 @@ static void poisonIdleExperts(MoeInstance::Impl &impl) {
     }
 }
 
+static void uploadGate(MoeInstance::Impl &impl) {
+  if (impl.shape.gateType != Dtype::F32)
+    return impl.gate.upload(*impl.device, impl.tensors.gate, impl.gate.width());
+  std::vector<float> elements;
+  for (int64_t expert = 0; expert < impl.gate.rows(); ++expert)
+    for (int64_t column = 0; column < impl.gate.width(); ++column)
+      elements.push_back(impl.gateAt(expert, column));
+  upload(*impl.device, impl.tensors.gate, elements);
+}
+
+static void uploadLogits(MoeInstance::Impl &impl) {
+  if (impl.shape.logits == Dtype::F32)
+    return upload(*impl.device, impl.tensors.logits, impl.logits);
+  std::vector<uint16_t> narrow(impl.logits.size());
+  std::transform(impl.logits.begin(), impl.logits.end(), narrow.begin(),
+                 [](float logit) { return toBf16(double(logit)); });
+  upload(*impl.device, impl.tensors.logits, narrow);
+}
+
 static void uploadAll(MoeInstance::Impl &impl) {
   const MoeTensors &t = impl.tensors;
   runtime::Device &device = *impl.device;
   device.fill(t.x, impl.options.poison ? 0xff : 0x00, impl.xBuffer.bytes(), {});
   device.synchronize();
   impl.x.upload(device, t.x, t.xStrideRow);
-  for (auto [matrix, to] : {std::pair{&impl.w1, t.w1},
-                            {&impl.w2, t.w2},
-                            {&impl.shared1, t.shared1},
-                            {&impl.shared2, t.shared2},
-                            {&impl.gate, t.gate}})
+  for (auto [matrix, to] :
+       {std::pair{&impl.w1, t.w1}, {&impl.w2, t.w2}, {&impl.shared1, t.shared1}, {&impl.shared2, t.shared2}})
     matrix->upload(device, to, matrix->width());
+  uploadGate(impl);
   if (impl.options.poison && !impl.shape.gate)
     poisonIdleExperts(impl);
-  if (impl.shape.logits == Dtype::F32) {
-    upload(device, t.logits, impl.logits);
-  } else {
-    std::vector<uint16_t> narrow(impl.logits.size());
-    std::transform(impl.logits.begin(), impl.logits.end(), narrow.begin(),
-                   [](float logit) { return toBf16(double(logit)); });
-    upload(device, t.logits, narrow);
-  }
+  if (!impl.shape.gate) // Else they belong to the routing.
+    uploadLogits(impl);
   upload(device, t.bias, impl.bias);
   device.synchronize();
 }
 
-/// Ids and weights with what stands behind the last choice: an expert that exists, weighing NaN.
-static void uploadRouting(MoeInstance::Impl &impl, std::vector<int32_t> ids, std::vector<float> weights) {
-  ids.resize(ids.size() + spareChoices, impl.shape.firstExpert);
-  weights.resize(weights.size() + spareChoices, std::numeric_limits<float>::quiet_NaN());
-  upload(*impl.device, impl.tensors.ids, ids);
-  upload(*impl.device, impl.tensors.weights, weights);
+static constexpr float notANumber = std::numeric_limits<float>::quiet_NaN();
+
+namespace {
+/// What a routing kernel writes.
+struct RoutingContent {
+  std::vector<int32_t> ids;
+  std::vector<float> weights, logits; ///< Logits of a gate; else not looked at.
+};
+} // namespace
+
+/// With what stands behind the last: an expert that exists, weighing NaN.
+static void uploadRouting(MoeInstance::Impl &impl, RoutingContent content) {
+  content.ids.resize(content.ids.size() + spareChoices, impl.shape.firstExpert);
+  content.weights.resize(content.weights.size() + spareChoices, notANumber);
+  upload(*impl.device, impl.tensors.ids, content.ids);
+  upload(*impl.device, impl.tensors.weights, content.weights);
+  if (!impl.shape.gate)
+    return;
+  content.logits.resize(content.logits.size() + spareChoices, notANumber);
+  upload(*impl.device, impl.tensors.logits, content.logits);
 }
 
 MoeInstance::MoeInstance(runtime::Device &device, const MoeShape &shape, int rows, const MoeOptions &options)
@@ -208,8 +220,9 @@ void MoeInstance::poisonOutputs() {
 }
 
 void MoeInstance::poisonRouting() {
-  uploadRouting(*impl_, std::vector<int32_t>(impl_->ids.size(), -1),
-                std::vector<float>(impl_->weights.size(), std::numeric_limits<float>::quiet_NaN()));
+  uploadRouting(*impl_, {std::vector<int32_t>(impl_->ids.size(), -1),
+                         std::vector<float>(impl_->weights.size(), notANumber),
+                         std::vector<float>(impl_->logits.size(), notANumber)});
 }
 
-void MoeInstance::restoreRouting() { uploadRouting(*impl_, impl_->ids, impl_->weights); }
+void MoeInstance::restoreRouting() { uploadRouting(*impl_, {impl_->ids, impl_->weights, impl_->logits}); }

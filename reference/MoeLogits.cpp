@@ -130,10 +130,9 @@ static void gateLogits(const MoeInstance::Impl &impl, int64_t row, RowInputs &in
   const uint16_t *x = impl.x.row(row);
   const double width = double(impl.shape.hidden), roundings = std::min(width, 4 * std::sqrt(width));
   for (int64_t expert = 0; expert < impl.shape.router.experts; ++expert) {
-    const uint16_t *gate = impl.gate.row(expert);
     double sum = 0, magnitude = 0;
     for (int i = 0; i < impl.shape.hidden; ++i) {
-      const double product = double(fromBf16(x[i])) * double(fromBf16(gate[i]));
+      const double product = double(fromBf16(x[i])) * double(impl.gateAt(expert, i));
       sum += product;
       magnitude += std::fabs(product);
     }

@@ -30,8 +30,9 @@ struct MoeShape {
   int sharedExperts = 0; ///< Always on, each as wide as a routed one.
   Activation activation = Activation::SwiGlu;
   MoeRouter router = {};
-  Dtype logits = Dtype::F32; ///< Or BF16.
-  bool gate = false;         ///< Logits are gate · x, in float32, made by the kernel.
+  Dtype logits = Dtype::F32;    ///< Or BF16.
+  bool gate = false;            ///< Logits are gate · x, in float32, made by the kernel.
+  Dtype gateType = Dtype::BF16; ///< Or F32.
 
   int halves() const { return activation == Activation::SwiGlu ? 2 : 1; }
   LocalExperts local() const { return {firstExpert, localExperts}; }
@@ -49,9 +50,9 @@ struct MoeTensors {
   runtime::DevicePtr w2 = 0;      ///< [localExperts, hidden, inner].
   runtime::DevicePtr shared1 = 0; ///< [halves, sharedExperts, inner, hidden]; 0 without.
   runtime::DevicePtr shared2 = 0; ///< [hidden, sharedExperts, inner]; 0 without.
-  runtime::DevicePtr logits = 0;  ///< f32 or bf16 [rows, experts]; 0 where the kernel makes them.
+  runtime::DevicePtr logits = 0;  ///< f32 or bf16 [rows, experts]; with a gate, written by the kernel.
   runtime::DevicePtr bias = 0;    ///< f32 [experts]; 0 without.
-  runtime::DevicePtr gate = 0;    ///< [experts, hidden]; 0 without.
+  runtime::DevicePtr gate = 0;    ///< bf16 or f32 [experts, hidden]; 0 without.
   runtime::DevicePtr ids = 0;     ///< i32 [rows, topK].
   runtime::DevicePtr weights = 0; ///< f32 [rows, topK].
   runtime::DevicePtr y = 0;       ///< [rows, hidden], yStrideRow apart.
@@ -79,7 +80,7 @@ struct MoeOptions {
 
 /// One random problem in device memory and on the host. x is N(0, 1); weights are scaled so that every
 /// product is about N(0, 1) again. A large matrix repeats one random block at different offsets. The device's
-/// ids and weights hold the reference's routing until a kernel overwrites them.
+/// ids and weights, and a gate's logits, hold the reference's routing until a kernel overwrites them.
 class MoeInstance {
 public:
   /// Synchronous. `device` must outlive the instance. Throws UserError on an impossible shape or spread,
@@ -91,9 +92,10 @@ public:
   /// What the constructor left in ids and weights: [rows, topK].
   const std::vector<int32_t> &ids() const;
   const std::vector<float> &weights() const;
-  void poisonOutputs();  ///< Fills y with NaN, gaps included. Synchronous. The constructor does it once.
-  void poisonRouting();  ///< Fills ids with -1 and weights with NaN, for a kernel that routes. Synchronous.
-  void restoreRouting(); ///< Ids and weights as the constructor left them. Synchronous.
+  void poisonOutputs(); ///< Fills y with NaN, gaps included. Synchronous. The constructor does it once.
+  /// Fills ids with -1, weights and a gate's logits with NaN, for a kernel that routes. Synchronous.
+  void poisonRouting();
+  void restoreRouting(); ///< All of these as the constructor left them. Synchronous.
 
   struct Impl;
   ~MoeInstance();
@@ -109,11 +111,15 @@ struct RoutingCheck {
   int64_t rows = 0;            ///< Judged.
   int64_t otherOrder = 0;      ///< Of these, rows that differ from float64's choice by what rounding allows.
   double worstWeightRatio = 0; ///< Largest error of a weight over what rounding allows.
+  double worstLogitRatio = 0;  ///< Of a logit that a gate made.
   std::string message;         ///< First failure; empty when passed.
 };
 
 /// Judges ids and weights on the device by checkRoutedRow(), all rows or `sampleRows` random ones, and that
-/// nothing was written behind them. Waits for the whole device.
+/// nothing was written behind them. With a gate the kernel's logits are compared with those of float64, and
+/// the routing is judged by the logits that the kernel made, as if these were given: where two of them are
+/// nearly equal, either choice follows from some rounding, but only one from these. Waits for the whole
+/// device.
 RoutingCheck checkRouting(const MoeInstance &instance, int sampleRows = 0);
 
 /// The routing of one row by the rules, from the host copies.

@@ -183,6 +183,29 @@ static void addRouters(Table &table) {
   }
 }
 
+/// Rows and experts that fill no tile of the gate's product, columns that its warps share in every way.
+static void addGates(Table &table) {
+  MoeShape shape{.hidden = 128, .inner = 64, .router = {.experts = 40, .topK = 4}, .gate = true};
+  for (Dtype type : {Dtype::BF16, Dtype::F32}) {
+    shape.gateType = type;
+    auto name = [&](const char *what) { return fmt::format("gate_{}_{}", lathe::name(type), what); };
+    add(table, name("one_row"), shape, 1);
+    add(table, name("rows_17_x_strided"), shape, 17, {.stridedX = true});
+    add(table, name("rows_70"), shape, 70);
+    MoeShape other = shape;
+    other.router.experts = 7;
+    other.hidden = 192;
+    add(table, name("7_experts"), other, 5);
+    other.router = v3Router(256, 8, 8, 4);
+    other.localExperts = 64, other.firstExpert = 64;
+    other.hidden = 1088;
+    add(table, name("256_experts_hidden_1088"), other, 9);
+    other = shape;
+    other.hidden = 2048;
+    add(table, name("hidden_2048"), other, 20);
+  }
+}
+
 static void addLayouts(Table &table) {
   for (int rows : {1, 50}) {
     auto name = [&](const char *what) { return fmt::format("layout_{}_rows_{}", what, rows); };
@@ -228,8 +251,10 @@ static void addModels(Table &table) {
     add(table, fmt::format("mistral_large_slice_rows_{}", rows), mistral, rows);
   }
   v2.gate = v3.gate = true;
+  v3.gateType = Dtype::F32;
   add(table, "v2_slice_gate_rows_33", v2, 33);
   add(table, "v3_slice_gate_rows_33", v3, 33);
+  add(table, "v3_slice_gate_rows_1500", v3, 1500);
 }
 
 /// The shapes of the comparisons with other libraries: routed experts alone.
@@ -254,6 +279,7 @@ static Table makeTable() {
   addShared(table);
   addSlices(table);
   addRouters(table);
+  addGates(table);
   addLayouts(table);
   addModels(table);
   addBenchmarks(table);

@@ -9,11 +9,9 @@
 
 #include "lathe/support/Env.h"
 #include "lathe/support/Error.h"
+#include "lathe/support/SharedLibrary.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include <dlfcn.h>
 
 #include <map>
 #include <mutex>
@@ -27,7 +25,6 @@ namespace {
 /// The part of nvrtc.h that is used here; results are nvrtcResult, 0 is success.
 struct Nvrtc {
   using Program = void *;
-  std::string path;
   int (*version)(int *, int *) = nullptr;
   int (*createProgram)(Program *, const char *, const char *, int, const char *const *,
                        const char *const *) = nullptr;
@@ -39,10 +36,10 @@ struct Nvrtc {
   int (*destroyProgram)(Program *) = nullptr;
 };
 
-/// What opening ended in: a library, or why there is none.
+/// What opening ended in: a library with its functions, or why there is none.
 struct Opened {
   Nvrtc nvrtc;
-  std::string failure;
+  SharedLibrary library;
 };
 
 } // namespace
@@ -50,54 +47,22 @@ struct Opened {
 static std::vector<std::string> candidatePaths() {
   if (auto path = envPath("LATHE_NVRTC"))
     return {path->string()};
-  std::vector<std::string> folders = {""};
-  for (const char *variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (auto home = systemEnv(variable))
-      folders.push_back(*home + "/lib64/");
-  folders.push_back("/usr/local/cuda/lib64/");
-  std::vector<std::string> paths;
-  for (const std::string &folder : folders)
-    for (const char *name : {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"})
-      paths.push_back(folder + name);
-  return paths;
-}
-
-/// Name of the first function that the library lacks; empty when all are bound.
-static std::string bind(Nvrtc &nvrtc, void *handle) {
-  std::string missing;
-  auto get = [&](auto &function, const char *name) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, name));
-    if (!function && missing.empty())
-      missing = name;
-  };
-  get(nvrtc.version, "nvrtcVersion");
-  get(nvrtc.createProgram, "nvrtcCreateProgram");
-  get(nvrtc.compileProgram, "nvrtcCompileProgram");
-  get(nvrtc.getCubinSize, "nvrtcGetCUBINSize");
-  get(nvrtc.getCubin, "nvrtcGetCUBIN");
-  get(nvrtc.getLogSize, "nvrtcGetProgramLogSize");
-  get(nvrtc.getLog, "nvrtcGetProgramLog");
-  get(nvrtc.destroyProgram, "nvrtcDestroyProgram");
-  return missing;
+  return cudaLibraryPaths({"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"});
 }
 
 static Opened openNvrtc() {
   Opened opened;
-  const std::vector<std::string> paths = candidatePaths();
-  opened.failure = fmt::format("{}", fmt::join(paths, ", "));
-  for (const std::string &path : paths) {
-    void *handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!handle)
-      continue;
-    std::string missing = bind(opened.nvrtc, handle);
-    if (missing.empty()) {
-      opened.nvrtc.path = path;
-      opened.failure.clear();
-      return opened;
-    }
-    opened.failure = fmt::format("{} without {}", path, missing);
-    dlclose(handle);
-  }
+  Nvrtc &nvrtc = opened.nvrtc;
+  opened.library = SharedLibrary::open(candidatePaths(), [&](SharedLibrary &library) {
+    library.find(nvrtc.version, "nvrtcVersion");
+    library.find(nvrtc.createProgram, "nvrtcCreateProgram");
+    library.find(nvrtc.compileProgram, "nvrtcCompileProgram");
+    library.find(nvrtc.getCubinSize, "nvrtcGetCUBINSize");
+    library.find(nvrtc.getCubin, "nvrtcGetCUBIN");
+    library.find(nvrtc.getLogSize, "nvrtcGetProgramLogSize");
+    library.find(nvrtc.getLog, "nvrtcGetProgramLog");
+    library.find(nvrtc.destroyProgram, "nvrtcDestroyProgram");
+  });
   return opened;
 }
 
@@ -108,18 +73,19 @@ static const Opened &nvrtcOnce() {
 
 static const Nvrtc &nvrtc() {
   const Opened &opened = nvrtcOnce();
-  if (!opened.failure.empty())
-    throw DeviceError({"gpu reference", "libnvrtc of CUDA 12 or newer must be installed", opened.failure,
+  if (!opened.library)
+    throw DeviceError({"gpu reference", "libnvrtc of CUDA 12 or newer must be installed",
+                       opened.library.failure(),
                        "install the CUDA toolkit, or set LATHE_NVRTC to the library"});
   return opened.nvrtc;
 }
 
-bool lathe::reference::nvrtcAvailable() { return nvrtcOnce().failure.empty(); }
+bool lathe::reference::nvrtcAvailable() { return bool(nvrtcOnce().library); }
 
 std::string lathe::reference::nvrtcName() {
   int major = 0, minor = 0;
   nvrtc().version(&major, &minor);
-  return fmt::format("{}, {}.{}", nvrtc().path, major, minor);
+  return fmt::format("{}, {}.{}", nvrtcOnce().library.path(), major, minor);
 }
 
 std::string lathe::reference::compileCuda(const std::string &source, const std::string &name,

@@ -51,6 +51,7 @@ static constexpr Row table[] = {
     {"partial_out", Slot::PartialOut, Class::Pointer, stepping},
     {"partial_lse", Slot::PartialLse, Class::Pointer, stepping},
     {"combine_shift", Slot::CombineShift, Class::Integer, stepping},
+    {"gate", Slot::Gate, Class::Pointer, experts},
     {"logits", Slot::Logits, Class::Pointer, experts},
     {"bias", Slot::Bias, Class::Pointer, experts},
     {"ids", Slot::Ids, Class::Pointer, experts},
@@ -76,6 +77,7 @@ static constexpr Row table[] = {
     {"shared1", Slot::Shared1, Class::Map, experts},
     {"shared2", Slot::Shared2, Class::Map, experts},
     {"activated", Slot::Activated, Class::Map, experts},
+    {"permuted", Slot::Permuted, Class::Map, experts},
 };
 
 static constexpr const char *otherVersion =

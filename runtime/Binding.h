@@ -44,6 +44,7 @@ enum class Slot : uint8_t {
   PartialOut,
   PartialLse,
   CombineShift,
+  Gate,
   Logits,
   Bias,
   Ids,
@@ -69,6 +70,7 @@ enum class Slot : uint8_t {
   Shared1,
   Shared2,
   Activated,
+  Permuted,
   Count
 };
 

@@ -78,6 +78,12 @@ static Entry toEntry(codegen::ArtifactOf<ManifestType> artifact) {
           {{"manifest", artifact.manifest}, {"stagesMs", times}}};
 }
 
+template <class Report>
+static void logChoice(const dsl::Kernel &description, const Report &report) {
+  logInfo("{}: {} configuration ({}): {}", description.name(), name(report.source), report.sourceReason,
+          report.config.str());
+}
+
 /// The caller's configuration, else the tuned one, else the default.
 static void chooseConfig(const dsl::Kernel &description, const JitRequest &request, JitReport &report) {
   if (request.config) {
@@ -101,21 +107,27 @@ static void chooseConfig(const dsl::Kernel &description, const JitRequest &reque
   report.config = found.config
                       ? *found.config
                       : codegen::defaultConfig(query.key.problem, request.target, request.batchInvariant);
-  logInfo("{}: {} configuration ({}): {}", description.name(), name(report.source), found.reason,
-          report.config.str());
+  logChoice(description, report);
 }
 
 static void chooseConfig(const dsl::Kernel &description, const MoeJitRequest &request, MoeJitReport &report) {
-  report.source = request.config ? ConfigSource::Given : ConfigSource::Default;
   if (request.config) {
     report.config = *request.config;
+    report.source = ConfigSource::Given;
     return;
   }
-  report.sourceReason = fmt::format("for {} rows", request.rows);
+  autotuner::MoeLookupQuery query;
+  query.key = {request.machine, request.target.arch, codegen::analyzeMoe(description),
+               codegen::compilerVersion(), request.workload};
+  query.rows = std::max(request.rows, 1);
+  query.zipf = request.zipf;
+  const autotuner::MoeLookupResult found = autotuner::TuningDb().lookup(query, request.target);
+  report.source = found.config ? ConfigSource::Tuned : ConfigSource::Default;
+  report.sourceReason =
+      found.config ? found.reason : fmt::format("{}; the default for {} rows", found.reason, query.rows);
   report.config =
-      codegen::defaultMoeConfig(codegen::analyzeMoe(description), request.target, std::max(request.rows, 1));
-  logInfo("{}: {} configuration ({}): {}", description.name(), name(report.source), report.sourceReason,
-          report.config.str());
+      found.config ? *found.config : codegen::defaultMoeConfig(query.key.problem, request.target, query.rows);
+  logChoice(description, report);
 }
 
 template <class Artifact>
@@ -196,6 +208,7 @@ template <std::same_as<MoeJitRequest> R>
 MoeKernel Jit::load(const dsl::Kernel &description, std::shared_ptr<Device> device, R request,
                     MoeJitReport *report) const {
   request.target = targetOf(device->properties());
+  request.machine = device->properties().name;
   return loadAs<MoeKernel>(description, std::move(device), build(description, request), report);
 }
 template MoeKernel Jit::load(const dsl::Kernel &, std::shared_ptr<Device>, MoeJitRequest,

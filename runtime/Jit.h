@@ -49,9 +49,12 @@ struct JitRequest {
 
 /// The same for a mixture of experts.
 struct MoeJitRequest {
-  codegen::Target target;                   ///< As above.
-  std::optional<codegen::MoeConfig> config; ///< Nothing: the default for about so many rows:
-  int rows = 64;                            ///< Of a step; the kernel serves any number.
+  codegen::Target target;                   ///< As above,
+  std::string machine;                      ///< and this.
+  std::optional<codegen::MoeConfig> config; ///< Nothing: tuned for the workload below, else the default.
+  nlohmann::json workload; ///< autotuner::MoeWorkload::json(), where the exact workload is known; else null.
+  int rows = 64;           ///< Of a step, about; the kernel serves any number.
+  double zipf = 0;         ///< Exponent of the routing's skew over experts; 0: uniform, or not known.
 };
 
 /// What building did, and where it lies.

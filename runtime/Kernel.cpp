@@ -21,6 +21,7 @@ struct Kernel::Impl {
   TensorMapRecipe qRecipe, kvRecipe;
   uint64_t identity = nextIdentity();
   int partTokens = 0;     ///< Of a part under the fixed policy; 0: parts are a number.
+  int workers = 1;        ///< Of a plan, where nothing else is said.
   bool dependent = false; ///< attend and combine wait for their predecessor themselves (griddepcontrol).
   std::unique_ptr<Module> module;
   LoadedKernel plan, attend, combine;
@@ -50,6 +51,7 @@ Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest 
   impl.module = impl.device->load(image);
   impl.plan = LoadedKernel(*impl.module, manifest.plan, Phase::Plan);
   impl.attend = LoadedKernel(*impl.module, manifest.attend, Phase::Step);
+  impl.workers = defaultWorkers(manifest, impl.attend.residentCtas(*impl.device, /*ctasPerSm=*/1));
   impl.manifest = std::move(manifest);
   if (impl.splits())
     impl.combine = LoadedKernel(*impl.module, impl.manifest.combine, Phase::Step);
@@ -65,7 +67,7 @@ Device &Kernel::device() const { return *impl_->device; }
 
 Plan Kernel::makePlan(int maxBatch, int workers) const {
   if (workers == 0)
-    workers = defaultWorkers(impl_->manifest, impl_->device->properties());
+    workers = impl_->workers;
   PlanLayout layout = layoutPlan(impl_->manifest, maxBatch, workers);
   Plan plan;
   plan.kernel_ = impl_->identity;

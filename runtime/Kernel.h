@@ -93,7 +93,8 @@ public:
   const Manifest &manifest() const;
   Device &device() const;
 
-  /// Allocates a plan for batches up to maxBatch. `workers` 0: as many as the GPU runs at once.
+  /// Allocates a plan for batches up to maxBatch. `workers` 0: as many as the GPU runs at once, one CTA an SM
+  /// and only whole clusters that fit together.
   Plan makePlan(int maxBatch, int workers = 0) const;
 
   /// Lengths (device, int32 [batch]) to work list, on the GPU, asynchronously on `stream`. Batch 0 launches

@@ -1,5 +1,6 @@
 #include "lathe/runtime/LoadedKernel.h"
 
+#include <algorithm>
 #include <atomic>
 
 using namespace lathe;
@@ -15,6 +16,13 @@ void LoadedKernel::launch(Device &device, const Grid &grid, ArgumentValues &valu
   shape.sharedBytes = sharedBytes_;
   shape.dependent = grid.dependent;
   device.launch(function_, shape, packed.pointers.data(), stream);
+}
+
+int64_t LoadedKernel::residentCtas(Device &device, int ctasPerSm) const {
+  const int64_t cluster = cluster_;
+  const int64_t wanted = int64_t(ctasPerSm) * device.properties().smCount / cluster;
+  const int64_t fit = device.residentClusters(function_, {threads_, sharedBytes_, cluster_});
+  return cluster * std::max<int64_t>(1, fit > 0 ? std::min(wanted, fit) : wanted);
 }
 
 uint64_t runtime::nextIdentity() {

@@ -27,16 +27,20 @@ public:
   /// has no such kernel.
   LoadedKernel(Module &module, const KernelEntry &entry, Phase phase)
       : binding_(entry, phase), function_(module.function(entry.name, entry.sharedBytes)),
-        threads_(unsigned(entry.threads)), sharedBytes_(unsigned(entry.sharedBytes)) {}
+        threads_(unsigned(entry.threads)), sharedBytes_(unsigned(entry.sharedBytes)),
+        cluster_(unsigned(entry.cluster)) {}
 
   /// Asynchronous, no allocation. Throws UserError when a value does not fit its argument.
   void launch(Device &device, const Grid &grid, ArgumentValues &values, Stream stream) const;
   int warps() const { return int(threads_ / 32); } ///< Of a CTA.
+  /// CTAs that a kernel whose CTAs stay is launched with: ctasPerSm an SM, but no more than `device` holds at
+  /// once where it can say; whole clusters, at least one. To be asked at loading: the answer may take long.
+  int64_t residentCtas(Device &device, int ctasPerSm) const;
 
 private:
   Binding binding_;
   Function function_;
-  unsigned threads_ = 0, sharedBytes_ = 0;
+  unsigned threads_ = 0, sharedBytes_ = 0, cluster_ = 1;
 };
 
 /// A number that no other kernel of this process has.

@@ -105,6 +105,19 @@ static bool takes(const KernelEntry &entry, const std::string &name) {
   return false;
 }
 
+static void checkGate(const MoeManifest &m) {
+  if (m.gate.empty())
+    return;
+  require(m, m.gate == "bf16" || m.gate == "f32", "the gate must be bf16 or f32, or none",
+          "'" + m.gate + "'");
+  require(m, m.router == "logits" && m.logits == "f32", "a gate makes the logits of a router, in f32",
+          m.router + ", " + m.logits);
+  require(m, m.gateRows >= 1 && m.gateExperts >= 1, "gateRows and gateExperts must be positive",
+          fmt::format("{} and {}", m.gateRows, m.gateExperts));
+  checkEntry(m, m.gateKernel, "gateKernel");
+  require(m, m.gateKernel.cluster == 1, "gate has no clusters", m.gateKernel.cluster);
+}
+
 static void checkRouter(const MoeManifest &m) {
   const bool given = m.router == "given";
   require(m, given || m.router == "logits", "the router must be 'logits' or 'given'", "'" + m.router + "'");
@@ -142,11 +155,14 @@ static void checkExperts(const MoeManifest &m) {
           "up and down must take the weights of shared experts where there are some", m.shared);
 }
 
-/// The boxes that MoeTensors.cpp encodes.
-static void checkBox(const MoeManifest &m, const std::string &name, int rows) {
+/// The boxes that MoeTensors.cpp encodes: those of weights have eights of two halves.
+static void checkBox(const MoeManifest &m, const std::string &name, int unit) {
   const TensorMapRecipe &recipe = recipeOf(m, name);
-  require(m, recipe.boxColumns == 64 && recipe.boxRows == rows,
-          fmt::format("tensor map '{}' must have boxes of 64 columns and {} rows", name, rows),
+  require(m,
+          recipe.boxColumns == 64 && recipe.boxRows >= unit && recipe.boxRows % unit == 0 &&
+              recipe.boxRows <= 256,
+          fmt::format("tensor map '{}' must have boxes of 64 columns and {} to 256 rows, a multiple of {}",
+                      name, unit, unit),
           fmt::format("{} and {}", recipe.boxColumns, recipe.boxRows));
 }
 
@@ -154,17 +170,20 @@ void runtime::checkManifest(const MoeManifest &manifest, const DeviceProperties 
   checkFamily(manifest, "moe");
   checkExperts(manifest);
   checkRouter(manifest);
+  checkGate(manifest);
   checkEntry(manifest, manifest.route, "route");
+  if (manifest.permute)
+    checkEntry(manifest, manifest.permuteKernel, "permute");
   checkEntry(manifest, manifest.up, "up");
   checkEntry(manifest, manifest.down, "down");
   checkEntry(manifest, manifest.combine, "combine");
-  const int upRows = 64 / manifest.up.cluster, downRows = 64 / manifest.down.cluster; // Each CTA its share.
-  checkBox(manifest, "w1", upRows);
-  checkBox(manifest, "w2", downRows);
-  checkBox(manifest, "activated", manifest.tokenTile);
-  if (manifest.shared > 0) {
-    checkBox(manifest, "shared1", upRows);
-    checkBox(manifest, "shared2", downRows);
-  }
+  for (const char *weights : {"w1", "w2"})
+    checkBox(manifest, weights, 16);
+  checkBox(manifest, "activated", manifest.slotTile);
+  if (manifest.permute)
+    checkBox(manifest, "permuted", manifest.slotTile);
+  if (manifest.shared > 0)
+    for (const char *weights : {"shared1", "shared2"})
+      checkBox(manifest, weights, 16);
   checkArch(manifest, properties);
 }

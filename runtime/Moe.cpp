@@ -14,6 +14,7 @@ using namespace lathe;
 using namespace lathe::runtime;
 
 static constexpr int64_t combineColumns = 256, weightRows = 64; // A warp's of combine; of WGMMA.
+static constexpr int permuteCtasPerSm = 8; // Of 8 warps: all that a multiprocessor holds.
 
 static int64_t ceilDiv(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
@@ -24,13 +25,14 @@ struct MoeKernel::Impl {
   uint64_t identity = nextIdentity();
   bool dependent = false; ///< Kernels wait for their predecessor themselves.
   std::unique_ptr<Module> module;
-  LoadedKernel route, up, down, combine;
+  LoadedKernel gate, route, permute, up, down, combine;
+  int64_t upResident = 1, downResident = 1; ///< CTAs, in whole clusters.
   TensorMapCache maps;
 
   void checkWorkspace(const MoeWorkspace &workspace, uint64_t owner, const MoeTensors &tensors) const;
-  int64_t productGrid(const KernelEntry &entry, int64_t items) const;
+  void makeLogits(int64_t rows, ArgumentValues &values, Stream stream) const;
   void routeRows(int64_t rows, ArgumentValues &values, Stream stream) const;
-  void runExperts(int64_t rows, int64_t tiles, ArgumentValues &values, Stream stream) const;
+  void runExperts(int64_t rows, const MoeBounds &bounds, ArgumentValues &values, Stream stream) const;
 };
 
 //===- Loading ---------------------------------------------------------------------------------------===//
@@ -43,9 +45,15 @@ MoeKernel::MoeKernel(std::shared_ptr<Device> device, std::string_view image, Moe
   impl.device = std::move(device);
   impl.manifest = std::move(manifest);
   impl.module = impl.device->load(image);
+  if (!impl.manifest.gate.empty())
+    impl.gate = LoadedKernel(*impl.module, impl.manifest.gateKernel, Phase::Experts);
   impl.route = LoadedKernel(*impl.module, impl.manifest.route, Phase::Experts);
+  if (impl.manifest.permute)
+    impl.permute = LoadedKernel(*impl.module, impl.manifest.permuteKernel, Phase::Experts);
   impl.up = LoadedKernel(*impl.module, impl.manifest.up, Phase::Experts);
   impl.down = LoadedKernel(*impl.module, impl.manifest.down, Phase::Experts);
+  impl.upResident = impl.up.residentCtas(*impl.device, impl.manifest.ctasPerSm);
+  impl.downResident = impl.down.residentCtas(*impl.device, impl.manifest.ctasPerSm);
   impl.combine = LoadedKernel(*impl.module, impl.manifest.combine, Phase::Experts);
 }
 
@@ -81,19 +89,16 @@ void MoeKernel::Impl::checkWorkspace(const MoeWorkspace &workspace, uint64_t own
                      fmt::format("{}", t.rows), "make a workspace for more rows"});
 }
 
-/// As many CTAs as are resident at once, or as there is work for; whole clusters, each of which takes an
-/// item.
-int64_t MoeKernel::Impl::productGrid(const KernelEntry &entry, int64_t items) const {
-  const int64_t resident = int64_t(manifest.ctasPerSm) * device->properties().smCount;
-  const int64_t cluster = entry.cluster;
-  return std::max(cluster, std::min(resident, cluster * items) / cluster * cluster);
+/// As many CTAs as are resident at once, or as there is work for: a cluster takes an item.
+static int64_t productGrid(const KernelEntry &entry, int64_t resident, int64_t items) {
+  return std::min(resident, entry.cluster * items);
 }
 
 static void setTensors(ArgumentValues &values, const MoeTensors &t) {
   values.set(Slot::Rows, uint64_t(t.rows));
   values.set(Slot::X, t.x);
   values.set(Slot::XStride, uint64_t(t.xStrideRow));
-  values.set(Slot::Logits, t.logits);
+  values.set(Slot::Gate, t.gate);
   values.set(Slot::Bias, t.bias);
   values.set(Slot::FirstExpert, uint64_t(int64_t(t.firstExpert)));
   values.set(Slot::Y, t.y);
@@ -110,38 +115,61 @@ static void setWorkspace(ArgumentValues &values, const MoeLayout &layout, Device
   values.set(Slot::TileCount, base + layout.tileCount);
   values.set(Slot::Ids, t.ids ? t.ids : base + layout.ids);
   values.set(Slot::Weights, t.weights ? t.weights : base + layout.weights);
+  values.set(Slot::Logits, t.logits ? t.logits : base + layout.logits);
   values.set(Slot::Scratch, base + layout.scratch);
   values.set(Slot::ActivatedBase, base + layout.activated);
   values.set(Slot::ExpertOut, base + layout.expertOut);
 }
 
-/// CTAs of route wait for each other, so all are resident.
+void MoeKernel::Impl::makeLogits(int64_t rows, ArgumentValues &values, Stream stream) const {
+  const int64_t tiles =
+      ceilDiv(rows, manifest.gateRows) * ceilDiv(manifest.routedExperts, manifest.gateExperts);
+  gate.launch(*device, {tiles, 1, dependent}, values, stream);
+}
+
+/// From rows, logits or given choices to the map. CTAs of route wait for each other, so all are resident.
 void MoeKernel::Impl::routeRows(int64_t rows, ArgumentValues &values, Stream stream) const {
+  if (!manifest.gate.empty())
+    makeLogits(rows, values, stream);
   const int64_t useful = std::min<int64_t>(manifest.routeBlocks, ceilDiv(rows, manifest.routeRows));
   route.launch(*device, {std::min<int64_t>(useful, device->properties().smCount), 1, dependent}, values,
                stream);
 }
 
-/// up, down and combine for `rows` rows of at most `tiles` tiles.
-void MoeKernel::Impl::runExperts(int64_t rows, int64_t tiles, ArgumentValues &values, Stream stream) const {
+/// From the map to the output.
+void MoeKernel::Impl::runExperts(int64_t rows, const MoeBounds &bounds, ArgumentValues &values,
+                                 Stream stream) const {
+  const int64_t tiles = bounds.tiles;
+  if (manifest.permute) {
+    const int64_t useful = ceilDiv(bounds.slots, permute.warps());
+    permute.launch(
+        *device,
+        {std::min<int64_t>(useful, int64_t(permuteCtasPerSm) * device->properties().smCount), 1, dependent},
+        values, stream);
+  }
   const int64_t upBlocks = int64_t(manifest.intermediate) * manifest.halves / weightRows;
   const int64_t downBlocks = manifest.hidden / weightRows;
   const int64_t tasks = rows * ceilDiv(manifest.hidden, combineColumns);
-  up.launch(*device, {productGrid(manifest.up, tiles * upBlocks), 1, dependent}, values, stream);
-  down.launch(*device, {productGrid(manifest.down, tiles * downBlocks), 1, dependent}, values, stream);
+  up.launch(*device, {productGrid(manifest.up, upResident, tiles * upBlocks), 1, dependent}, values, stream);
+  down.launch(*device, {productGrid(manifest.down, downResident, tiles * downBlocks), 1, dependent}, values,
+              stream);
   combine.launch(*device, {ceilDiv(tasks, combine.warps()), 1, dependent}, values, stream);
 }
 
 void MoeKernel::run(const MoeWorkspace &workspace, const MoeTensors &tensors, Stream stream) const {
-  enqueue(workspace, tensors, stream, /*route=*/true);
+  enqueue(workspace, tensors, stream, Part::All);
 }
 
 void MoeKernel::runExperts(const MoeWorkspace &workspace, const MoeTensors &tensors, Stream stream) const {
-  enqueue(workspace, tensors, stream, /*route=*/false);
+  enqueue(workspace, tensors, stream, Part::Experts);
+}
+
+void MoeKernel::route(const MoeWorkspace &workspace, const MoeTensors &tensors, Stream stream) const {
+  enqueue(workspace, tensors, stream, Part::Route);
 }
 
 void MoeKernel::enqueue(const MoeWorkspace &workspace, const MoeTensors &tensors, Stream stream,
-                        bool route) const {
+                        Part part) const {
   const Impl &impl = *impl_;
   const MoeManifest &m = impl.manifest;
   impl.checkWorkspace(workspace, workspace.kernel_, tensors);
@@ -163,7 +191,12 @@ void MoeKernel::enqueue(const MoeWorkspace &workspace, const MoeTensors &tensors
             w2 = cache.get(device, secondWeightsMap(m, t.w2, false));
   TensorMap activated =
       cache.get(device, activatedMap(m, base + layout.activated, boundsOf(m, workspace.maxRows()).slots));
-  TensorMap shared1, shared2;
+  TensorMap shared1, shared2, permuted;
+  if (m.permute) {
+    permuted =
+        cache.get(device, permutedMap(m, base + layout.expertOut, boundsOf(m, workspace.maxRows()).slots));
+    values.set(Slot::Permuted, permuted);
+  }
   values.set(Slot::W1, w1);
   values.set(Slot::W2, w2);
   values.set(Slot::Activated, activated);
@@ -173,7 +206,8 @@ void MoeKernel::enqueue(const MoeWorkspace &workspace, const MoeTensors &tensors
     values.set(Slot::Shared1, shared1);
     values.set(Slot::Shared2, shared2);
   }
-  if (route)
+  if (part != Part::Experts)
     impl.routeRows(t.rows, values, stream);
-  impl.runExperts(t.rows, bounds.tiles, values, stream);
+  if (part != Part::Route)
+    impl.runExperts(t.rows, bounds, values, stream);
 }

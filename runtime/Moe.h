@@ -1,18 +1,22 @@
 //===- Moe.h - A compiled mixture-of-experts layer, run ----------------------------------------------===//
 //
-// Loads an artifact on a device and launches its four kernels: route (logits or given choices to the map of
+// Loads an artifact on a device and launches its kernels: gate (rows times a gate matrix to logits, where the
+// artifact has one), route (logits or given choices to the map of
 // rows by expert), up (first projection and activation), down (second projection), combine (weighted sum).
 // Nothing is allocated and nothing synchronises in run(), so it can be captured in a CUDA graph. A MoeKernel
 // is immutable and thread-safe; a workspace belongs to one stream at a time.
 //
 // Argument names that an artifact's kernels may use (support/MoeManifest.h), strides in elements:
+//   gate:    x x_stride rows gate logits
 //   route:   logits bias ids weights rows first_expert counts offsets slots places tiles tile_count scratch
 //   shared_start up:      w1 shared1 (tensor maps)  x x_stride slots tiles tile_count activated_base down: w2
 //   shared2 activated (tensor maps)  tiles tile_count expert_out combine: expert_out places weights rows
 //   shared_start y y_stride
-// The grids: route min(routeBlocks, rows / routeRows) CTAs, all resident; up and down as many as are resident
-// at once; whole clusters of them; combine a warp for each row and 256 columns. Where config.dependentLaunch
-// is not "off", each waits for its predecessor itself and is launched with programmatic stream serialization.
+// The grids: gate a CTA for gateRows rows and gateExperts experts, all experts of some rows first; route
+// min(routeBlocks, rows / routeRows) CTAs, all resident; up and down ctasPerSm an SM, but no more than are
+// resident at once, whole clusters of them, which the device is asked at loading; combine a warp for each row
+// and 256 columns. Where config.dependentLaunch is not "off", each waits for its predecessor itself and is
+// launched with programmatic stream serialization.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -26,14 +30,17 @@
 namespace lathe::runtime {
 
 /// One step's tensors, device pointers; bf16 where nothing else is said, contiguous but for the row strides,
-/// which are in elements. Alignment: 16 bytes for x, w1, w2, shared1, shared2 and y; 4 for the others (2 for
-/// logits of 16 bits).
+/// which are in elements. Alignment: 16 bytes for x, gate, w1, w2, shared1, shared2 and y; 4 for the others
+/// (2 for logits of 16 bits).
 struct MoeTensors {
   int rows = 0;
   DevicePtr x = 0;        ///< [rows, hidden].
   int64_t xStrideRow = 0; ///< 0: hidden.
-  DevicePtr logits = 0;   ///< [rows, routedExperts] in the manifest's type, where the kernel routes.
-  DevicePtr bias = 0;     ///< f32 [routedExperts], where its router has one.
+  /// [rows, routedExperts] in the manifest's type, where the kernel routes: an input, or with a gate an
+  /// output (f32), which may be left out (0).
+  DevicePtr logits = 0;
+  DevicePtr gate = 0; ///< [routedExperts, hidden] in the manifest's type, where there is one.
+  DevicePtr bias = 0; ///< f32 [routedExperts], where its router has one.
   /// i32 and f32 [rows, topK]. With a given routing inputs; else outputs, best first, which may be left out
   /// (0).
   DevicePtr ids = 0, weights = 0;
@@ -88,8 +95,13 @@ public:
   /// on the same stream: the experts' part of a step, for measurements. Otherwise as run().
   void runExperts(const MoeWorkspace &workspace, const MoeTensors &tensors, Stream stream) const;
 
+  /// route alone: writes ids and weights, for a routing whose experts are on several GPUs
+  /// (examples/expert_parallel), and the map that runExperts() goes by. Otherwise as run().
+  void route(const MoeWorkspace &workspace, const MoeTensors &tensors, Stream stream) const;
+
 private:
-  void enqueue(const MoeWorkspace &workspace, const MoeTensors &tensors, Stream stream, bool route) const;
+  enum class Part { All, Route, Experts };
+  void enqueue(const MoeWorkspace &workspace, const MoeTensors &tensors, Stream stream, Part part) const;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

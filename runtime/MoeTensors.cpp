@@ -13,6 +13,7 @@ using namespace lathe::runtime;
 static constexpr int elementBytes = 2; // bf16
 static constexpr int granule = 8;      // Elements of a 16-byte access.
 static constexpr size_t alignment = 256;
+static constexpr int maxTilesOfExpert = 0x7FFF; // They are counted in the upper half of a word.
 
 //===- Tensors ---------------------------------------------------------------------------------------===//
 
@@ -46,7 +47,9 @@ struct Checker {
 
 static void checkRouting(const Checker &check, const MoeManifest &manifest, const MoeTensors &t) {
   const bool given = manifest.router == "given";
-  if (!given)
+  if (!manifest.gate.empty())
+    check.pointer("gate", t.gate, 16);
+  if (!given && (manifest.gate.empty() || t.logits))
     check.pointer("logits", t.logits, manifest.logits == "f32" ? 4 : 2);
   if (!given && manifest.bias)
     check.pointer("bias", t.bias, 4);
@@ -132,14 +135,21 @@ TensorMapSpec runtime::secondWeightsMap(const MoeManifest &m, DevicePtr weights,
   return spec;
 }
 
-TensorMapSpec runtime::activatedMap(const MoeManifest &m, DevicePtr activated, int64_t slots) {
+static TensorMapSpec slotsMap(DevicePtr base, int columns, int64_t slots, uint32_t rows) {
   TensorMapSpec spec;
-  spec.base = activated;
+  spec.base = base;
   spec.rank = 2;
-  spec.extent = {uint64_t(m.intermediate), uint64_t(slots)};
-  spec.strideBytes = {uint64_t(m.intermediate) * elementBytes};
-  spec.box = {64, boxRows(m, "activated")};
+  spec.extent = {uint64_t(columns), uint64_t(slots)};
+  spec.strideBytes = {uint64_t(columns) * elementBytes};
+  spec.box = {64, rows};
   return spec;
+}
+
+TensorMapSpec runtime::activatedMap(const MoeManifest &m, DevicePtr activated, int64_t slots) {
+  return slotsMap(activated, m.intermediate, slots, boxRows(m, "activated"));
+}
+TensorMapSpec runtime::permutedMap(const MoeManifest &m, DevicePtr permuted, int64_t slots) {
+  return slotsMap(permuted, m.hidden, slots, boxRows(m, "permuted"));
 }
 
 //===- Workspace -------------------------------------------------------------------------------------===//
@@ -159,9 +169,10 @@ MoeBounds runtime::boundsOf(const MoeManifest &m, int rows) {
 
 MoeLayout runtime::layoutWorkspace(const MoeManifest &m, int maxRows) {
   const MoeBounds bounds = boundsOf(m, std::max(maxRows, 1));
-  if (maxRows < 1 || bounds.slots > std::numeric_limits<int32_t>::max())
+  const int64_t most = int64_t(maxTilesOfExpert) * m.tokenTile;
+  if (maxRows < 1 || maxRows > most || bounds.slots > std::numeric_limits<int32_t>::max())
     throw UserError({fmt::format("workspace of {}", m.description),
-                     "rows must be at least 1 and their choices count less than 2^31",
+                     fmt::format("rows must be 1 to {} and their choices count less than 2^31", most),
                      fmt::format("{}", maxRows), "run the layer on parts of the rows"});
   MoeLayout layout;
   auto place = [&layout](size_t bytes) {
@@ -179,6 +190,8 @@ MoeLayout runtime::layoutWorkspace(const MoeManifest &m, int maxRows) {
   layout.tileCount = place(word);
   layout.ids = place(word * choices);
   layout.weights = place(word * choices);
+  if (!m.gate.empty())
+    layout.logits = place(word * size_t(maxRows) * size_t(m.routedExperts));
   layout.scratch = place(word * size_t(m.routeScratchWords));
   layout.activated = place(slots * size_t(m.intermediate) * elementBytes);
   layout.expertOut = place(slots * size_t(m.hidden) * elementBytes);

@@ -18,6 +18,7 @@ TensorMapSpec firstWeightsMap(const MoeManifest &manifest, DevicePtr weights, bo
 TensorMapSpec secondWeightsMap(const MoeManifest &manifest, DevicePtr weights, bool shared);
 /// `slots` rows of activated columns; the box is that of a tile.
 TensorMapSpec activatedMap(const MoeManifest &manifest, DevicePtr activated, int64_t slots);
+TensorMapSpec permutedMap(const MoeManifest &manifest, DevicePtr permuted, int64_t slots);
 
 /// What a step of so many rows needs at most, whatever its routing.
 struct MoeBounds {
@@ -31,7 +32,7 @@ MoeBounds boundsOf(const MoeManifest &manifest, int rows);
 /// what they hold).
 struct MoeLayout {
   size_t counts = 0, offsets = 0, slots = 0, places = 0, tiles = 0, tileCount = 0, ids = 0, weights = 0,
-         scratch = 0, activated = 0, expertOut = 0;
+         logits = 0, scratch = 0, activated = 0, expertOut = 0;
   size_t bytes = 0;
 };
 /// Throws UserError unless maxRows is at least 1 and its slots can be counted in 31 bits.

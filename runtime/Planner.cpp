@@ -24,8 +24,8 @@ int runtime::rowsPerCta(const Manifest &manifest) {
   return found->get<int>();
 }
 
-int runtime::defaultWorkers(const Manifest &manifest, const DeviceProperties &properties) {
-  return std::clamp(properties.smCount / std::max(1, manifest.rowBlocks), 1, maxGridY);
+int runtime::defaultWorkers(const Manifest &manifest, int64_t residentCtas) {
+  return int(std::clamp<int64_t>(residentCtas / std::max(1, manifest.rowBlocks), 1, maxGridY));
 }
 
 static int64_t itemBound(const Manifest &manifest, int64_t maxBatch, int64_t workers) {

@@ -34,8 +34,9 @@ struct PlanLayout {
 /// Rows of a CTA, from the manifest's config. Throws UserError when it is not there.
 int rowsPerCta(const Manifest &manifest);
 
-/// As many workers as the GPU runs at once, one CTA an SM: at least 1.
-int defaultWorkers(const Manifest &manifest, const DeviceProperties &properties);
+/// As many workers as the GPU runs at once, of whose CTAs it holds `residentCtas` (LoadedKernel): at least 1.
+/// A worker more would begin when the others have ended, and double the time of a step.
+int defaultWorkers(const Manifest &manifest, int64_t residentCtas);
 
 /// Throws UserError when maxBatch or workers is out of range.
 PlanLayout layoutPlan(const Manifest &manifest, int maxBatch, int workers);

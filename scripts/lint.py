@@ -45,7 +45,7 @@ FOREIGN = [
      "assembling stays in codegen/Target; call codegen/Target/Assemble.h"),
     ("emulator-border", re.compile(r"^lathe/runtime/device/emulator/(?!(Emulator|Finding|Counters|Mix)\.h$)"),
      ("runtime/device/emulator/", "tests/"), "the interpreter stays in runtime/device/emulator; use Emulator.h there"),
-    ("tool-border", re.compile(r"^CLI/"), ("tools/",), "command lines are read in tools/ alone"),
+    ("tool-border", re.compile(r"^CLI/"), ("tools/", "examples/"), "command lines are read in tools/ and examples/ alone"),
     ("test-border", re.compile(r"^(gtest|gmock|benchmark)/"), ("tests/", "docs/"), "test frameworks stay in tests/"),
 ]
 # Parts of codegen that plain C++ callers see: no LLVM, not even through another header.

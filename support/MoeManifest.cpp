@@ -9,7 +9,7 @@
 using namespace lathe;
 using nlohmann::json;
 
-static constexpr std::array<std::pair<const char *, int MoeManifest::*>, 13> numbers{
+static constexpr std::array<std::pair<const char *, int MoeManifest::*>, 15> numbers{
     {{"routedExperts", &MoeManifest::routedExperts},
      {"experts", &MoeManifest::experts},
      {"topK", &MoeManifest::topK},
@@ -20,20 +20,25 @@ static constexpr std::array<std::pair<const char *, int MoeManifest::*>, 13> num
      {"slotTile", &MoeManifest::slotTile},
      {"tokenTile", &MoeManifest::tokenTile},
      {"ctasPerSm", &MoeManifest::ctasPerSm},
+     {"gateRows", &MoeManifest::gateRows},
+     {"gateExperts", &MoeManifest::gateExperts},
      {"routeRows", &MoeManifest::routeRows},
      {"routeBlocks", &MoeManifest::routeBlocks},
      {"routeScratchWords", &MoeManifest::routeScratchWords}}};
-static constexpr std::array<std::pair<const char *, std::string MoeManifest::*>, 6> texts{
+static constexpr std::array<std::pair<const char *, std::string MoeManifest::*>, 7> texts{
     {{"family", &MoeManifest::family},
      {"description", &MoeManifest::description},
      {"arch", &MoeManifest::arch},
      {"router", &MoeManifest::router},
      {"logits", &MoeManifest::logits},
+     {"gate", &MoeManifest::gate},
      {"assembler", &MoeManifest::assembler}}};
-static constexpr std::array<std::pair<const char *, bool MoeManifest::*>, 2> flags{
-    {{"bias", &MoeManifest::bias}, {"offset", &MoeManifest::offset}}};
-static constexpr std::array<std::pair<const char *, KernelEntry MoeManifest::*>, 4> kernels{
-    {{"route", &MoeManifest::route},
+static constexpr std::array<std::pair<const char *, bool MoeManifest::*>, 3> flags{
+    {{"bias", &MoeManifest::bias}, {"offset", &MoeManifest::offset}, {"permute", &MoeManifest::permute}}};
+static constexpr std::array<std::pair<const char *, KernelEntry MoeManifest::*>, 6> kernels{
+    {{"gateKernel", &MoeManifest::gateKernel},
+     {"permuteKernel", &MoeManifest::permuteKernel},
+     {"route", &MoeManifest::route},
      {"up", &MoeManifest::up},
      {"down", &MoeManifest::down},
      {"combine", &MoeManifest::combine}}};

@@ -11,7 +11,7 @@
 namespace lathe {
 
 struct MoeManifest {
-  static constexpr int currentVersion = 1;
+  static constexpr int currentVersion = 2; // 2: a gate, permuted rows.
 
   int version = currentVersion;
   std::string family = "moe";
@@ -19,10 +19,12 @@ struct MoeManifest {
   std::string arch = "sm_90a";
   std::string router;         ///< "logits" or "given".
   std::string logits = "f32"; ///< Element type of the logits: f32, bf16, f16.
-  bool bias = false;          ///< The router takes one.
-  bool offset = false;        ///< The id of the first local expert is a parameter.
-  int routedExperts = 0;      ///< That logits are for; 0 where the routing is given.
-  int experts = 0;            ///< Local ones, whose weights the kernel takes.
+  std::string gate;           ///< Element type of the gate matrix, bf16 or f32; empty: logits are an input.
+  int gateRows = 0, gateExperts = 0; ///< That a CTA of `gate` makes the logits of.
+  bool bias = false;                 ///< The router takes one.
+  bool offset = false;               ///< The id of the first local expert is a parameter.
+  int routedExperts = 0;             ///< That logits are for; 0 where the routing is given.
+  int experts = 0;                   ///< Local ones, whose weights the kernel takes.
   int topK = 0;
   int hidden = 0, intermediate = 0;
   int halves = 2;      ///< Of the first weights.
@@ -34,10 +36,24 @@ struct MoeManifest {
   int routeBlocks = 1; ///< CTAs of `route` at most.
   int routeScratchWords =
       0; ///< i32 words of its scratch memory for routeBlocks CTAs, zero before its first launch.
-  nlohmann::json config;                   ///< The schedule's MoeConfig.
-  std::vector<TensorMapRecipe> tensorMaps; ///< "w1", "w2", "shared1", "shared2", "activated": boxes.
+  nlohmann::json config; ///< The schedule's MoeConfig.
+  std::vector<TensorMapRecipe>
+      tensorMaps;            ///< "w1", "w2", "shared1", "shared2", "activated", "permuted": boxes.
+  KernelEntry gateKernel;    ///< Where there is a gate.
+  bool permute = false;      ///< Rows are copied into the order of slots before `up`.
+  KernelEntry permuteKernel; ///< Then.
   KernelEntry route, up, down, combine;
   std::string assembler;
+
+  /// Of a step, in the order of their launches.
+  std::vector<const KernelEntry *> kernels() const {
+    std::vector<const KernelEntry *> all{&route, &up, &down, &combine};
+    if (permute)
+      all.insert(all.begin() + 1, &permuteKernel);
+    if (!gate.empty())
+      all.insert(all.begin(), &gateKernel);
+    return all;
+  }
 };
 
 void to_json(nlohmann::json &json, const MoeManifest &manifest);

@@ -150,9 +150,11 @@ struct ExpectLowering : OpConversionPattern<ExpectOp> {
                                 ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     PipeType type = op.getPipe().getType();
+    const int64_t bytes = type.getGroupBytes(op.getGroup());
     NVVM::MBarrierArriveExpectTxOp::create(
         rewriter, op.getLoc(), Type(), fullBarrier(e, type, in.getPipe(), in.getCount(), op.getGroup()),
-        e.c(type.getGroupBytes(op.getGroup())), NVVM::MemScopeKind::CTA, false, Value());
+        in.getRows() ? e.mul(in.getRows(), bytes / type.getRows()) : e.c(bytes), NVVM::MemScopeKind::CTA,
+        false, Value());
     rewriter.eraseOp(op);
     return success();
   }

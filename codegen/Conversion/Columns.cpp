@@ -55,7 +55,7 @@ struct CompleteColumnsLowering : OpConversionPattern<CompleteColumnsOp> {
     Value mine = e.at(scratch, e.mul(e.warp(), 4 * type.getColumns()));
     for (auto [i, value] : llvm::enumerate(values))
       e.store(value, e.at(mine, e.mul(dynamicColumn(e, e.add(first, int64_t(i))), 4)));
-    syncWarpgroup(e, op.getEvent());
+    syncWarpgroup(e, e.c(op.getEvent()));
     rewriter.replaceOp(
         op, e.pack(getTypeConverter()->convertType(type), overWarps(e, op.getKind(), scratch, type)));
     return success();
@@ -153,8 +153,8 @@ struct StoreTransposedLowering : OpConversionPattern<StoreTransposedOp> {
   LogicalResult matchAndRewrite(StoreTransposedOp op, OpAdaptor in,
                                 ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
-    Value staging = e.at(e.shared(), op.getOffset());
     int64_t rowBytes = layout::transposedRowBytes(int64_t(op.getFragments().size()));
+    const auto [staging, event] = stagingOf(e, op, in.getIndex(), rowBytes);
     SmallVector<SmallVector<Value>> values;
     for (Value fragment : in.getFragments())
       values.push_back(e.unpack(fragment));
@@ -162,13 +162,13 @@ struct StoreTransposedLowering : OpConversionPattern<StoreTransposedOp> {
     const int64_t most = int64_t(op.getAtOnce());
     for (int64_t first = 0; first < columns; first += most) {
       const int64_t count = std::min(most, columns - first);
-      syncWarpgroup(e, op.getEvent());
+      syncWarpgroup(e, event);
       auto [row, chunk] = transposedPlace(e);
       Value address = e.at(staging, e.add(e.mul(row, rowBytes), e.mul(chunk, layout::chunkBytes)));
       for (auto [i, all] : llvm::enumerate(values))
         putTransposed(e, ArrayRef(all).slice(first / 2, count / 2), op.getElement(),
                       e.at(address, int64_t(i) * 128), 16 * rowBytes);
-      syncWarpgroup(e, op.getEvent());
+      syncWarpgroup(e, event);
       copyStagedRows(e, op.getBody(), in.getBase(), staging, first, count, op.getLimit() / chunkElements,
                      rowBytes);
     }

@@ -25,15 +25,25 @@ struct GatherLowering : OpConversionPattern<GatherOp> {
     PipeType type = op.getPipe().getType();
     const int64_t step = type.getGatherers() / rowChunks;
     Value first = e.shr(in.getThread(), 3), chunk = e.band(in.getThread(), rowChunks - 1);
-    Value stage = stageAddress(e, type, in.getPipe(), in.getCount());
+    Value stage = e.at(stageAddress(e, type, in.getPipe(), in.getCount()),
+                       e.mul(first, type.getStageType().getSwizzle()));
     Value offset = e.wide(e.add(in.getOffset(), e.mul(chunk, layout::chunkBytes)));
+    SmallVector<Value> starts(
+        rowChunks); // Of the thread's chunk in a row so many rows (mod 8) below its first.
     for (auto [i, source] : llvm::enumerate(in.getSources())) {
-      Value row = e.add(first, int64_t(i) * step), present = e.lt(row, in.getRows());
-      auto copy = [&] { copyRow(e, type, stage, row, chunk, e.at(source, offset), present); };
-      if ((int64_t(i) + 1) * step <= type.getRows())
+      const int64_t below = int64_t(i) * step;
+      Value &start = starts[size_t(below % rowChunks)];
+      if (!start) {
+        Value place = e.bxor(chunk, e.band(e.add(first, below % rowChunks), rowChunks - 1));
+        start = e.at(stage, e.mul(place, layout::chunkBytes));
+      }
+      Value target = e.at(start, below * type.getStageType().getSwizzle()), from = e.at(source, offset);
+      Value here = in.getPresent() ? e.lt(first, e.sub(in.getPresent(), below)) : Value();
+      auto copy = [&] { copyRow(e, type, target, from, here); };
+      if (below + step <= int64_t(op.getRows()))
         copy();
       else
-        e.when(e.lt(row, type.getRows()), copy);
+        e.when(e.lt(first, int64_t(op.getRows()) - below), copy);
     }
     NVVM::CpAsyncMBarrierArriveOp::create(
         rewriter, op.getLoc(), fullBarrier(e, type, in.getPipe(), in.getCount(), 0), /*noinc=*/true);
@@ -41,13 +51,10 @@ struct GatherLowering : OpConversionPattern<GatherOp> {
     return success();
   }
 
-  /// The thread's chunk of the row in each box.
-  static void copyRow(Emit &e, PipeType type, Value stage, Value row, Value chunk, Value source,
-                      Value present) {
+  /// The thread's chunk of a row in each box; zeros where the row is not there.
+  static void copyRow(Emit &e, PipeType type, Value target, Value source, Value here) {
     BufferType buffer = type.getStageType();
-    Value place = e.bxor(chunk, e.band(row, 7));
-    Value target = e.at(stage, e.add(e.mul(row, buffer.getSwizzle()), e.mul(place, layout::chunkBytes)));
-    Value bytes = e.select(present, e.c(layout::chunkBytes), e.c(0));
+    Value bytes = here ? e.select(here, e.c(layout::chunkBytes), e.c(0)) : Value();
     for (int64_t box = 0; box < buffer.getBoxes(); ++box)
       NVVM::CpAsyncOp::create(e.b, e.loc, e.at(target, box * buffer.getBoxBytes()),
                               e.at(source, box * buffer.getSwizzle()), uint32_t(layout::chunkBytes),
@@ -62,14 +69,14 @@ struct StorePairsLowering : OpConversionPattern<StorePairsOp> {
   LogicalResult matchAndRewrite(StorePairsOp op, OpAdaptor in,
                                 ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
-    Value staging = e.at(e.shared(), op.getOffset());
+    const auto [staging, event] = stagingOf(e, op, in.getIndex(), rowBytes);
     SmallVector<Value> words = combined(e, op, e.unpack(in.getFragment()));
     const int64_t columns = op.getFragment().getType().getColumns(), most = int64_t(op.getAtOnce());
     for (int64_t first = 0; first < columns; first += most) {
       const int64_t count = std::min(most, columns - first);
-      syncWarpgroup(e, op.getEvent());
+      syncWarpgroup(e, event);
       put(e, ArrayRef(words).slice(first / 8, count / 8), staging);
-      syncWarpgroup(e, op.getEvent());
+      syncWarpgroup(e, event);
       copyStagedRows(e, op.getBody(), in.getBase(), staging, first, count, chunks, rowBytes);
     }
     rewriter.eraseOp(op);

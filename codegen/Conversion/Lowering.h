@@ -36,8 +36,18 @@ mlir::Value fullBarrier(Emit &e, tile::PipeType type, mlir::Value pipe, mlir::Va
 /// stmatrix of 1, 2 or 4 matrices of 8×8 elements of 16 bits, each transposed where that is asked for.
 void storeMatrices(Emit &e, mlir::Value address, llvm::ArrayRef<mlir::Value> registers, bool transposed);
 
-/// Waits for the warpgroup's 128 threads at the named barrier `event`.
-void syncWarpgroup(Emit &e, int64_t event);
+/// Waits for the warpgroup's 128 threads at the named barrier `event` (i32).
+void syncWarpgroup(Emit &e, mlir::Value event);
+
+/// Where the rows of an operation that stores through shared memory lie, and its event: those of warpgroup
+/// `index`, where the code is that of several. A column's row has `rowBytes` bytes.
+template <class StagedOp>
+std::pair<mlir::Value, mlir::Value> stagingOf(Emit &e, StagedOp op, mlir::Value index, int64_t rowBytes) {
+  mlir::Value first = e.at(e.shared(), op.getOffset()), event = e.c(op.getEvent());
+  if (!index)
+    return {first, event};
+  return {e.at(first, e.mul(index, int64_t(op.getAtOnce()) * rowBytes)), e.add(event, index)};
+}
 
 /// Copies `rows` rows of `rowChunks` chunks of 16 bytes, `rowBytes` apart in `staging` (shared), to `base`
 /// (global, elements of 16 bits), a chunk a thread of the warpgroup at a time, neighbours beside each other.

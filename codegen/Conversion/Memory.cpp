@@ -23,8 +23,8 @@ void storeMatrices(Emit &e, Value address, ArrayRef<Value> registers, bool trans
                            NVVM::LdStMatrixEltTypeAttr::get(context, NVVM::LdStMatrixEltType::B16));
 }
 
-void syncWarpgroup(Emit &e, int64_t event) {
-  NVVM::BarrierOp::create(e.b, e.loc, Type(), e.c(event), e.c(groupThreads), NVVM::BarrierReductionAttr(),
+void syncWarpgroup(Emit &e, Value event) {
+  NVVM::BarrierOp::create(e.b, e.loc, Type(), event, e.c(groupThreads), NVVM::BarrierReductionAttr(),
                           Value());
 }
 

@@ -29,8 +29,10 @@ struct LoadLowering : OpConversionPattern<LoadOp> {
     bool shared = type.getCluster() > 1;
     Value mask, hint = op.getEvictFirst() ? e.c64(evictFirst) : Value();
     if (shared) {
-      Value rank = NVVM::BlockInClusterIdXOp::create(rewriter, op.getLoc(), e.i32());
-      target = e.at(target, e.mul(rank, type.getRows() / type.getCluster() * stage.getSwizzle()));
+      if (!op.getWhole()) {
+        Value rank = NVVM::BlockInClusterIdXOp::create(rewriter, op.getLoc(), e.i32());
+        target = e.at(target, e.mul(rank, type.getRows() / type.getCluster() * stage.getSwizzle()));
+      }
       target = LLVM::AddrSpaceCastOp::create(rewriter, op.getLoc(), e.pointer(7), target);
       mask = arith::ConstantIntOp::create(rewriter, op.getLoc(), rewriter.getI16Type(),
                                           (1 << type.getCluster()) - 1);

@@ -109,15 +109,16 @@ struct MmaNtLowering : OpConversionPattern<MmaNtOp> {
                                 ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
     BufferType a = op.getA().getType(), b = op.getB().getType();
-    Value aBase = descriptor(e, in.getA(), layout::sumsColumns(matrixOf(a)));
+    Value first = in.getRow() ? e.at(in.getA(), e.mul(in.getRow(), a.getSwizzle())) : in.getA();
+    Value aBase = descriptor(e, first, layout::sumsColumns(matrixOf(a)));
     Value bBase = descriptor(e, in.getB(), layout::sumsColumns(matrixOf(b)));
     bool onto = bool(op.getAcc());
     Value acc = onto ? in.getAcc() : e.undef(getTypeConverter()->convertType(op.getResult().getType()));
     int64_t begin = op.getFrom() / stepDepth, steps = begin + op.getDepth() / stepDepth;
-    for (int64_t first = begin; first < steps; first += stepsPerAssembly) {
+    for (int64_t start = begin; start < steps; start += stepsPerAssembly) {
       Chain chain{
-          op.getResult().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, first == begin && !onto};
-      for (int64_t step = first; step < std::min(steps, first + stepsPerAssembly); ++step) {
+          op.getResult().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, start == begin && !onto};
+      for (int64_t step = start; step < std::min(steps, start + stepsPerAssembly); ++step) {
         chain.a.offsets.push_back(layout::columnStep(matrixOf(a), step) / layout::chunkBytes);
         chain.b.offsets.push_back(layout::columnStep(matrixOf(b), step) / layout::chunkBytes);
       }

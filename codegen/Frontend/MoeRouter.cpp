@@ -46,9 +46,9 @@ static void matchGate(MoePattern &pattern, ir::ContractOp product) {
   pattern.x = rows.getName().str();
   pattern.gate = gate.getName().str();
   pattern.hiddenDim = hidden;
-  pattern.problem.router = MoeRouter::Gate;
+  pattern.problem.router = MoeRouter::Logits;
   pattern.problem.hidden = extentOf(rows.getResult().getType(), hidden);
-  pattern.problem.logits = dtypeOf(gate.getResult().getType().getElementType());
+  pattern.problem.gate = dtypeOf(gate.getResult().getType().getElementType());
 }
 
 static void matchLogits(MoePattern &pattern, Value logits) {

@@ -4,7 +4,7 @@
 // transposed, reductions over rows, and what is written transposed. As TileOps.cpp.
 //
 //===--------------------------------------------------------------------------------------------------===//
-#include "lathe/codegen/IR/TileDialect.h"
+#include "lathe/codegen/IR/StagingRules.h"
 
 using namespace mlir;
 using namespace lathe::tile;
@@ -31,12 +31,6 @@ LogicalResult MmaTtOp::verify() {
 static LogicalResult verifyKind(Operation *op, StringRef kind) {
   if (kind != "max" && kind != "add")
     return op->emitOpError() << "kind must be \"max\" or \"add\", got \"" << kind << "\"";
-  return success();
-}
-
-static LogicalResult verifyEvent(Operation *op, int64_t event) {
-  if (event < 1 || event > 15)
-    return op->emitOpError() << "event must be 1 to 15 (0 is the CTA's own barrier), got " << event;
   return success();
 }
 
@@ -82,18 +76,12 @@ static LogicalResult verifyColumnRegion(Operation *op, Region &region) {
 LogicalResult StoreTransposedOp::verify() {
   if (getFragments().empty() || !llvm::all_equal(getFragments().getTypes()))
     return emitOpError() << "needs fragments of one type";
-  if (!getElement().isBF16() && !getElement().isF16())
-    return emitOpError() << "element must be bf16 or f16, got " << getElement();
-  if (getOffset() % 16 != 0)
-    return emitOpError() << "offset must be a multiple of 16 bytes, got " << getOffset();
-  if (int32_t(getAtOnce()) < 8 || getAtOnce() % 8 != 0)
-    return emitOpError() << "columns at once must be a multiple of 8, got " << int32_t(getAtOnce());
+  if (failed(verifyStaging(*this)))
+    return failure();
   int64_t rows = int64_t(64) * int64_t(getFragments().size());
   if (getLimit() % 8 != 0 || int64_t(getLimit()) > rows || getLimit() < 8)
     return emitOpError() << "limit must be a multiple of 8 from 8 to the fragments' " << rows << " rows, got "
                          << getLimit();
-  if (failed(verifyEvent(*this, int32_t(getEvent()))))
-    return failure();
   return verifyColumnRegion(*this, getBody());
 }
 

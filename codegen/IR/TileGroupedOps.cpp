@@ -3,7 +3,7 @@
 // Verifiers of what gathers rows and what combines them by pairs. As TileOps.cpp.
 //
 //===--------------------------------------------------------------------------------------------------===//
-#include "lathe/codegen/IR/TileDialect.h"
+#include "lathe/codegen/IR/StagingRules.h"
 
 using namespace mlir;
 using namespace lathe::tile;
@@ -12,9 +12,13 @@ LogicalResult GatherOp::verify() {
   PipeType pipe = getPipe().getType();
   if (pipe.getGatherers() == 0)
     return emitOpError() << "pipe must have gatherers, its stages are loaded by TMA";
-  const int64_t each = pipe.getGatherers() / 8, shares = (pipe.getRows() + each - 1) / each;
+  const auto rows = int64_t(int32_t(getRows()));
+  if (rows < 8 || rows % 8 != 0 || rows > pipe.getRows())
+    return emitOpError() << "rows must be a multiple of 8 from 8 to the pipe's " << pipe.getRows() << ", got "
+                         << rows;
+  const int64_t each = pipe.getGatherers() / 8, shares = (rows + each - 1) / each;
   if (int64_t(getSources().size()) != shares)
-    return emitOpError() << "a thread has up to " << shares << " of " << pipe.getRows() << " rows, got "
+    return emitOpError() << "a thread has up to " << shares << " of " << rows << " rows, got "
                          << getSources().size() << " sources";
   return success();
 }
@@ -31,14 +35,8 @@ static LogicalResult verifyYields(Operation *op, Region &region, TypeRange argum
 
 LogicalResult StorePairsOp::verify() {
   Builder b(getContext());
-  if (!getElement().isBF16() && !getElement().isF16())
-    return emitOpError() << "element must be bf16 or f16, got " << getElement();
-  if (getOffset() % 16 != 0)
-    return emitOpError() << "offset must be a multiple of 16 bytes, got " << getOffset();
-  if (int32_t(getAtOnce()) < 8 || getAtOnce() % 8 != 0)
-    return emitOpError() << "columns at once must be a multiple of 8, got " << int32_t(getAtOnce());
-  if (int32_t(getEvent()) < 1 || int32_t(getEvent()) > 15)
-    return emitOpError() << "event must be 1 to 15 (0 is the CTA's own barrier), got " << int32_t(getEvent());
+  if (failed(verifyStaging(*this)))
+    return failure();
   const Type f32 = b.getF32Type(), i32 = b.getI32Type(), i64 = b.getI64Type(), i1 = b.getI1Type();
   if (failed(verifyYields(*this, getPair(), {f32, f32}, {f32}, "first region makes one f32 of two")))
     return failure();

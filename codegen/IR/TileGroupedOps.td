@@ -6,23 +6,25 @@
 #ifndef TILE_GROUPED_OPS
 #define TILE_GROUPED_OPS
 
-def Tile_GatherOp : Tile_Op<"gather"> {
-  let summary = "a thread copies its share of the rows of a stage, asynchronously";
+def Tile_GatherOp : Tile_Op<"gather", [AttrSizedOperandSegments]> {
+  let summary = "a thread copies its share of the first rows of a stage, asynchronously";
   let description = [{
     Run by all `gatherers` threads of the pipe, a multiple of 8, of which this one is number `thread`. It copies 16 bytes in each
-    box of rows thread / 8, thread / 8 + gatherers / 8, …: source i points to the first byte of the i-th of these rows in global
-    memory, a multiple of 16; columns begin `offset` bytes behind it. Rows from `rows` on arrive as zeros and are not
-    read. There is a source for each row that a thread may have; those past the stage's rows are left out. The stage is full
-    when the copies of all threads have arrived; its reader, `tile.wait`, makes them visible to WGMMA.
+    box of rows thread / 8, thread / 8 + gatherers / 8, … below `rows` (a multiple of 8): source i points to the first byte of the
+    i-th of these rows in global memory, a multiple of 16; columns begin `offset` bytes behind it. There is a source for each row
+    that a thread may have. Rows from `present` on, where that is told, arrive as zeros and are not read; those from `rows` on are left as they
+    are. The stage is full when the copies of all threads have
+    arrived; its reader, `tile.wait`, makes them visible to WGMMA.
 
     ```mlir
-    tile.gather %pipe[%n] from (%a : !llvm.ptr<1>) rows %r offset %k thread %t : !tile.pipe<4, 8, 128 gatherers 96>
+    tile.gather %pipe[%n] rows 8 present %p from (%a : !llvm.ptr<1>) offset %k thread %t : !tile.pipe<4, 8, 128 gatherers 96>
     ```
   }];
-  let arguments = (ins Variadic<LLVM_PointerInAddressSpace<1>>:$sources, Tile_PipeType:$pipe, I32:$count, I32:$rows,
-                       I32:$offset, I32:$thread);
+  let arguments = (ins Variadic<LLVM_PointerInAddressSpace<1>>:$sources, Tile_PipeType:$pipe, I32:$count, I32:$offset,
+                       I32:$thread, I32Attr:$rows, Optional<I32>:$present);
   let assemblyFormat = [{
-    $pipe `[` $count `]` `from` `(` $sources `:` type($sources) `)` `rows` $rows `offset` $offset `thread` $thread attr-dict `:` type($pipe)
+    $pipe `[` $count `]` `rows` $rows (`present` $present^)? `from` `(` $sources `:` type($sources) `)` `offset` $offset `thread` $thread attr-dict
+    `:` type($pipe)
   }];
   let hasVerifier = 1;
 }
@@ -42,14 +44,16 @@ def Tile_StorePairsOp : Tile_Op<"store_pairs"> {
     one behind the other to a row of the result; the second region maps a column to the element offset of its row, a multiple of
     8, and whether it is written at all. Rows pass through shared memory, named `name`: one a column, from byte `offset` on, each of
     64 bytes and 16 more; with `at_once` (a multiple of 8) so many columns at a time. The threads meet at the named event before
-    and after they write it.
+    and after they write it. With `index` and `count` the code is that of `count` warpgroups: that of number `index` has the memory
+    behind those before, and the event of number `event` + `index`.
   }];
-  let arguments = (ins Tile_FragmentType:$fragment, LLVM_PointerInAddressSpace<1>:$base, OptionalAttr<StrAttr>:$name,
-                       I32Attr:$offset, I32Attr:$event, TypeAttr:$element, DefaultValuedAttr<I32Attr, "256">:$at_once);
+  let arguments = (ins Tile_FragmentType:$fragment, LLVM_PointerInAddressSpace<1>:$base, Optional<I32>:$index,
+                       OptionalAttr<StrAttr>:$name, I32Attr:$offset, I32Attr:$event, TypeAttr:$element,
+                       DefaultValuedAttr<I32Attr, "256">:$at_once, DefaultValuedAttr<I32Attr, "1">:$count);
   let regions = (region SizedRegion<1>:$pair, SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $fragment `to` $base ($name^)? `at` $offset `event` $event `as` $element (`at_once` $at_once^)? attr-dict `:` type($fragment) `to` type($base)
-    $pair `,` $body
+    $fragment `to` $base ($name^)? `at` $offset (`[` $index^ `]`)? (`of` $count^)? `event` $event `as` $element (`at_once` $at_once^)? attr-dict
+    `:` type($fragment) `to` type($base) $pair `,` $body
   }];
   let hasVerifier = 1;
 }

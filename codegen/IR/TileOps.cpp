@@ -147,6 +147,8 @@ LogicalResult LoadOp::verify() {
   if (getRow() % 8 != 0 || int64_t(getRow()) + getRows() > pipe.getRows())
     return emitOpError() << "rows " << getRow() << " + " << getRows()
                          << " must start at a multiple of 8 and fit " << pipe.getRows();
+  if (getWhole() && pipe.getCluster() == 1)
+    return emitOpError() << "only the CTAs of a cluster divide boxes among them, the pipe has one CTA";
   return success();
 }
 
@@ -159,9 +161,10 @@ LogicalResult ZeroRowsOp::verify() {
 
 LogicalResult MmaNtOp::verify() {
   BufferType a = getA().getType(), b = getB().getType();
-  if (a.getRows() != 64)
-    return emitOpError() << "first operand must have 64 rows, got " << a.getRows();
-  if (b.getRows() != getResult().getType().getColumns())
+  if (getRow() ? a.getRows() < 64 : a.getRows() != 64)
+    return emitOpError() << "first operand must have 64 rows, or more and the row to begin at, got "
+                         << a.getRows();
+  if (b.getRows() < getResult().getType().getColumns())
     return emitOpError() << "second operand has " << b.getRows() << " rows, the result "
                          << getResult().getType().getColumns() << " columns";
   if (getFrom() % 16 != 0)

@@ -294,8 +294,9 @@ def Tile_AcquireOp : Tile_PartAccess<"acquire"> {
 }
 def Tile_ExpectOp : Tile_Op<"expect"> {
   let summary = "producer: announces that the bytes of a stage, or of one of its groups of boxes, will arrive";
-  let arguments = (ins Tile_PipeType:$pipe, I32:$count, DefaultValuedAttr<I32Attr, "0">:$group);
-  let assemblyFormat = "$pipe `[` $count `]` (`group` $group^)? attr-dict `:` type($pipe)";
+  let description = "With `rows` (at most the pipe's) only so many first rows of each box.";
+  let arguments = (ins Tile_PipeType:$pipe, I32:$count, DefaultValuedAttr<I32Attr, "0">:$group, Optional<I32>:$rows);
+  let assemblyFormat = "$pipe `[` $count `]` (`group` $group^)? (`rows` $rows^)? attr-dict `:` type($pipe)";
   let hasVerifier = 1;
 }
 def Tile_ReleaseOp : Tile_PartAccess<"release"> {
@@ -315,18 +316,18 @@ def Tile_LoadOp : Tile_Op<"load"> {
   let description = [{
     Loads the box at `coordinates` (innermost first) into rows `row` … `row`+`rows` of column box `box` of the stage. Elements
     out of the tensor's bounds arrive as zeros and are counted. Run by one thread. In a pipe that a cluster shares, the CTA of
-    rank r loads for all CTAs the rows r·pipe.rows/cluster further on: each brings its share. `evict_first`: the L2 cache may
-    drop the data before others.
+    rank r loads for all CTAs the rows r·pipe.rows/cluster further on: each brings its share; with `whole` the rows that are named,
+    the CTAs divide the boxes among them. `evict_first`: the L2 cache may drop the data before others.
 
     ```mlir
     tile.load %map[%x, %y, %z] into %pipe[%n] box 3 rows 0 to 32 : !tile.pipe<4, 32, 576>
     ```
   }];
   let arguments = (ins Tile_TensorMapType:$map, Variadic<I32>:$coordinates, Tile_PipeType:$pipe, I32:$count, I32Attr:$box,
-                       I32Attr:$row, I32Attr:$rows, UnitAttr:$evict_first);
+                       I32Attr:$row, I32Attr:$rows, UnitAttr:$evict_first, UnitAttr:$whole);
   let assemblyFormat = [{
-    $map `[` $coordinates `]` `into` $pipe `[` $count `]` `box` $box `rows` $row `to` $rows (`evict_first` $evict_first^)? attr-dict
-    `:` type($pipe)
+    $map `[` $coordinates `]` `into` $pipe `[` $count `]` `box` $box `rows` $row `to` $rows (`evict_first` $evict_first^)?
+    (`whole` $whole^)? attr-dict `:` type($pipe)
   }];
   let hasVerifier = 1;
 }
@@ -351,17 +352,18 @@ def Tile_ZeroRowsOp : Tile_Op<"zero_rows"> {
 
 //===- Tensor cores -----------------------------------------------------------------------------------===//
 
-def Tile_MmaNtOp : Tile_Op<"mma_nt"> {
+def Tile_MmaNtOp : Tile_Op<"mma_nt", [AttrSizedOperandSegments]> {
   let summary = "result = a · bᵀ over `depth` columns of both from column `from` on (asynchronous)";
   let description = [{
-    `a` has 64 rows; `b` has as many rows as the result has columns; `depth` and `from` are multiples of 16. With an
-    accumulator, `onto` it.
+    The product takes 64 rows of `a`, from `row` on (a multiple of 8, told where `a` has more), and of `b` the first rows, as many as
+    the result has columns; `depth` and `from` are multiples of 16. With an accumulator, `onto` it.
   }];
   let arguments = (ins Tile_BufferType:$a, Tile_BufferType:$b, I32Attr:$depth, DefaultValuedAttr<I32Attr, "0">:$from,
-                       Optional<Tile_FragmentType>:$acc);
+                       Optional<Tile_FragmentType>:$acc, Optional<I32>:$row);
   let results = (outs Tile_FragmentType:$result);
   let assemblyFormat = [{
-    $a `,` $b `depth` $depth (`from` $from^)? (`onto` $acc^ `:` type($acc))? attr-dict `:` type($a) `,` type($b) `->` type($result)
+    $a (`rows` $row^)? `,` $b `depth` $depth (`from` $from^)? (`onto` $acc^ `:` type($acc))? attr-dict `:` type($a) `,` type($b) `->`
+    type($result)
   }];
   let hasVerifier = 1;
 }

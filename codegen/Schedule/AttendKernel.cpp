@@ -71,7 +71,8 @@ private:
   /// Q·Kᵀ of the consumer's own tile, in base-2 units.
   Value scoresOf(Value tile) {
     MmaFenceOp::create(k.b, k.loc);
-    Value raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, tile, problem.keyDim, 0, Value());
+    Value raw =
+        MmaNtOp::create(k.b, k.loc, fragment(tokens), query, tile, problem.keyDim, 0, Value(), Value());
     MmaCommitOp::create(k.b, k.loc);
     return product(waitAll(raw)[0], factor);
   }
@@ -152,7 +153,7 @@ private:
       if (!ahead)
         pieces[tile] = readTable(tile);
       AcquireOp::create(k.b, k.loc, kvPipe, count, 0);
-      ExpectOp::create(k.b, k.loc, kvPipe, count, 0);
+      ExpectOp::create(k.b, k.loc, kvPipe, count, 0, Value());
       for (const Piece &piece : pieces[tile])
         loadBoxes(piece, kvPipe, count, 0, build.memory.boxes);
       count = k.add(count, 1);

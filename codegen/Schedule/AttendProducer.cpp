@@ -13,7 +13,7 @@ namespace lathe::codegen {
 
 void AttendParts::loadQuery(const Item &item, Value count) {
   AcquireOp::create(k.b, k.loc, queryPipe, count, 0);
-  ExpectOp::create(k.b, k.loc, queryPipe, count);
+  ExpectOp::create(k.b, k.loc, queryPipe, count, 0, Value());
   Value row = k.mul(rowBlock, build.config.rowsPerCta);
   for (int box = 0; box < build.memory.boxes; ++box)
     LoadOp::create(k.b, k.loc, k["q"], ValueRange{k.c(int64_t(boxColumns) * box), row, item.sequence},

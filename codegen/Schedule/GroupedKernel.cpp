@@ -6,11 +6,11 @@
 // read the same rows.
 //
 //   weights   acquire · TMA boxes of 64 columns       (one thread, as far ahead as the ring is deep)
-//   rows      up: each row by the thread that found it, 16 bytes at a time; down: one TMA box a stage
+//   rows      up: each row by the thread that found it, 16 bytes at a time, or from where they were copied
+//             together; down: TMA boxes
 //   consumer  wait · acc += W·rowsᵀ · release the stage before ····· activation · transposed to memory
 //
-// With a cluster two CTAs take two tiles of one expert and the same block: each brings half of the weights
-// for both.
+// With a cluster two CTAs take the same rows and neighbouring blocks: each brings half of the rows for both.
 //
 // `up` has gate and up rows by eights in a tile, as its tensor map brings them, so that both halves of a
 // result are in one thread. `down` begins with weights before `up` has ended, for it knows its tiles from
@@ -40,7 +40,7 @@ public:
   void run() {
     makePipes();
     k.syncAll(cluster());
-    if (dependent() && !up)
+    if (dependent() && mapKnown())
       GridLaunchOp::create(k.b, k.loc);
     writeRoles();
     if (cluster() > 1) // A CTA must not end while the other one still writes to its memory.
@@ -60,22 +60,19 @@ private:
   //===- Frame ----------------------------------------------------------------------------------------===//
 
   void writeRoles() {
-    SmallVector<StringRef> names{"upper", "lower"};
-    names.resize(size_t(consumers()));
-    names.push_back("producer");
-    SmallVector<int32_t> one(names.size(), 1), registers(names.size(), 0);
+    SmallVector<int32_t> registers(2, 0);
     if (consumers() > 1) // Of 168 each.
-      registers = {200, 200, 104};
-    auto roles = RolesOp::create(k.b, k.loc, k.b.getStrArrayAttr(names), k.b.getDenseI32ArrayAttr(one),
-                                 k.b.getDenseI32ArrayAttr(registers), unsigned(names.size()));
+      registers = {200, 104};
+    auto roles =
+        RolesOp::create(k.b, k.loc, k.b.getStrArrayAttr({"consumer", "producer"}),
+                        k.b.getDenseI32ArrayAttr({consumers(), 1}), k.b.getDenseI32ArrayAttr(registers), 2);
     OpBuilder::InsertionGuard guard(k.b);
-    for (consumer = 0; consumer < consumers(); ++consumer) {
-      k.enterRole(roles.getBodies()[consumer]);
-      if (up) // `down` learns from what has come that all is there.
-        gridWait();
-      overItems([&](const Item &item, Value count) { return consume(item, count); });
-    }
-    k.enterRole(roles.getBodies()[consumers()]);
+    Value index = k.enterRole(roles.getBodies()[0]);
+    consumer = consumers() > 1 ? index : Value();
+    if (!mapKnown()) // Else they learn from what has come that all is there.
+      gridWait();
+    overItems([&](const Item &item, Value count) { return consume(item, count); });
+    k.enterRole(roles.getBodies()[1]);
     produce();
   }
 
@@ -84,6 +81,10 @@ private:
   Value rank() { return k.remu(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), cluster()); }
   int consumers() const { return build.config.consumers; }
   bool dependent() const { return build.config.dependentLaunch != DependentLaunch::Off; }
+  /// Rows of `up` that come from anywhere; all others lie together.
+  bool gathered() const { return up && !build.config.permute; }
+  /// The launch before has waited for `route`, so that tiles are known from the beginning.
+  bool mapKnown() const { return !gathered(); }
   bool paired() const { return up && problem.halves == 2; }
   /// Columns that are summed over, and steps of a stage's depth in them.
   int depth() const { return up ? problem.hidden : problem.intermediate; }
@@ -91,14 +92,18 @@ private:
   /// Columns of the result, and those of an item.
   int outColumns() const { return up ? problem.intermediate : problem.hidden; }
   int consumerColumns() const { return paired() ? weightRows / 2 : weightRows; }
-  int blocks() const { return outColumns() / (consumerColumns() * consumers()); }
-  Type accumulator() { return FragmentType::get(k.b.getContext(), build.config.tokenTile); }
+  /// Of an item: what the CTAs of a cluster take at once.
+  int blocks() const { return outColumns() / (consumerColumns() * consumers() * cluster()); }
+  /// Rows of weights of a CTA's item.
+  int itemRows() const { return weightRows * consumers(); }
   BufferType stageOf(int rows) {
     return BufferType::get(k.b.getContext(), rows, build.config.depthTile, 128);
   }
 
   /// The consumer's block of 64 rows of weights.
-  Value blockOf(const Item &item) { return k.add(k.mul(item.block, consumers()), consumer); }
+  Value blockOf(const Item &item) {
+    return consumer ? k.add(k.mul(item.block, consumers()), consumer) : item.block;
+  }
 
   void gridWait() {
     if (dependent())
@@ -109,16 +114,12 @@ private:
     const MoeMemory &memory = build.memory;
     const MoeConfig &config = build.config;
     MLIRContext *context = k.b.getContext();
-    auto weightsType =
-        PipeType::get(context, config.stages, weightRows, config.depthTile, cluster(), 1, 1, 0);
-    auto rowsType = PipeType::get(context, config.stages, config.tokenTile, config.depthTile, 1, 1, 1,
-                                  up ? gatherers : 0);
-    const int ringBytes = config.stages * memory.weightBytes, ringBarriers = 2 * 8 * config.stages;
-    for (int i = 0; i < consumers(); ++i)
-      weights.push_back(PipeOp::create(k.b, k.loc, weightsType, memory.weights + i * ringBytes,
-                                       memory.barriers + i * ringBarriers, /*releases=*/1,
-                                       k.b.getStringAttr(i == 0 ? "weights" : "weights_below")));
-    rows = PipeOp::create(k.b, k.loc, rowsType, memory.rows, memory.barriers + consumers() * ringBarriers,
+    auto weightsType = PipeType::get(context, config.stages, itemRows(), config.depthTile, 1, 1, 1, 0);
+    auto rowsType = PipeType::get(context, config.stages, config.tokenTile, config.depthTile, cluster(), 1, 1,
+                                  gathered() ? gatherers : 0);
+    weights = PipeOp::create(k.b, k.loc, weightsType, memory.weights, memory.barriers,
+                             /*releases=*/consumers(), k.b.getStringAttr("weights"));
+    rows = PipeOp::create(k.b, k.loc, rowsType, memory.rows, memory.barriers + 2 * 8 * config.stages,
                           /*releases=*/consumers(), k.b.getStringAttr("rows"));
   }
 
@@ -127,26 +128,58 @@ private:
     Value total = k.mul(loadI32(k, k["tile_count"], k.c(0)), blocks());
     Value first = k.divu(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), cluster());
     Value stride = k.divu(NVVM::GridDimXOp::create(k.b, k.loc, k.i32()), cluster());
-    k.loop(first, total, stride, {k.c(0)}, [&](Value index, ValueRange carried) {
-      Value tile = k.divu(index, blocks()), block = k.sub(index, k.mul(tile, blocks()));
-      auto four = VectorType::get({moeTileWords}, k.i32());
-      Value entry = k.load(four, k.at(k["tiles"], k.wide(k.mul(tile, moeTileWords * 4))));
-      auto word = [&](int64_t i) -> Value {
-        return LLVM::ExtractElementOp::create(k.b, k.loc, entry, k.c(i));
-      };
-      return Values{body(shareOf({word(0), word(1), word(2), block}), carried[0])};
-    });
+    k.loop(first, total, stride, {k.c(0)},
+           [&](Value index, ValueRange carried) { return Values{body(itemAt(index), carried[0])}; });
   }
 
-  /// This CTA's rows of its cluster's tile.
-  Item shareOf(Item item) {
-    if (cluster() == 1)
-      return item;
-    const int unit = moeSlotTile * cluster();
-    Value each = k.mul(k.divu(k.add(item.rows, unit - 1), unit), moeSlotTile), before = k.mul(rank(), each);
-    item.firstSlot = k.add(item.firstSlot, before);
-    item.rows = k.max(k.min(k.sub(item.rows, before), each), k.c(0));
-    return item;
+  Values tileAt(Value tile) {
+    auto four = VectorType::get({moeTileWords}, k.i32());
+    Value entry = k.load(four, k.at(k["tiles"], k.wide(k.mul(tile, moeTileWords * 4))));
+    Values words;
+    for (int i = 0; i < moeTileWords; ++i)
+      words.push_back(LLVM::ExtractElementOp::create(k.b, k.loc, entry, k.c(i)));
+    return words;
+  }
+
+  /// Block by block through the tiles of an expert, so that those that read the same weights do so at the
+  /// same time.
+  Item itemAt(Value index) {
+    Value some = k.divu(index, blocks());
+    Values words = tileAt(some); // Any of the expert: all know how many there are, and which one they are.
+    Value tiles = k.shr(words[3], 16), first = k.sub(some, k.band(words[3], 0xFFFF));
+    Value inside = k.sub(index, k.mul(first, blocks())), block = inside;
+    auto several =
+        scf::IfOp::create(k.b, k.loc, TypeRange(SmallVector<Type>(5, k.i32())), k.lt(k.c(1), tiles), true);
+    {
+      OpBuilder::InsertionGuard guard(k.b);
+      k.b.setInsertionPointToStart(several.thenBlock());
+      Value blockOfAll = k.divu(inside, tiles);
+      Values found = tileAt(k.add(first, k.sub(inside, k.mul(blockOfAll, tiles))));
+      found.push_back(blockOfAll);
+      scf::YieldOp::create(k.b, k.loc, found);
+      k.b.setInsertionPointToStart(several.elseBlock());
+      words.push_back(inside);
+      scf::YieldOp::create(k.b, k.loc, words);
+    }
+    block = several.getResult(4);
+    if (cluster() > 1)
+      block = k.add(k.mul(block, cluster()), rank());
+    return {several.getResult(0), several.getResult(1), several.getResult(2), block};
+  }
+
+  /// body for the narrowest of the widths that holds the tile's rows.
+  void forWidth(Item item, llvm::function_ref<void(const Item &, int)> body) {
+    const std::vector<int> widths = moeWidths(build.config);
+    if (widths.size() == 1)
+      return body(item, widths.front());
+    item.rows = k.uniform(item.rows);
+    for (size_t i = 0; i < widths.size(); ++i) {
+      const int next = i + 1 < widths.size() ? widths[i + 1] : -1;
+      Value here = k.lt(k.c(next), item.rows);
+      if (i > 0)
+        here = k.band(here, k.ge(k.c(widths[i]), item.rows));
+      k.when(here, [&] { body(item, widths[i]); });
+    }
   }
 
   //===- Producer -------------------------------------------------------------------------------------===//
@@ -157,14 +190,14 @@ private:
     {
       OpBuilder::InsertionGuard guard(k.b);
       k.b.setInsertionPointToStart(&elected.getBody().emplaceBlock());
-      if (up) {
+      if (!mapKnown()) {
         gridWait();
         if (dependent()) // From here on what `route` made is there for whoever starts.
           GridLaunchOp::create(k.b, k.loc);
       }
       overItems([&](const Item &item, Value count) { return loadWeights(item, count); });
     }
-    if (up)
+    if (gathered())
       k.when(k.ge(thread, k.c(32)), [&] {
         gridWait();
         overItems([&](const Item &item, Value count) { return gatherRows(item, k.sub(thread, 32), count); });
@@ -185,36 +218,29 @@ private:
 
   Value loadWeights(const Item &item, Value count) {
     return overSteps(count, [&](Value column, Value stage) {
-      for (consumer = 0; consumer < consumers(); ++consumer) {
-        AcquireOp::create(k.b, k.loc, weights[consumer], stage, 0);
-        ExpectOp::create(k.b, k.loc, weights[consumer], stage, 0);
-        loadExpert(item, column, stage);
-      }
+      AcquireOp::create(k.b, k.loc, weights, stage, 0);
+      ExpectOp::create(k.b, k.loc, weights, stage, 0, Value());
+      loadExpert(item, column, stage);
     });
   }
 
   void loadExpert(const Item &item, Value column, Value stage) {
     const char *routed = up ? "w1" : "w2", *shared = up ? "shared1" : "shared2";
-    Value block = blockOf(item);
     if (problem.shared == 0)
-      return loadBoxes(routed, block, item.expert, column, stage);
+      return loadBoxes(routed, item.block, item.expert, column, stage);
     Value local = k.lt(item.expert, problem.experts);
-    k.when(local, [&] { loadBoxes(routed, block, item.expert, column, stage); });
+    k.when(local, [&] { loadBoxes(routed, item.block, item.expert, column, stage); });
     k.when(k.bxor(local, k.yes()),
-           [&] { loadBoxes(shared, block, k.sub(item.expert, problem.experts), column, stage); });
+           [&] { loadBoxes(shared, item.block, k.sub(item.expert, problem.experts), column, stage); });
   }
-
-  Value ofRank(Value first, int each) { return cluster() == 1 ? first : k.add(first, k.mul(rank(), each)); }
 
   void loadBoxes(StringRef map, Value block, Value expert, Value column, Value stage) {
     for (int box = 0; box < build.config.depthTile / boxColumns; ++box) {
       Value from = k.add(column, box * boxColumns);
-      // By eights of gate and up rows, four of each a tile; or 64 rows.
-      const int share = weightRows / cluster();
-      Values at = paired() ? Values{from, k.c(0), k.c(0), ofRank(k.mul(block, 4), share / 16), expert}
-                           : Values{from, ofRank(k.mul(block, weightRows), share), expert};
-      LoadOp::create(k.b, k.loc, k[map], at, weights[consumer], stage, box, 0, share,
-                     build.config.evictFirst);
+      // By eights of gate and up rows, four of each for every 64 rows; or as they lie.
+      Values at = paired() ? Values{from, k.c(0), k.c(0), k.mul(block, itemRows() / 16), expert}
+                           : Values{from, k.mul(block, itemRows()), expert};
+      LoadOp::create(k.b, k.loc, k[map], at, weights, stage, box, 0, itemRows(), build.config.evictFirst);
     }
   }
 
@@ -224,62 +250,94 @@ private:
     SmallVector<Value> sources;
     for (int share = 0; share < shares; ++share) {
       Value row = k.add(k.shr(thread, 3), share * each);
-      Value slot = k.add(item.firstSlot, k.max(k.min(row, k.sub(item.rows, 1)), k.c(0)));
+      Value slot = k.add(item.firstSlot, k.min(row, k.sub(item.rows, 1)));
       Value token = k.divu(loadI32(k, k["slots"], slot), problem.topK);
       sources.push_back(k.at(k["x"], k.mul(k.mul(k.wide(token), k["x_stride"]), k.c64(2))));
     }
-    return overSteps(count, [&](Value column, Value stage) {
-      AcquireOp::create(k.b, k.loc, rows, stage, 0);
-      GatherOp::create(k.b, k.loc, sources, rows, stage, item.rows, k.mul(column, 2), thread);
+    forWidth(item, [&](const Item &, int width) {
+      ArrayRef<Value> mine = ArrayRef(sources).take_front(size_t((width + each - 1) / each));
+      overSteps(count, [&](Value column, Value stage) {
+        AcquireOp::create(k.b, k.loc, rows, stage, 0);
+        GatherOp::create(k.b, k.loc, mine, rows, stage, k.mul(column, 2), thread, width,
+                         build.config.widths > 1 ? Value() : item.rows);
+      });
     });
+    return k.add(count, steps());
   }
 
   Value loadRows(const Item &item, Value count) {
     return overSteps(count, [&](Value column, Value stage) {
       AcquireOp::create(k.b, k.loc, rows, stage, 0);
-      ExpectOp::create(k.b, k.loc, rows, stage, 0);
-      for (int box = 0; box < build.config.depthTile / boxColumns; ++box)
-        LoadOp::create(k.b, k.loc, k["activated"], Values{k.add(column, box * boxColumns), item.firstSlot},
-                       rows, stage, box, 0, build.config.tokenTile, false);
+      loadBoxedRows(item, column, stage);
     });
+  }
+
+  /// All rows of the tile at once; with several widths by boxes of fewer, as many as there are rows for,
+  /// which the CTAs of a cluster bring in turns for all.
+  void loadBoxedRows(const Item &item, Value column, Value stage) {
+    const int each = moeRowBox(build.config), boxes = build.config.tokenTile / each;
+    Value wanted = k.min(k.max(k.divu(k.add(item.rows, each - 1), each), k.c(1)), k.c(boxes));
+    ExpectOp::create(k.b, k.loc, rows, stage, 0, boxes > 1 ? k.mul(wanted, each) : Value());
+    for (int part = 0; part < boxes; ++part) {
+      auto load = [&] {
+        for (int box = 0; box < build.config.depthTile / boxColumns; ++box)
+          LoadOp::create(k.b, k.loc, k[up ? "permuted" : "activated"],
+                         Values{k.add(column, box * boxColumns), k.add(item.firstSlot, part * each)}, rows,
+                         stage, box, part * each, each, false, cluster() > 1);
+      };
+      Value here = k.lt(k.c(part), wanted);
+      if (cluster() > 1)
+        here = k.band(here, k.eq(rank(), part % cluster()));
+      if (boxes == 1 && cluster() == 1)
+        load();
+      else
+        k.when(here, load);
+    }
   }
 
   //===- Consumer -------------------------------------------------------------------------------------===//
 
   void release(Value stage) {
-    ReleaseOp::create(k.b, k.loc, weights[consumer], stage, 0);
+    ReleaseOp::create(k.b, k.loc, weights, stage, 0);
     ReleaseOp::create(k.b, k.loc, rows, stage, 0);
   }
 
-  /// A stage is given back when the product of the next one has been begun.
   Value consume(const Item &item, Value count) {
-    Value zero = SplatOp::create(k.b, k.loc, accumulator(), k.cf(0));
+    forWidth(item, [&](const Item &uniform, int width) { consume(uniform, count, width); });
+    return k.add(count, steps());
+  }
+
+  /// A stage is given back when the product of the next one has been begun.
+  void consume(const Item &item, Value count, int width) {
+    Type accumulator = FragmentType::get(k.b.getContext(), width);
+    Value zero = SplatOp::create(k.b, k.loc, accumulator, k.cf(0));
+    Value firstRow = consumer ? k.mul(consumer, weightRows) : Value();
     Values sums = k.loop(k.c(0), k.c(steps()), k.c(1), {zero, count}, [&](Value step, ValueRange carried) {
       Value stage = carried[1];
-      Value w = WaitOp::create(k.b, k.loc, stageOf(weightRows), weights[consumer], stage, 0);
+      Value w = WaitOp::create(k.b, k.loc, stageOf(itemRows()), weights, stage, 0);
       Value x = WaitOp::create(k.b, k.loc, stageOf(build.config.tokenTile), rows, stage, 0);
       MmaFenceOp::create(k.b, k.loc);
-      Value sum = MmaNtOp::create(k.b, k.loc, accumulator(), w, x, build.config.depthTile, 0, carried[0]);
+      Value sum =
+          MmaNtOp::create(k.b, k.loc, accumulator, w, x, build.config.depthTile, 0, carried[0], firstRow);
       MmaCommitOp::create(k.b, k.loc);
       MmaWaitOp::create(k.b, k.loc, TypeRange{}, 1, ValueRange{});
       k.when(k.lt(k.c(0), step), [&] { release(k.sub(stage, 1)); });
       return Values{sum, k.add(stage, 1)};
     });
-    Value sum = MmaWaitOp::create(k.b, k.loc, TypeRange{accumulator()}, 0, ValueRange{sums[0]}).getResult(0);
+    Value sum = MmaWaitOp::create(k.b, k.loc, TypeRange{accumulator}, 0, ValueRange{sums[0]}).getResult(0);
     release(k.sub(sums[1], 1));
     store(item, sum);
-    return sums[1];
   }
 
   void store(const Item &item, Value sum) {
     Value base = k[up ? "activated_base" : "expert_out"];
     auto name = k.b.getStringAttr("result_rows");
-    auto offset = k.b.getI32IntegerAttr(build.memory.staging + consumer * build.memory.stagingBytes);
-    auto event = k.b.getI32IntegerAttr(groupEvent + consumer),
-         atOnce = k.b.getI32IntegerAttr(build.memory.atOnce);
+    auto offset = k.b.getI32IntegerAttr(build.memory.staging), event = k.b.getI32IntegerAttr(groupEvent),
+         atOnce = k.b.getI32IntegerAttr(build.memory.atOnce), count = k.b.getI32IntegerAttr(consumers());
     auto bf16 = TypeAttr::get(k.b.getBF16Type());
     if (paired()) {
-      auto op = StorePairsOp::create(k.b, k.loc, sum, base, name, offset, event, bf16, atOnce);
+      auto op =
+          StorePairsOp::create(k.b, k.loc, sum, base, consumer, name, offset, event, bf16, atOnce, count);
       fill(op.getPair(), {k.f32(), k.f32()},
            [&](Block &block) { return Values{activated(block.getArgument(0), block.getArgument(1))}; });
       rowRegion(op.getBody(), item);
@@ -287,8 +345,8 @@ private:
     }
     if (up)
       sum = mapped(sum);
-    auto op = StoreTransposedOp::create(k.b, k.loc, ValueRange{sum}, base, name, offset, event,
-                                        k.b.getI32IntegerAttr(weightRows), bf16, atOnce);
+    auto op = StoreTransposedOp::create(k.b, k.loc, ValueRange{sum}, base, consumer, name, offset, event,
+                                        k.b.getI32IntegerAttr(weightRows), bf16, atOnce, count);
     rowRegion(op.getBody(), item);
   }
 
@@ -351,9 +409,8 @@ private:
   const MoeBuild &build;
   const MoeProblem &problem;
   const bool up;
-  SmallVector<Value> weights; ///< A ring for each consumer.
-  Value rows;
-  int consumer = 0; ///< Whose code is being written.
+  Value weights, rows; ///< Pipes.
+  Value consumer;      ///< Number of the warpgroup among several consumers.
 };
 
 } // namespace
@@ -367,9 +424,14 @@ static void describe(const MoeBuild &build, KernelEntry &entry, const char *name
 
 void buildUpKernel(OpBuilder &builder, const MoeBuild &build, KernelEntry &entry) {
   describe(build, entry, "up");
-  entry.arguments = {{"tensor_map", "w1"},         {"pointer", "x"},     {"i64", "x_stride"},
-                     {"pointer", "slots"},         {"pointer", "tiles"}, {"pointer", "tile_count"},
-                     {"pointer", "activated_base"}};
+  entry.arguments = {
+      {"tensor_map", "w1"}, {"pointer", "tiles"}, {"pointer", "tile_count"}, {"pointer", "activated_base"}};
+  if (build.config.permute)
+    entry.arguments.push_back({"tensor_map", "permuted"});
+  else
+    for (const KernelArgument &argument :
+         std::initializer_list<KernelArgument>{{"pointer", "x"}, {"i64", "x_stride"}, {"pointer", "slots"}})
+      entry.arguments.push_back(argument);
   if (build.problem().shared > 0)
     entry.arguments.push_back({"tensor_map", "shared1"});
   GroupedBuilder(builder, build, entry, /*up=*/true).run();

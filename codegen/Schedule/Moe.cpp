@@ -6,6 +6,7 @@
 #include "lathe/codegen/Schedule/Moe.h"
 
 #include "lathe/codegen/Conversion/Emit.h"
+#include "lathe/codegen/Schedule/GatePlan.h"
 #include "lathe/codegen/Schedule/MoeKernels.h"
 #include "lathe/codegen/Schedule/RoutePlan.h"
 #include "lathe/support/Error.h"
@@ -20,6 +21,12 @@ static void describe(MoeManifest &manifest, const MoeBuild &build, const Target 
   manifest.arch = target.arch;
   manifest.router = problem.router == MoeRouter::Given ? "given" : "logits";
   manifest.logits = std::string(name(problem.logits));
+  if (problem.gate) {
+    const GatePlan gate = gatePlan(problem, build.config);
+    manifest.gate = std::string(name(*problem.gate));
+    manifest.gateRows = gate.rows;
+    manifest.gateExperts = gate.experts;
+  }
   manifest.bias = problem.bias;
   manifest.offset = problem.offset;
   manifest.routedExperts = problem.routedExperts;
@@ -36,9 +43,12 @@ static void describe(MoeManifest &manifest, const MoeBuild &build, const Target 
   manifest.routeBlocks = routeBlocks(problem);
   manifest.routeScratchWords = routeScratchWords(problem);
   manifest.config = build.config;
-  const int weightRows = 64 / build.config.cluster; // Of a box: each CTA of a cluster brings its share.
+  manifest.permute = build.config.permute;
+  const int weightRows = 64 * build.config.consumers; // Of a box.
   manifest.tensorMaps = {
-      {"w1", 64, weightRows}, {"w2", 64, weightRows}, {"activated", 64, build.config.tokenTile}};
+      {"w1", 64, weightRows}, {"w2", 64, weightRows}, {"activated", 64, moeRowBox(build.config)}};
+  if (build.config.permute)
+    manifest.tensorMaps.push_back({"permuted", 64, moeRowBox(build.config)});
   if (problem.shared > 0) {
     manifest.tensorMaps.push_back({"shared1", 64, weightRows});
     manifest.tensorMaps.push_back({"shared2", 64, weightRows});
@@ -56,7 +66,11 @@ OwningOpRef<ModuleOp> buildMoe(const MoePattern &pattern, const MoeConfig &confi
   OwningOpRef<ModuleOp> module = ModuleOp::create(builder, builder.getUnknownLoc());
   declareShared(*module);
   builder.setInsertionPointToEnd(module->getBody());
+  if (pattern.problem.gate)
+    buildGateKernel(builder, build, manifest.gateKernel);
   buildRouteKernel(builder, build, manifest.route);
+  if (config.permute)
+    buildPermuteKernel(builder, build, manifest.permuteKernel);
   buildUpKernel(builder, build, manifest.up);
   buildDownKernel(builder, build, manifest.down);
   buildMoeCombineKernel(builder, build, manifest.combine);

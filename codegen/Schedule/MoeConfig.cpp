@@ -24,8 +24,10 @@ static constexpr int reservedBytes = 1024; // Of shared memory, for each CTA of 
 static constexpr int maxExperts = 512, maxTopK = 16, maxGroups = 32;
 static constexpr std::array tokenTileAxis{8,   16,  24,  32,  48,  64,  80,  96,  112,
                                           128, 144, 160, 176, 192, 208, 224, 240, 256};
+static constexpr std::array widthsAxis{1, 4, 8};
 static constexpr std::array consumersAxis{1, 2}, clusterAxis{1, 2};
-static constexpr int mostAtOnce = 64; // Columns of a result that are staged.
+static constexpr int narrowBox = 32;   // Rows of a box where tiles differ in width, or CTAs divide them.
+static constexpr int usualAtOnce = 64; // Columns of a result that are staged at least.
 static constexpr std::array depthTileAxis{64, 128};
 static constexpr std::array stagesAxis{2, 3, 4, 5, 6, 8, 10, 12};
 static constexpr std::array ctasPerSmAxis{1, 2, 3};
@@ -33,36 +35,39 @@ static constexpr std::array ctasPerSmAxis{1, 2, 3};
 //===- Text and JSON ---------------------------------------------------------------------------------===//
 
 std::string MoeConfig::str() const {
-  return fmt::format("tokenTile={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} evictFirst={} "
-                     "dependentLaunch={}",
-                     tokenTile, consumers, cluster, depthTile, stages, ctasPerSm, evictFirst,
+  return fmt::format("tokenTile={} widths={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} "
+                     "permute={} evictFirst={} dependentLaunch={}",
+                     tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, evictFirst,
                      dependentLaunch == DependentLaunch::Off ? "off" : "early");
 }
 
 void to_json(nlohmann::json &json, const MoeConfig &config) {
   json = {{"tokenTile", config.tokenTile},
+          {"widths", config.widths},
           {"consumers", config.consumers},
           {"cluster", config.cluster},
           {"depthTile", config.depthTile},
           {"stages", config.stages},
           {"ctasPerSm", config.ctasPerSm},
+          {"permute", config.permute},
           {"evictFirst", config.evictFirst},
           {"dependentLaunch", config.dependentLaunch == DependentLaunch::Off ? "off" : "early"}};
 }
 
 static UserError configError(std::string rule, std::string value) {
-  return UserError(
-      Fault{"schedule config", std::move(rule), std::move(value),
-            "fields are tokenTile, consumers, cluster, depthTile, stages, ctasPerSm, evictFirst, "
-            "dependentLaunch (off, early)"});
+  return UserError(Fault{
+      "schedule config", std::move(rule), std::move(value),
+      "fields are tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, evictFirst, "
+      "dependentLaunch (off, early)"});
 }
 
 void from_json(const nlohmann::json &json, MoeConfig &config) {
   if (!json.is_object())
     throw configError("a config must be a JSON object", json.dump());
   MoeConfig read;
-  const std::array<std::pair<const char *, int MoeConfig::*>, 6> numbers{
+  const std::array<std::pair<const char *, int MoeConfig::*>, 7> numbers{
       {{"tokenTile", &MoeConfig::tokenTile},
+       {"widths", &MoeConfig::widths},
        {"consumers", &MoeConfig::consumers},
        {"cluster", &MoeConfig::cluster},
        {"depthTile", &MoeConfig::depthTile},
@@ -75,6 +80,8 @@ void from_json(const nlohmann::json &json, MoeConfig &config) {
       read.*(number->second) = value.get<int>();
     else if (name == "evictFirst" && value.is_boolean())
       read.evictFirst = value.get<bool>();
+    else if (name == "permute" && value.is_boolean())
+      read.permute = value.get<bool>();
     else if (name == "dependentLaunch" && (value == "off" || value == "early"))
       read.dependentLaunch = value == "off" ? DependentLaunch::Off : DependentLaunch::Early;
     else
@@ -85,17 +92,38 @@ void from_json(const nlohmann::json &json, MoeConfig &config) {
 
 //===- Resources -------------------------------------------------------------------------------------===//
 
+/// Bytes of shared memory that a CTA may take.
+static int shareOfCta(const Target &target, const MoeConfig &config) {
+  return (target.sharedBytesPerCta + reservedBytes) / config.ctasPerSm - reservedBytes;
+}
+
+std::vector<int> moeWidths(const MoeConfig &config) {
+  std::vector<int> widths;
+  for (int i = 0; i < config.widths; ++i)
+    widths.push_back(config.tokenTile - i * moeWidthStep);
+  return widths;
+}
+
+int moeRowBox(const MoeConfig &config) {
+  return config.widths > 1 || config.cluster > 1 ? narrowBox : config.tokenTile;
+}
+
 MoeMemory moeMemory(const MoeConfig &config) {
   MoeMemory memory;
-  memory.weightBytes = weightRows * config.depthTile * elementBytes;
+  memory.weightBytes = weightRows * config.consumers * config.depthTile * elementBytes;
   memory.rowBytes = config.tokenTile * config.depthTile * elementBytes;
-  memory.atOnce = std::min(config.tokenTile, mostAtOnce);
-  memory.stagingBytes = memory.atOnce * stagingRowBytes;
-  memory.rows = config.consumers * config.stages * memory.weightBytes;
+  memory.rows = config.stages * memory.weightBytes;
   memory.staging = memory.rows + config.stages * memory.rowBytes;
+  const int barriers = 2 * 2 * config.stages * barrierBytes; // Full and empty, of two rings.
+  // As many columns of a result at a time as the rings leave room for.
+  const int left = shareOfCta(Target(), config) - memory.staging - barriers;
+  memory.atOnce = std::min(config.tokenTile, usualAtOnce);
+  while (memory.atOnce < config.tokenTile &&
+         (memory.atOnce + moeSlotTile) * stagingRowBytes * config.consumers <= left)
+    memory.atOnce += moeSlotTile;
+  memory.stagingBytes = memory.atOnce * stagingRowBytes;
   memory.barriers = memory.staging + config.consumers * memory.stagingBytes;
-  memory.sharedBytes =
-      memory.barriers + (config.consumers + 1) * 2 * config.stages * barrierBytes; // Full and empty.
+  memory.sharedBytes = memory.barriers + barriers;
   return memory;
 }
 
@@ -108,8 +136,6 @@ static Verdict broken(const char *constraint, std::string reason) {
 static Verdict checkProblem(const MoeProblem &problem) {
   if (!problem.ffn)
     return broken("experts", "the schedule serves experts, not a router alone; add the layer's output");
-  if (problem.router == MoeRouter::Gate)
-    return broken("router", "the gate's product is not fused yet; pass logits, or a routing");
   if (problem.activation == MoeActivation::Other)
     return broken("activation", "the activation must be SwiGLU, SiLU or GELU");
   if (problem.output != Dtype::BF16)
@@ -146,14 +172,23 @@ static int mostColumns(const MoeProblem &problem, const MoeConfig &config) {
 
 /// A CTA's rows of weights fill whole items, with gate and up beside each other.
 static Verdict checkBlocks(const MoeProblem &problem, const MoeConfig &config) {
-  const int first = weightRows * config.consumers / problem.halves, second = weightRows * config.consumers;
+  const int second = weightRows * config.consumers * config.cluster, first = second / problem.halves;
   if (problem.intermediate % first != 0 || problem.hidden % second != 0)
-    return broken("blocks",
-                  fmt::format("intermediate and hidden must be multiples of {} and {} with {} consumers, "
-                              "got {} and {}",
-                              first, second, config.consumers, problem.intermediate, problem.hidden));
+    return broken(
+        "blocks",
+        fmt::format("intermediate and hidden must be multiples of {} and {} with {} consumers of {} "
+                    "CTAs, got {} and {}",
+                    first, second, config.consumers, config.cluster, problem.intermediate, problem.hidden));
+  if (config.widths > 1 || config.cluster > 1)
+    if (config.tokenTile % narrowBox != 0 || config.tokenTile <= (config.widths - 1) * moeWidthStep)
+      return broken("widths",
+                    fmt::format("with several widths or CTAs of a cluster tokenTile must be a multiple of {} "
+                                "and above {}, got {}",
+                                narrowBox, (config.widths - 1) * moeWidthStep, config.tokenTile));
   if (config.cluster > 1 && config.ctasPerSm > 1)
-    return broken("cluster", "CTAs that share weights have a multiprocessor each; set ctasPerSm to 1");
+    return broken("cluster", "CTAs that share rows have a multiprocessor each; set ctasPerSm to 1");
+  if (config.cluster > 1 && !config.permute)
+    return broken("cluster", "rows go to several CTAs by TMA alone; set permute");
   const int most = mostColumns(problem, config);
   if (config.tokenTile > most)
     return broken("registers",
@@ -174,6 +209,7 @@ static Verdict checkExtents(const MoeProblem &problem, const MoeConfig &config) 
 Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &target) {
   const std::array verdicts{checkProblem(problem),
                             checkAxis("tokenTile", tokenTileAxis, config.tokenTile),
+                            checkAxis("widths", widthsAxis, config.widths),
                             checkAxis("consumers", consumersAxis, config.consumers),
                             checkAxis("cluster", clusterAxis, config.cluster),
                             checkAxis("depthTile", depthTileAxis, config.depthTile),
@@ -189,7 +225,7 @@ Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &
   if (config.dependentLaunch == DependentLaunch::Late)
     return broken("dependentLaunch", "dependentLaunch must be off or early");
   const int needed = moeMemory(config).sharedBytes;
-  const int each = (target.sharedBytesPerCta + reservedBytes) / config.ctasPerSm - reservedBytes;
+  const int each = shareOfCta(target, config);
   if (needed > each)
     return broken(
         "shared_memory",
@@ -201,22 +237,35 @@ Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &
 
 //===- The space and its fallback --------------------------------------------------------------------===//
 
+/// Whether several widths, clusters and permuted rows are worth a try: with consumers that share rows.
+static bool forManyRows(const MoeConfig &config) {
+  return config.consumers > 1 && config.ctasPerSm == 1 && (config.cluster == 1 || config.permute);
+}
+
 std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
   std::vector<MoeConfig> space;
   for (int tokenTile : tokenTileAxis)
-    for (int consumers : consumersAxis)
-      for (int cluster : clusterAxis)
-        for (int depthTile : depthTileAxis)
-          for (int stages : stagesAxis)
-            for (int ctas : ctasPerSmAxis)
-              for (bool evictFirst : {false, true})
-                for (DependentLaunch launch : {DependentLaunch::Off, DependentLaunch::Early})
-                  space.push_back(
-                      {tokenTile, consumers, cluster, depthTile, stages, ctas, evictFirst, launch});
+    for (int widths : widthsAxis)
+      for (int consumers : consumersAxis)
+        for (int cluster : clusterAxis)
+          for (int depthTile : depthTileAxis)
+            for (int stages : stagesAxis)
+              for (int ctas : ctasPerSmAxis)
+                for (bool permute : {false, true}) {
+                  MoeConfig config{tokenTile, widths, consumers, cluster, depthTile, stages, ctas, permute};
+                  if ((widths > 1 || cluster > 1 || permute) && !forManyRows(config))
+                    continue;
+                  for (bool evictFirst : {false, true})
+                    for (DependentLaunch launch : {DependentLaunch::Off, DependentLaunch::Early}) {
+                      config.evictFirst = evictFirst, config.dependentLaunch = launch;
+                      space.push_back(config);
+                    }
+                }
   return space;
 }
 
-static constexpr int fewRows = 64; // Up to so many a tile weights are the limit.
+static constexpr int fewRows = 64;        // Up to so many a tile weights are the limit.
+static constexpr int severalWidths = 128; // From so many on tiles are worth main loops of several widths.
 
 /// Rows that an expert has no more of, `deviations` standard deviations above the mean, when rows spread
 /// evenly by chance.
@@ -226,35 +275,32 @@ static double usualCount(const MoeProblem &problem, int rows, double deviations)
   return std::min<double>(rows, mean + deviations * std::sqrt(mean));
 }
 
-/// Few rows: the smallest tile that holds most experts' rows, for each further one reads the weights again.
-/// Many: the tile with which the tiles of an expert are fewest columns in all, for products are the limit.
+/// The smallest tile that holds most experts' rows, for each further one reads the weights again; the widest
+/// where none does. Wide ones are such that they may have several widths.
 static int usualTile(const MoeProblem &problem, int rows) {
-  const double usual = usualCount(problem, rows, 2.5), most = tokenTileAxis.back();
-  if (usual <= most)
-    return *std::find_if(tokenTileAxis.begin(), tokenTileAxis.end(), [&](int tile) { return tile >= usual; });
-  const double count = usualCount(problem, rows, 1.5);
-  auto columns = [&](int tile) { return std::ceil(count / tile) * tile; };
-  int best = tokenTileAxis.back();
+  const double usual = usualCount(problem, rows, 2.5);
   for (int tile : tokenTileAxis)
-    if (tile > most / 2 && columns(tile) <= columns(best))
-      best = tile;
-  return best;
+    if (tile >= usual && (tile < severalWidths || tile % narrowBox == 0))
+      return tile;
+  return tokenTileAxis.back();
 }
 
 MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int rows) {
   const int tile = usualTile(problem, rows);
-  const bool many = tile > fewRows, again = usualCount(problem, rows, 2.5) > tokenTileAxis.back();
+  const bool many = tile > fewRows, several = tile >= severalWidths,
+             again = usualCount(problem, rows, 2.5) > tokenTileAxis.back();
   std::optional<MoeConfig> best;
   Verdict closest;
   // With many rows two consumers that share them, else two CTAs where one's work is short; then wide stages,
   // where there are three of them, and deep rings.
   auto rank = [&](const MoeConfig &config) {
-    const int form = (config.consumers == (many ? 2 : 1)) + (config.ctasPerSm == (many ? 1 : 2));
+    const int form = (config.consumers == (many ? 2 : 1)) + (config.ctasPerSm == (many ? 1 : 2)) +
+                     (config.widths == (several ? widthsAxis.back() : 1)) + (config.permute == again);
     return std::make_tuple(-std::abs(config.tokenTile - tile), form, config.stages >= 3, config.depthTile,
                            config.stages);
   };
   for (const MoeConfig &config : enumerateMoeConfigs(problem)) {
-    if (config.evictFirst == again || config.dependentLaunch != DependentLaunch::Early)
+    if (config.cluster > 1 || config.evictFirst == again || config.dependentLaunch != DependentLaunch::Early)
       continue; // Weights that several tiles read stay.
     if (Verdict verdict = check(problem, config, target); !verdict)
       closest = verdict;

@@ -13,17 +13,17 @@ namespace lathe::codegen {
 
 /// Weights lie on WGMMA's M (64 rows a consumer warpgroup), rows of one expert on its N. Units in names.
 struct MoeConfig {
-  int tokenTile = 16;  ///< Rows of an expert that a tile serves: WGMMA's N, a multiple of 8 from 8 to 256.
-  int consumers = 1;   ///< Consumer warpgroups of a CTA, each with 64 rows of weights: 1 or 2.
-  int cluster = 1;     ///< CTAs that share weights by multicast, each with a tile of the same expert: 1 or 2.
-  int depthTile = 128; ///< Columns that a stage holds of weights and rows: 64 or 128.
-  int stages = 6;      ///< Stages of the rings of weights and of rows.
-  int ctasPerSm = 1;   ///< CTAs of a grouped product that share a multiprocessor: 1 to 4.
+  int tokenTile = 16;   ///< Rows of an expert that a tile serves: WGMMA's N, a multiple of 8 from 8 to 256.
+  int widths = 1;       ///< Main loops, for tiles of tokenTile, tokenTile - moeWidthStep, … rows: 1, 4 or 8.
+  int consumers = 1;    ///< Consumer warpgroups of a CTA, each with 64 rows of weights: 1 or 2.
+  int cluster = 1;      ///< CTAs that share rows by multicast, each with weights of its own: 1 or 2.
+  int depthTile = 128;  ///< Columns that a stage holds of weights and rows: 64 or 128.
+  int stages = 6;       ///< Stages of the rings of weights and of rows.
+  int ctasPerSm = 1;    ///< CTAs of a grouped product that share a multiprocessor: 1 to 4.
+  bool permute = false; ///< Rows are first copied into the order of slots.
   bool evictFirst = true;                                   ///< Weights leave the L2 cache before other data.
   DependentLaunch dependentLaunch = DependentLaunch::Early; ///< Off or early.
 
-  /// Rows of an expert that a cluster serves at once.
-  int clusterRows() const { return tokenTile * cluster; }
   bool operator==(const MoeConfig &) const = default;
   std::string str() const; ///< "tokenTile=16 depthTile=128 …", stable, one line.
 };
@@ -34,15 +34,21 @@ void from_json(const nlohmann::json &json, MoeConfig &config);
 
 /// Slots of an expert begin at multiples of this.
 inline constexpr int moeSlotTile = 8;
+/// Rows by which the widths of a kernel's main loops differ.
+inline constexpr int moeWidthStep = 16;
+
+/// Widths of the main loops, descending.
+std::vector<int> moeWidths(const MoeConfig &config);
+/// Rows of a box of the activated halves; divides tokenTile.
+int moeRowBox(const MoeConfig &config);
 
 /// Byte offsets of a grouped product's shared memory.
 struct MoeMemory {
-  int weightBytes = 0;  ///< Of a stage of one consumer: 64 × depthTile bf16.
+  int weightBytes = 0;  ///< Of a stage: 64 × consumers × depthTile bf16.
   int rowBytes = 0;     ///< Of a stage: tokenTile × depthTile bf16.
   int atOnce = 0;       ///< Columns of a result that pass through shared memory at once.
   int stagingBytes = 0; ///< For one consumer's results.
-  int weights = 0, rows = 0, staging = 0,
-      barriers = 0; ///< Byte offsets; weights and staging of the first consumer.
+  int weights = 0, rows = 0, staging = 0, barriers = 0; ///< Byte offsets; staging of the first consumer.
   int sharedBytes = 0;
 };
 MoeMemory moeMemory(const MoeConfig &config);
@@ -52,8 +58,7 @@ Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &
 /// The configuration used when nothing was tuned, for about so many rows a step. Throws UserError naming the
 /// rule when no config serves the problem.
 MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int rows);
-/// All candidate values of each axis, legal or not; without clusters, which won nowhere they were measured
-/// (docs/schedules/moe.md).
+/// All candidate values of each axis, legal or not.
 std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem);
 
 } // namespace lathe::codegen

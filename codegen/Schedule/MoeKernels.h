@@ -1,8 +1,9 @@
 //===- MoeKernels.h - The kernels of the mixture-of-experts schedule ---------------------------------===//
 //
-// One builder a kernel; Moe.cpp calls them in the order of a step: route (logits to choices and the map of
-// rows by expert), up (first projection and activation), down (second projection), combine (weighted sum over
-// a row's choices).
+// One builder a kernel; Moe.cpp calls them in the order of a step: where the description has one, gate (rows
+// times a gate matrix to logits); route (logits to choices and the map of rows by expert), permute (rows in
+// that order), up (first projection and activation), down (second projection), combine (weighted sum over a
+// row's choices).
 //
 // The map, all i32, in the workspace of the runtime:
 //   counts[experts]        choices of each local expert
@@ -11,8 +12,8 @@
 //                          expert's end. From shared_start on, for shared expert s and row r, slot
 //                          shared_start + s · (rows rounded up to moeSlotTile) + r holds r · topK.
 //   places[rows · topK]    slot of each choice, -1 where it takes no part
-//   tiles[…][4]            {expert, first slot, rows, 0}: at most config.clusterRows() rows of one expert;
-//   expert
+//   tiles[…][4]            {expert, first slot, rows, number of the expert's tiles · 2^16 + the tile's number
+//                          among them}: at most config.tokenTile rows of one expert; expert
 //                          `experts + s` is shared expert s. In order of experts, shared ones last.
 //   tile_count[1]
 //
@@ -38,12 +39,17 @@ struct MoeBuild {
 /// Words of 4 bytes of an entry of `tiles`.
 inline constexpr int moeTileWords = 4;
 
+/// logits[row][expert] = x[row] · gate[expert] in float32. Arguments: x, x_stride, rows, gate, logits.
+void buildGateKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// Choices of each row and the map. Arguments: logits, bias (those of the problem), ids, weights, rows,
 /// first_expert, counts, offsets, slots, places, tiles, tile_count, scratch, shared_start. With a given
 /// routing ids and weights are read, else written.
 void buildRouteKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
-/// activated[slot] = activation(w1[expert] · x[row of slot]). Arguments: w1, shared1 (tensor maps), x,
-/// x_stride, slots, tiles, tile_count, activated_base.
+/// expert_out[slot] = x[row of slot], with config.permute, for `up`, after which `down` writes it. Arguments:
+/// x, x_stride, rows, slots, offsets, shared_start, expert_out.
+void buildPermuteKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
+/// activated[slot] = activation(w1[expert] · x[row of slot]). Arguments: w1, shared1 (tensor maps), tiles,
+/// tile_count, activated_base; x, x_stride, slots, or the tensor map permuted.
 void buildUpKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// expert_out[slot] = w2[expert] · activated[slot]. Arguments: w2, shared2, activated (tensor maps), tiles,
 /// tile_count, expert_out.

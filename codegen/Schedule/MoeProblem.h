@@ -8,15 +8,15 @@
 
 #include "lathe/support/Dtype.h"
 
+#include <optional>
 #include <string>
 
 namespace lathe::codegen {
 
 /// Where the routing begins.
 enum class MoeRouter {
-  Given,  ///< Expert ids i32 and weights f32 are inputs.
-  Logits, ///< Logits are an input.
-  Gate    ///< Logits are the product of the rows with a gate matrix.
+  Given, ///< Expert ids i32 and weights f32 are inputs.
+  Logits ///< Logits are an input, or with a gate made by the kernel.
 };
 
 /// How logits become scores.
@@ -41,9 +41,11 @@ struct MoeProblem {
 
   MoeRouter router = MoeRouter::Logits;
   MoeScoring scoring = MoeScoring::Plain;
-  Dtype logits = Dtype::F32; ///< Of the logits (f32, bf16, f16), or of the gate matrix (bf16, f32).
-  int routedExperts = 0;     ///< Experts that the router chooses from; 0 where the routing is given.
-  bool bias = false;         ///< Added to scores for the choice only, f32.
+  Dtype logits = Dtype::F32; ///< f32, bf16 or f16; f32 where the kernel makes them.
+  /// Of the gate matrix (bf16, f32) whose product with the rows the logits are; none where they are an input.
+  std::optional<Dtype> gate = std::nullopt;
+  int routedExperts = 0; ///< Experts that the router chooses from; 0 where the routing is given.
+  bool bias = false;     ///< Added to scores for the choice only, f32.
   int groups = 1;
   int topGroups = 1;
   bool sumOfTwoBest = false; ///< A group's score; else its best.

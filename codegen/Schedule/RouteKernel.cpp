@@ -27,7 +27,7 @@ public:
     if (dependent)
       GridLaunchOp::create(k.b, k.loc);
     RouteRange range = findRange();
-    RouteMap map(k, problem, build.config.clusterRows(), range);
+    RouteMap map(k, problem, build.config.tokenTile, range);
     map.clear();
     if (dependent)
       GridWaitOp::create(k.b, k.loc);

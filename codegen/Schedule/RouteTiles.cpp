@@ -38,7 +38,8 @@ void RouteMap::storeTile(const Cut &cut, Value index, Value at) {
     return k.mul(k.add(k.mul(part, cut.each), k.min(part, cut.longer)), moeSlotTile);
   };
   Value from = begin(index), to = k.min(begin(k.add(index, 1)), cut.rows);
-  Value words[] = {cut.expert, k.add(cut.firstSlot, from), k.sub(to, from), k.c(0)};
+  Value words[] = {cut.expert, k.add(cut.firstSlot, from), k.sub(to, from),
+                   k.add(k.shl(cut.tiles, 16), index)};
   Value address = k.at(k["tiles"], k.wide(k.mul(at, 4 * moeTileWords)));
   for (int i = 0; i < moeTileWords; ++i) // Whoever passes the array need not align it for one store.
     k.store(words[i], k.at(address, int64_t(4) * i));

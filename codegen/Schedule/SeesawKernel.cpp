@@ -93,7 +93,7 @@ SeesawBuilder::Value SeesawBuilder::scoresOf(Value count) {
       int from = box * boxColumns, depth = std::min(boxColumns, problem.keyDim - from);
       Value keys = WaitOp::create(k.b, k.loc, tileType(), pipeOf(role), count, box);
       MmaFenceOp::create(k.b, k.loc);
-      raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, keys, depth, from, raw);
+      raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, keys, depth, from, raw, Value());
     }
   MmaCommitOp::create(k.b, k.loc);
   return product(waitAll(raw)[0], factor);

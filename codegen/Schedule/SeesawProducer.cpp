@@ -67,7 +67,7 @@ void SeesawBuilder::loadPart(int tile, Part part, const Pages &pages, Value coun
   AcquireOp::create(k.b, k.loc, pipeOf(tile), count, part);
   const size_t pieces = pages.size() / 2;
   for (int box = boxes.from; box < boxes.to; ++box) {
-    ExpectOp::create(k.b, k.loc, pipeOf(tile), count, box);
+    ExpectOp::create(k.b, k.loc, pipeOf(tile), count, box, Value());
     for (size_t i = 0; i < pieces; ++i)
       loadBoxes(pages[tile * pieces + i], pipeOf(tile), count, box, box + 1);
   }

@@ -94,7 +94,7 @@ private:
       int depth = std::min(problem.keyDim - from, groupBoxes * boxColumns);
       tile = WaitOp::create(k.b, k.loc, tileType(), kvPipe, count, group);
       MmaFenceOp::create(k.b, k.loc);
-      raw = MmaNtOp::create(k.b, k.loc, fragment(columns()), tile, query, depth, from, raw);
+      raw = MmaNtOp::create(k.b, k.loc, fragment(columns()), tile, query, depth, from, raw, Value());
     }
     MmaCommitOp::create(k.b, k.loc);
     return {tile, product(waitAll(raw)[0], factor)};
@@ -153,7 +153,7 @@ private:
     return overUnits(item, ahead, count, [&](Value unit, const Pages &pages, const Pages &, Value tile) {
       AcquireOp::create(k.b, k.loc, kvPipe, tile, 0);
       for (int group = 0; group < groups; ++group) {
-        ExpectOp::create(k.b, k.loc, kvPipe, tile, group);
+        ExpectOp::create(k.b, k.loc, kvPipe, tile, group, Value());
         for (const Piece &piece : pages)
           loadBoxes(piece, kvPipe, tile, group * groupBoxes,
                     std::min((group + 1) * groupBoxes, build.memory.boxes));
@@ -168,7 +168,7 @@ private:
 
   void storeOutput(ValueRange output, Value base, Type element,
                    llvm::function_ref<Value(Value)> offset) override {
-    auto op = StoreTransposedOp::create(k.b, k.loc, output, base, k.b.getStringAttr("output_rows"),
+    auto op = StoreTransposedOp::create(k.b, k.loc, output, base, Value(), k.b.getStringAttr("output_rows"),
                                         k.b.getI32IntegerAttr(build.memory.staging),
                                         k.b.getI32IntegerAttr(groupEvent),
                                         k.b.getI32IntegerAttr(problem.valueDim), TypeAttr::get(element));

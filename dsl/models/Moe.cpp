@@ -32,7 +32,7 @@ struct Layer {
 } // namespace
 
 Routing Layer::router() const {
-  Expr logits = shape.router == Router::Gate ? sum(c, x(n, c) * input("gate", bf16, {e, c})(e, c))
+  Expr logits = shape.router == Router::Gate ? sum(c, x(n, c) * input("gate", shape.gate, {e, c})(e, c))
                                              : input("logits", shape.logits, {n, e})(n, e);
   RoutingOptions options{.renormalize = shape.renormalize,
                          .scale = shape.scale,

@@ -26,7 +26,7 @@ enum class Scoring { Softmax, Sigmoid };
 /// Where the routing begins.
 enum class Router {
   Logits, ///< Input logits [row, expert].
-  Gate,   ///< Input gate bf16 [expert, hidden]: the logits are its product with the rows.
+  Gate,   ///< Input gate [expert, hidden]: the logits are its product with the rows.
   Given   ///< Inputs ids i32 and weights f32 [row, choice], of a router that ran already.
 };
 
@@ -43,6 +43,7 @@ struct MoeShape {
   Router router = Router::Logits;
   // Where the routing is given, the rest is not looked at.
   Dtype logits = f32; ///< Of the input of that name: f32, bf16 or f16.
+  Dtype gate = bf16;  ///< Of the input of that name: bf16 or f32.
   Scoring scoring = Scoring::Softmax;
   bool bias = false; ///< Input bias f32 [expert], for the choice only.
   int groups = 1;

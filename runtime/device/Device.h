@@ -64,6 +64,13 @@ struct LaunchShape {
   bool dependent = false; ///< Programmatic dependent launch after the previous kernel of the stream.
 };
 
+/// CTAs of a kernel as it will be launched, for Device::residentClusters.
+struct ClusterShape {
+  unsigned threads = 1;     ///< A CTA.
+  unsigned sharedBytes = 0; ///< Dynamic shared memory a CTA.
+  unsigned cluster = 1;     ///< CTAs a cluster, along x.
+};
+
 /// What a kernel is loaded from.
 enum class ImageKind { Cubin, Ptx };
 
@@ -123,6 +130,9 @@ public:
   virtual ImageKind imageKind() const { return ImageKind::Cubin; }
   /// Image: a cubin, or PTX text ending in a zero byte. Throws DeviceError with the driver's log.
   virtual std::unique_ptr<Module> load(std::string_view image) = 0;
+  /// How many clusters of `function` (CTAs where the cluster is 1) the device holds at once when nothing else
+  /// runs on it; 0 where it cannot say. May take long: to be asked when a kernel is loaded, never in a step.
+  virtual int64_t residentClusters(Function, const ClusterShape &) { return 0; }
   virtual TensorMap encode(const TensorMapSpec &spec) = 0;
   /// `arguments` are pointers to the argument values, in order. Asynchronous, capturable, no allocation.
   virtual void launch(Function function, const LaunchShape &shape, void **arguments, Stream stream) = 0;

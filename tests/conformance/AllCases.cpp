@@ -13,11 +13,11 @@ const Cases &conformance::allCases() {
   static const Cases cases = [] {
     Cases all;
     for (auto add :
-         {addIntegerCases, addBitCases,        addFloatCases,       addSpecialCases,    addPackedCases,
-          addConvertCases, addCompareCases,    addMoveCases,        addShuffleCases,    addMemoryCases,
-          addMatrixCases,  addAtomicCases,     addCopyCases,        addMbarrierCases,   addBarrierCases,
-          addBranchCases,  addTensorLoadCases, addTensorStoreCases, addBulkCases,       addClusterCases,
-          addWgmmaCases,   addCacheCases,      addGridCases,        addTensorTableCases})
+         {addIntegerCases, addBitCases,        addFloatCases,       addSpecialCases,     addPackedCases,
+          addConvertCases, addCompareCases,    addMoveCases,        addShuffleCases,     addMemoryCases,
+          addMatrixCases,  addAtomicCases,     addCopyCases,        addMbarrierCases,    addBarrierCases,
+          addBranchCases,  addTensorLoadCases, addTensorStoreCases, addBulkCases,        addClusterCases,
+          addWgmmaCases,   addCacheCases,      addGridCases,        addTensorTableCases, addMmaCases})
       add(all);
     return all;
   }();

@@ -24,6 +24,7 @@ void addShuffleCases(Cases &cases);
 void addMemoryCases(Cases &cases);
 void addAtomicCases(Cases &cases);
 void addMatrixCases(Cases &cases);
+void addMmaCases(Cases &cases);
 void addCopyCases(Cases &cases);
 void addCacheCases(Cases &cases);
 void addGridCases(Cases &cases);

@@ -217,6 +217,22 @@ TEST(Grid, MoreCtasThanTheGpuHolds) {
   }
 }
 
+/// What the emulator says to who asks how much fits is what it holds in a run (above).
+TEST(Grid, SaysHowManyClustersItHolds) {
+  struct {
+    unsigned threads, sharedBytes, cluster;
+    int64_t fit;
+  } cases[] = {{384, 200000, 1, 8}, {384, 110000, 1, 16}, {384, 110000, 4, 4},  {1024, 100, 1, 16},
+               {32, 0, 1, 8 * 32},  {384, 200000, 3, 2},  {384, 200000, 16, 1}, {384, 0, 2, 5 * 8 / 2}};
+  for (const auto &[threads, sharedBytes, cluster, fit] : cases) {
+    SCOPED_TRACE(testing::Message() << threads << " threads, " << sharedBytes << " bytes, " << cluster);
+    EXPECT_EQ(
+        residentClusters(
+            {.threads = threads, .cluster = cluster, .sharedBytes = sharedBytes, .device = {.smCount = 8}}),
+        fit);
+  }
+}
+
 TEST(Grid, TwoThatWaitForEachOther) {
   const std::string body = std::string(ownFlag) + R"(xor.b32 %r0, %cta, 1;
 mul.wide.u32 %d1, %r0, 4; add.s64 %d1, %d1, %in;

@@ -45,8 +45,10 @@ static std::vector<Case> configCases() {
                                 "consumers=2,depthTile=64",
                                 "depthTile=64,stages=12,ctasPerSm=1",
                                 "stages=2,ctasPerSm=1",
-                                "cluster=2,ctasPerSm=1",
-                                "cluster=2,tokenTile=64,consumers=2,ctasPerSm=1",
+                                "tokenTile=64,widths=4,ctasPerSm=1",
+                                "tokenTile=128,widths=8,consumers=2,depthTile=64,ctasPerSm=1",
+                                "permute=true",
+                                "tokenTile=32,cluster=2,permute=true,ctasPerSm=1",
                                 "evictFirst=false",
                                 "dependentLaunch=off"};
   const char *const telling[] = {"rows_130_top_2", "shared_2_rows_17", "spread_one_takes_all_rows_96",
@@ -59,6 +61,16 @@ static std::vector<Case> configCases() {
       std::replace(label.begin(), label.end(), ',', '_');
       cases.push_back({std::string(name) + "__" + label, &reference::moeCase(name), text});
     }
+  for (const char *name : {"dims_512_128_rows_40", "dims_512_128_rows_5"}) // Two CTAs of 128 rows of weights.
+    for (int widths : {1, 4})
+      cases.push_back(
+          {fmt::format("{}__cluster2_widths{}", name, widths), &reference::moeCase(name),
+           fmt::format("tokenTile=64,widths={},consumers=2,cluster=2,permute=true,ctasPerSm=1", widths)});
+  // The gate's tiles follow the rows that a configuration is for.
+  for (const char *name : {"gate_bf16_rows_70", "gate_f32_rows_70", "gate_bf16_256_experts_hidden_1088"})
+    for (int tile : {8, 64, 128})
+      cases.push_back({fmt::format("{}__tokenTile{}", name, tile), &reference::moeCase(name),
+                       fmt::format("tokenTile={},ctasPerSm=1", tile)});
   return cases;
 }
 
@@ -89,6 +101,33 @@ TEST_P(EmulatedMoe, MatchesReferenceWithoutFindings) {
     EXPECT_TRUE(verdict.comparison.passed && (!verdict.routing || verdict.routing->passed));
     EXPECT_TRUE(verdict.findings.empty()) << verdict.findings.text();
   }
+}
+
+/// Logits that nobody wants stay in the workspace, and all that follows from them is the same.
+TEST(EmulatedMoeGate, LogitsNeedNoTensor) {
+  const MoeCase &layer = reference::moeCase("gate_f32_rows_17_x_strided");
+  const test::TempFolder folder;
+  const auto device = runtime::openEmulator({.smCount = 8});
+  runtime::MoeJitRequest request;
+  request.rows = layer.rows;
+  const runtime::MoeKernel kernel = runtime::Jit(folder.path()).load(tools::describe(layer), device, request);
+  reference::MoeInstance instance(*device, layer.shape, layer.rows, layer.options);
+  const runtime::MoeWorkspace workspace = kernel.makeWorkspace(layer.rows);
+  runtime::MoeTensors tensors = tools::tensorsOf(instance);
+  ASSERT_NE(tensors.logits, 0u);
+  instance.poisonRouting();
+  kernel.run(workspace, tensors, {});
+  EXPECT_TRUE(reference::checkRouting(instance).passed);
+  const auto ids = downloadIds(instance);
+  const auto out = downloadOutput(instance);
+
+  instance.poisonOutputs();
+  instance.poisonRouting();
+  tensors.logits = 0;
+  kernel.run(workspace, tensors, {});
+  EXPECT_EQ(downloadIds(instance), ids);
+  EXPECT_EQ(downloadOutput(instance), out);
+  EXPECT_FALSE(reference::checkRouting(instance).passed) << "the tensor of logits was written";
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, EmulatedMoe, testing::ValuesIn(tableCases()), caseName);

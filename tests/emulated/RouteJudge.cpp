@@ -98,8 +98,8 @@ static std::string judgeTiles(const RouteCase &route, const RouteResult &result,
   for (int i = 0; i < count; ++i, ++at) {
     const int32_t *tile = &result.tiles[at * 4];
     const bool last = i + 1 == count;
-    if (tile[0] != expert || tile[1] != first + begin || tile[2] < 1 || tile[2] > tokenTile || tile[3] != 0 ||
-        (!last && tile[2] % slotTile != 0))
+    if (tile[0] != expert || tile[1] != first + begin || tile[2] < 1 || tile[2] > tokenTile ||
+        tile[3] != (count << 16 | i) || (!last && tile[2] % slotTile != 0))
       return fmt::format("tile {}: expert {} slot {} rows {} last word {}, expected expert {} slot {}", at,
                          tile[0], tile[1], tile[2], tile[3], expert, first + begin);
     begin += tile[2];

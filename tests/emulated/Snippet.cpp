@@ -44,6 +44,13 @@ const emulator::Finding *SnippetResult::find(FindingKind kind) const {
   return nullptr;
 }
 
+int64_t emulatedtest::residentClusters(const Snippet &snippet) {
+  const auto device = openEmulator(snippet.device);
+  const auto module = device->load(moduleOf(snippet));
+  return device->residentClusters(module->function("test", int(snippet.sharedBytes)),
+                                  {snippet.threads, snippet.sharedBytes, snippet.cluster});
+}
+
 SnippetResult emulatedtest::run(const Snippet &snippet) {
   SnippetResult result;
   EmulatorOptions options = snippet.device;

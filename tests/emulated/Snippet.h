@@ -37,6 +37,8 @@ struct SnippetResult {
 };
 
 SnippetResult run(const Snippet &snippet);
+/// What the emulator answers to residentClusters for it.
+int64_t residentClusters(const Snippet &snippet);
 
 /// Checks that something of this kind was found, nothing else, and that the finding's text has `text` in it.
 void expectFound(const SnippetResult &result, runtime::emulator::FindingKind kind, const std::string &text);

@@ -22,10 +22,6 @@ namespace lathe::reference {
 static void PrintTo(const MoeCase &entry, std::ostream *stream) { *stream << entry.name; }
 } // namespace lathe::reference
 
-/// Multiply-adds above which the CPU reference, where NVRTC is missing, takes a sample of the rows.
-static constexpr double cpuWork = 2e9;
-static constexpr int cpuSample = 32;
-
 TEST_P(MoeTest, MatchesReference) {
   const MoeCase &entry = GetParam();
   static const test::TempFolder folder; // Layers of the same shape share their kernels.
@@ -35,7 +31,7 @@ TEST_P(MoeTest, MatchesReference) {
   const runtime::MoeKernel kernel = jit.load(tools::describe(entry), gpu(), request);
   const bool onGpu = reference::nvrtcAvailable();
   tools::MoeJudgeOptions options;
-  options.sampleRows = entry.work() > cpuWork ? cpuSample : 0;
+  options.sampleRows = tools::cpuSampleRows(entry);
   options.twice = true;
   const tools::MoeVerdict verdict = tools::judge(kernel, entry, onGpu ? "gpu" : "cpu", options);
   SCOPED_TRACE(testing::Message() << "seed " << entry.options.seed << ", "

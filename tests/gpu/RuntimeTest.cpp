@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <thread>
 
 using namespace lathe;
@@ -194,6 +195,26 @@ TEST(Runtime, DefaultStreamAndContiguousStrides) {
   kernel.plan(plan, tensors.lengths, 2, {});
   kernel.run(plan, tensors, {});
   expectRightOnCpu(instance);
+}
+
+/// Where GPCs differ in their SMs, fewer clusters of four fit than a quarter of the SMs; the driver knows how
+/// many.
+TEST(Runtime, DefaultWorkersFitTheGpuTogether) {
+  const AttentionShape shape{.heads = 128, .queryTokens = 2}; // Four row blocks.
+  const codegen::AttentionProblem problem = problemOf(shape);
+  const int most = gpu()->properties().smCount / 4;
+  for (int cluster : {1, 2, 4}) {
+    codegen::Config config = codegen::defaultConfig(problem, target());
+    config.cluster = cluster;
+    config.prefetch = config.prefetch && cluster == 1;
+    ASSERT_TRUE(codegen::check(problem, config, target())) << config.str();
+    const int workers = kernelOf({shape, config}).makePlan(8).workers();
+    std::printf("clusters of %d: %d workers of %d\n", cluster, workers, most);
+    EXPECT_LE(workers, most) << config.str();
+    EXPECT_GE(workers, most * 2 / 3) << config.str();
+    if (cluster == 1)
+      EXPECT_EQ(workers, most) << "a CTA an SM";
+  }
 }
 
 TEST(Runtime, PtxAssembledByTheDriverMatches) {

@@ -62,6 +62,19 @@ tile.kernel @acquire attributes {arg_names = ["n"], threads = 128 : i32, shared_
   tile.return
 }
 
+// The first rows of two boxes: 256 bytes a row.
+// CHECK-LABEL: llvm.func @expect_rows
+// CHECK-SAME: (%{{.*}}: i32, %[[ROWS:[^:]*]]: i32)
+// CHECK: %[[BYTES:.*]] = arith.muli %[[ROWS]], %c256_i32
+// CHECK: nvvm.mbarrier.arrive.expect_tx %{{.*}}, %[[BYTES]] : !llvm.ptr<3>, i32
+tile.kernel @expect_rows attributes {arg_names = ["n", "rows"], threads = 128 : i32, shared_bytes = 0 : i32,
+                                     max_registers = 0 : i32} {
+^bb0(%n: i32, %rows: i32):
+  %p = tile.pipe at 1024 barriers 65536 releases 2 : !tile.pipe<3, 32, 128>
+  tile.expect %p[%n] rows %rows : !tile.pipe<3, 32, 128>
+  tile.return
+}
+
 // A consumer waits on the full barrier for this phase, gets the stage's address; one lane a warp releases it.
 // CHECK-LABEL: llvm.func @wait
 // CHECK-SAME: (%[[N:[^:]*]]: i32)

@@ -58,3 +58,17 @@ tile.kernel @release attributes {arg_names = ["n"], threads = 128 : i32, shared_
   tile.release %p[%n] : !tile.pipe<3, 32, 128, cluster 2>
   tile.return
 }
+
+// With `whole` the box goes where it is told, whichever CTA loads it.
+// CHECK-LABEL: llvm.func @load_whole
+// CHECK-NOT: cluster.ctaid
+// CHECK: %[[BOX:.*]] = llvm.getelementptr inbounds %{{.*}}[4096]
+// CHECK: %[[TARGET:.*]] = llvm.addrspacecast %[[BOX]] : !llvm.ptr<3> to !llvm.ptr<7>
+// CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %[[TARGET]], %{{.*}} multicast_mask
+tile.kernel @load_whole attributes {arg_names = ["map", "n"], threads = 128 : i32, shared_bytes = 100000 : i32,
+                                    max_registers = 0 : i32, cluster = 2 : i32} {
+^bb0(%map: !tile.tensor_map, %n: i32):
+  %p = tile.pipe at 1024 barriers 65536 releases 2 : !tile.pipe<3, 32, 128, cluster 2>
+  tile.load %map[%n, %n] into %p[%n] box 1 rows 0 to 16 whole : !tile.pipe<3, 32, 128, cluster 2>
+  tile.return
+}

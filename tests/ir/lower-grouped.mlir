@@ -5,27 +5,34 @@
 // CHECK-LABEL: llvm.func @gather
 // CHECK: nvvm.mbarrier.init %{{.*}}, %c96_i32
 // CHECK: nvvm.mbarrier.init %{{.*}}, %c4_i32
-// A row that is not there is not read: 0 bytes of 16. Row thread / 8, its chunk xored with row mod 8, in both boxes.
+// Row thread / 8 of 128 bytes, its chunk xored with row mod 8, in both boxes.
 // CHECK: %[[ROW:.*]] = arith.shrui %[[T:.*]], %c3_i32
 // CHECK: %[[CHUNK:.*]] = arith.andi %[[T]], %c7_i32
+// CHECK: %[[BYTES:.*]] = arith.muli %[[ROW]], %c128_i32
+// CHECK: %[[STAGE:.*]] = llvm.getelementptr inbounds %{{.*}}[%[[BYTES]]]
 // CHECK: %[[LOW:.*]] = arith.andi %[[ROW]], %c7_i32
-// CHECK: arith.xori %[[CHUNK]], %[[LOW]]
-// CHECK: %[[BYTES:.*]] = arith.select %{{.*}}, %c16_i32, %c0_i32
-// CHECK: nvvm.cp.async.shared.global %[[TO:.*]], %[[FROM:.*]], 16, cache = {{ *}}cg, %[[BYTES]]
-// CHECK: %[[TO1:.*]] = llvm.getelementptr inbounds %[[TO]][2048]
+// CHECK: %[[PLACE:.*]] = arith.xori %[[CHUNK]], %[[LOW]]
+// CHECK: %[[FIRST:.*]] = arith.muli %[[PLACE]], %c16_i32
+// CHECK: %[[TO:.*]] = llvm.getelementptr inbounds %[[STAGE]][%[[FIRST]]]
+// A row that is not there is not read: 0 bytes of 16.
+// CHECK: %[[COPIED:.*]] = arith.select %{{.*}}, %c16_i32, %c0_i32
+// CHECK: nvvm.cp.async.shared.global %[[TO]], %[[FROM:.*]], 16, cache = {{ *}}cg, %[[COPIED]]
+// CHECK: %[[TO1:.*]] = llvm.getelementptr inbounds %[[TO]][4096]
 // CHECK: %[[FROM1:.*]] = llvm.getelementptr inbounds %[[FROM]][128]
-// CHECK: nvvm.cp.async.shared.global %[[TO1]], %[[FROM1]], 16, cache = {{ *}}cg, %[[BYTES]]
-// Twelve rows further only where there are rows.
-// CHECK: %[[NEXT:.*]] = arith.addi %[[ROW]], %c12_i32
-// CHECK: arith.cmpi slt, %[[NEXT]], %c16_i32
-// CHECK: scf.if
+// CHECK: nvvm.cp.async.shared.global %[[TO1]], %[[FROM1]], 16, cache = {{ *}}cg, %[[COPIED]]
+// Twelve rows further the pattern is that of four rows further; only where there are rows: 4 of the 16.
+// CHECK: %[[NEXT:.*]] = arith.addi %[[ROW]], %c4_i32
+// CHECK: %[[LOW1:.*]] = arith.andi %[[NEXT]], %c7_i32
+// CHECK: arith.xori %[[CHUNK]], %[[LOW1]]
+// CHECK: llvm.getelementptr inbounds %{{.*}}[1536]
+// CHECK: %[[HERE:.*]] = arith.cmpi slt, %[[ROW]], %c4_i32
+// CHECK: scf.if %[[HERE]]
 // CHECK: nvvm.cp.async.mbarrier.arrive %{{.*}} {noinc = true}
-tile.kernel @gather attributes {arg_names = ["x", "n", "t", "here"], threads = 128 : i32, shared_bytes = 60000 : i32,
+tile.kernel @gather attributes {arg_names = ["x", "n", "t", "k"], threads = 128 : i32, shared_bytes = 60000 : i32,
                                 max_registers = 0 : i32} {
 ^bb0(%x: !llvm.ptr<1>, %n: i32, %t: i32, %k: i32):
-  %rows = tile.pipe "rows" at 0 barriers 50000 releases 1 : !tile.pipe<1, 16, 128 gatherers 96>
-  %here = arith.cmpi slt, %k, %n : i32
-  tile.gather %rows[%n] from (%x, %x : !llvm.ptr<1>, !llvm.ptr<1>) rows %n offset %k thread %t : !tile.pipe<1, 16, 128 gatherers 96>
+  %rows = tile.pipe "rows" at 0 barriers 50000 releases 1 : !tile.pipe<1, 32, 128 gatherers 96>
+  tile.gather %rows[%n] rows 16 present %n from (%x, %x : !llvm.ptr<1>, !llvm.ptr<1>) offset %k thread %t : !tile.pipe<1, 32, 128 gatherers 96>
   tile.return
 }
 
@@ -68,6 +75,30 @@ tile.kernel @pairs attributes {arg_names = ["out"], threads = 128 : i32, shared_
   ^bb0(%gate: f32, %up: f32):
     %y = arith.subf %gate, %up : f32
     tile.yield %y : f32
+  }, {
+  ^bb0(%column: i32):
+    %offset = arith.extsi %column : i32 to i64
+    %yes = arith.constant true
+    tile.yield %offset, %yes : i64, i1
+  }
+  tile.return
+}
+
+// Each of two warpgroups has its rows, 8 of 80 bytes, and its event.
+// CHECK-LABEL: llvm.func @pairs_of_two
+// CHECK-SAME: (%{{.*}}: !llvm.ptr<1>, %[[INDEX:[^:]*]]: i32)
+// CHECK: %[[BYTES:.*]] = arith.muli %[[INDEX]], %c640_i32
+// CHECK: llvm.getelementptr inbounds %{{.*}}[%[[BYTES]]]
+// CHECK: %[[EVENT:.*]] = arith.addi %{{.*}}, %[[INDEX]]
+// CHECK: nvvm.barrier id = %[[EVENT]] number_of_threads = %c128_i32
+tile.kernel @pairs_of_two attributes {arg_names = ["out", "index"], threads = 256 : i32, shared_bytes = 60000 : i32,
+                                      max_registers = 0 : i32} {
+^bb0(%out: !llvm.ptr<1>, %index: i32):
+  %zero = arith.constant 0.0 : f32
+  %sum = tile.splat %zero : f32 -> !tile.fragment<16>
+  tile.store_pairs %sum to %out at 40000[%index] of 2 event 3 as bf16 at_once 8 : !tile.fragment<16> to !llvm.ptr<1> {
+  ^bb0(%gate: f32, %up: f32):
+    tile.yield %up : f32
   }, {
   ^bb0(%column: i32):
     %offset = arith.extsi %column : i32 to i64

@@ -142,6 +142,24 @@ tile.kernel @nt_from attributes {arg_names = ["x"], threads = 128 : i32, shared_
   tile.return
 }
 
+// The lower half of 128 rows, 128 bytes each, and the first 8 of 16 rows; the second box lies behind all 128 rows.
+// CHECK-LABEL: llvm.func @nt_rows
+// CHECK-SAME: (%{{.*}}: f32, %[[ROW:[^:]*]]: i32)
+// CHECK: %[[BYTES:.*]] = arith.muli %[[ROW]], %c128_i32
+// CHECK: %[[FIRST:.*]] = llvm.getelementptr inbounds %{{.*}}[%[[BYTES]]]
+// CHECK: llvm.ptrtoint %[[FIRST]]
+// CHECK: llvm.inline_asm has_side_effects
+// CHECK-SAME: add.s64 da, $8, 1024; add.s64 db, $9, 128; wgmma.mma_async.sync.aligned.m64n8k16
+tile.kernel @nt_rows attributes {arg_names = ["x", "row"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%x: f32, %row: i32):
+  %a = tile.buffer 0 : !tile.buffer<128, 128, swizzle 128>
+  %b = tile.buffer 32768 : !tile.buffer<16, 128, swizzle 128>
+  %c = tile.splat %x : f32 -> !tile.fragment<8>
+  %s = tile.mma_nt %a rows %row, %b depth 16 from 64 onto %c : !tile.fragment<8>
+    : !tile.buffer<128, 128, swizzle 128>, !tile.buffer<16, 128, swizzle 128> -> !tile.fragment<8>
+  tile.return
+}
+
 // Vᵀ·Pᵀ: the 64 tokens are summed over. V is transposed where it lies, its fields those of @nn_registers with boxes of 64 rows,
 // 1 << 62 | 64 << 32 | (64 · 128 / 16) << 16; its box, 8192 bytes, is part of every step's offset. P's rows are read along.
 // CHECK-LABEL: llvm.func @tt

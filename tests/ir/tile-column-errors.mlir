@@ -343,7 +343,8 @@ tile.kernel @transposed_none attributes {arg_names = ["q", "w", "t"], threads = 
                             max_registers = 0 : i32} {
 ^bb0(%q: !llvm.ptr<1>, %w: i64, %t: i1):
   // expected-error @+1 {{needs fragments of one type}}
-  "tile.store_transposed"(%q) <{element = bf16, event = 1 : i32, limit = 64 : i32, offset = 0 : i32}> ({
+  "tile.store_transposed"(%q) <{element = bf16, event = 1 : i32, limit = 64 : i32, offset = 0 : i32,
+    operandSegmentSizes = array<i32: 0, 1, 0>}> ({
   ^bb0(%r: i32):
     "tile.yield"(%w, %t) : (i64, i1) -> ()
   }) : (!llvm.ptr<1>) -> ()

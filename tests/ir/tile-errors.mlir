@@ -484,7 +484,7 @@ tile.kernel @zero_rows_boxes attributes {arg_names = ["b", "n"], threads = 128 :
 tile.kernel @nt_rows attributes {arg_names = ["a", "b"], threads = 128 : i32, shared_bytes = 0 : i32,
                             max_registers = 0 : i32} {
 ^bb0(%a: !tile.buffer<32, 128, swizzle 128>, %b: !tile.buffer<32, 128, swizzle 128>):
-  // expected-error @+1 {{first operand must have 64 rows, got 32}}
+  // expected-error @+1 {{first operand must have 64 rows, or more and the row to begin at, got 32}}
   %c = tile.mma_nt %a, %b depth 128 : !tile.buffer<32, 128, swizzle 128>, !tile.buffer<32, 128, swizzle 128> -> !tile.fragment<32>
   tile.return
 }

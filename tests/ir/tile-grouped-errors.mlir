@@ -13,7 +13,7 @@ tile.kernel @sources attributes {arg_names = ["p", "x", "n"], threads = 128 : i3
 ^bb0(%p: !tile.pipe<2, 16, 128 gatherers 96>, %x: !llvm.ptr<1>, %n: i32):
   %yes = arith.constant true
   // expected-error @+1 {{a thread has up to 2 of 16 rows, got 1 sources}}
-  tile.gather %p[%n] from (%x : !llvm.ptr<1>) rows %n offset %n thread %n : !tile.pipe<2, 16, 128 gatherers 96>
+  tile.gather %p[%n] rows 16 present %n from (%x : !llvm.ptr<1>) offset %n thread %n : !tile.pipe<2, 16, 128 gatherers 96>
   tile.return
 }
 
@@ -23,7 +23,7 @@ tile.kernel @gathered_by_tma attributes {arg_names = ["p", "x", "n"], threads = 
 ^bb0(%p: !tile.pipe<2, 16, 128>, %x: !llvm.ptr<1>, %n: i32):
   %yes = arith.constant true
   // expected-error @+1 {{pipe must have gatherers, its stages are loaded by TMA}}
-  tile.gather %p[%n] from (%x : !llvm.ptr<1>) rows %n offset %n thread %n : !tile.pipe<2, 16, 128>
+  tile.gather %p[%n] rows 16 present %n from (%x : !llvm.ptr<1>) offset %n thread %n : !tile.pipe<2, 16, 128>
   tile.return
 }
 
@@ -76,5 +76,40 @@ tile.kernel @pairs_event attributes {arg_names = ["f", "out"], threads = 128 : i
     %yes = arith.constant true
     tile.yield %offset, %yes : i64, i1
   }
+  tile.return
+}
+
+// -----
+
+tile.kernel @pairs_count attributes {arg_names = ["f", "out"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%f: !tile.fragment<16>, %out: !llvm.ptr<1>):
+  // expected-error @+1 {{an index comes with a count above 1, got a count of 2}}
+  tile.store_pairs %f to %out at 0 of 2 event 1 as bf16 : !tile.fragment<16> to !llvm.ptr<1> {
+  ^bb0(%gate: f32, %up: f32):
+    tile.yield %gate : f32
+  }, {
+  ^bb0(%column: i32):
+    %offset = arith.extsi %column : i32 to i64
+    %yes = arith.constant true
+    tile.yield %offset, %yes : i64, i1
+  }
+  tile.return
+}
+
+// -----
+
+tile.kernel @gathered_rows attributes {arg_names = ["p", "x", "n"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%p: !tile.pipe<2, 8, 128 gatherers 96>, %x: !llvm.ptr<1>, %n: i32):
+  // expected-error @+1 {{rows must be a multiple of 8 from 8 to the pipe's 8, got 12}}
+  tile.gather %p[%n] rows 12 present %n from (%x : !llvm.ptr<1>) offset %n thread %n : !tile.pipe<2, 8, 128 gatherers 96>
+  tile.return
+}
+
+// -----
+
+tile.kernel @whole attributes {arg_names = ["p", "m", "n"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%p: !tile.pipe<2, 16, 128>, %m: !tile.tensor_map, %n: i32):
+  // expected-error @+1 {{only the CTAs of a cluster divide boxes among them}}
+  tile.load %m[%n] into %p[%n] box 0 rows 0 to 16 whole : !tile.pipe<2, 16, 128>
   tile.return
 }

@@ -13,8 +13,8 @@ tile.kernel @grouped attributes {arg_names = ["x", "out", "n", "t"], threads = 2
   // CHECK: %[[ROWS:.*]] = tile.pipe "rows" at 0 barriers 50000 releases 1 : <2, 16, 128 gatherers 96>
   %rows = tile.pipe "rows" at 0 barriers 50000 releases 1 : !tile.pipe<2, 16, 128 gatherers 96>
   %yes = arith.constant true
-  // CHECK: tile.gather %[[ROWS]][%{{.*}}] from(%{{.*}}, %{{.*}} : !llvm.ptr<1>, !llvm.ptr<1>) rows %{{.*}} offset %{{.*}} thread %{{.*}} : <2, 16, 128 gatherers 96>
-  tile.gather %rows[%n] from (%x, %x : !llvm.ptr<1>, !llvm.ptr<1>) rows %n offset %n thread %t : !tile.pipe<2, 16, 128 gatherers 96>
+  // CHECK: tile.gather %[[ROWS]][%{{.*}}] rows 16 present %{{.*}} from(%{{.*}}, %{{.*}} : !llvm.ptr<1>, !llvm.ptr<1>) offset %{{.*}} thread %{{.*}} : <2, 16, 128 gatherers 96>
+  tile.gather %rows[%n] rows 16 present %n from (%x, %x : !llvm.ptr<1>, !llvm.ptr<1>) offset %n thread %t : !tile.pipe<2, 16, 128 gatherers 96>
   %zero = arith.constant 0.0 : f32
   %sum = tile.splat %zero : f32 -> !tile.fragment<16>
   // CHECK: tile.store_pairs %{{.*}} to %{{.*}} "result" at 40000 event 1 as bf16 : <16> to <1> {

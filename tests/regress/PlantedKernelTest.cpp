@@ -1,11 +1,12 @@
 //===- PlantedKernelTest.cpp - The lathe command with a wrong kernel in its cache ----------------------===//
 //
 // A kernel without one of its fences is published in the cache under the key of the right one, so that `lathe
-// verify` and `lathe tune --verify` find it there as if the compiler had written it. Both must refuse it on
-// the emulator, although its results are right.
+// verify`, `lathe tune --verify` and `lathe tune moe --verify` find it there as if the compiler had written
+// it. All must refuse it on the emulator, although its results are right.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/dsl/models/Mla.h"
+#include "lathe/dsl/models/Moe.h"
 #include "lathe/runtime/Jit.h"
 #include "lathe/tests/unit/support/Helpers.h"
 
@@ -36,6 +37,8 @@ protected:
 
   /// Puts the default configuration's kernel into the cache, without the fence behind its first stmatrix.
   void plant(const dsl::MlaShape &shape) const;
+  /// The same for 64 rows, without the wait for the products of `up`.
+  void plant(const dsl::MoeShape &shape) const;
   Answer lathe(const std::string &arguments) const;
 
 private:
@@ -43,19 +46,32 @@ private:
 };
 } // namespace
 
-void PlantedKernelTest::plant(const dsl::MlaShape &shape) const {
-  const dsl::Kernel description = dsl::mlaDecode(shape);
+/// Compiles, makes a comment of the first `instruction` behind the text `after`, and publishes.
+template <class Config>
+static void publishWithout(const dsl::Kernel &description, const Config &config, const char *after,
+                           const char *instruction) {
   const codegen::Target target;
-  const codegen::Config config = codegen::defaultConfig(codegen::analyze(description), target);
-  codegen::Artifact artifact = codegen::compile(description, config, {.target = target, .assemble = false});
-  const size_t store = artifact.ptx.find("stmatrix.sync"),
-               fence = artifact.ptx.find("fence.proxy.async", store);
-  ASSERT_NE(store, std::string::npos);
-  ASSERT_NE(fence, std::string::npos);
-  artifact.ptx.replace(fence, 2, "//");
+  auto artifact = codegen::compile(description, config, {.target = target, .assemble = false});
+  const size_t place = artifact.ptx.find(after);
+  ASSERT_NE(place, std::string::npos);
+  const size_t planted = artifact.ptx.find(instruction, place);
+  ASSERT_NE(planted, std::string::npos);
+  artifact.ptx.replace(planted, 2, "//");
   const kernel_cache::Store cache;
   cache.publish(runtime::Jit::key(description, config, target),
                 {artifact.ptx, "", {{"manifest", artifact.manifest}, {"stagesMs", json::object()}}});
+}
+
+void PlantedKernelTest::plant(const dsl::MlaShape &shape) const {
+  const dsl::Kernel description = dsl::mlaDecode(shape);
+  publishWithout(description, codegen::defaultConfig(codegen::analyze(description), {}), "stmatrix.sync",
+                 "fence.proxy.async");
+}
+
+void PlantedKernelTest::plant(const dsl::MoeShape &shape) const {
+  const dsl::Kernel description = dsl::moeFfn(shape);
+  publishWithout(description, codegen::defaultMoeConfig(codegen::analyzeMoe(description), {}, 64),
+                 ".entry up(", "wgmma.wait_group.sync.aligned 0");
 }
 
 Answer PlantedKernelTest::lathe(const std::string &arguments) const {
@@ -119,4 +135,19 @@ TEST_F(PlantedKernelTest, TuneRefusesAConfigurationWithAFinding) {
   for (const char *part : {"verified       10 corner lengths", "REFUSED",
                            "verify-failed: corner lengths: ", "proxy_unfenced", "right    kvTile"})
     EXPECT_TRUE(test::contains(people.text, part)) << people.text;
+}
+
+TEST_F(PlantedKernelTest, TuneMoeRefusesAConfigurationWithAFinding) {
+  plant(dsl::MoeShape{.hidden = 128, .intermediate = 128, .experts = 8, .topK = 2});
+  const std::string tune = "tune moe --hidden 128 --intermediate 128 --experts 8 --top-k 2 --candidates 6 "
+                           "--target h100-sxm --json";
+  EXPECT_EQ(lathe(tune).document().at("results").at(0).at("candidates").at(0).at("status"), "predicted");
+  const Answer answer = lathe(tune + " --verify");
+  EXPECT_EQ(answer.exitCode, 0) << answer.text;
+  const json result = answer.document().at("results").at(0), fallback = result.at("candidates").at(0);
+  EXPECT_TRUE(fallback.at("default"));
+  EXPECT_EQ(fallback.at("status"), "verify-failed");
+  EXPECT_TRUE(test::contains(fallback.at("reason").get<std::string>(), "a crowded expert: ")) << fallback;
+  EXPECT_NE(result.at("best"), fallback.at("config"));
+  EXPECT_TRUE(result.at("verified"));
 }

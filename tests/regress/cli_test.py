@@ -89,7 +89,7 @@ def help_teaches_by_example(lathe):
     for line in ["0  done", "1  verification failed", "2  ", "3  ", "4  "]:
         expect(line in top, f"exit code {line!r} is not in --help")
     for command in [["tune"], ["compile"], ["inspect"], ["verify"], ["bench"], ["bench", "mla"], ["cache"], ["env"],
-                    ["compile", "moe"], ["inspect", "moe"], ["verify", "moe"], ["cache", "list"], ["cache", "prune"], ["cache", "clear"], ["cache", "path"]]:
+                    ["compile", "moe"], ["inspect", "moe"], ["verify", "moe"], ["tune", "moe"], ["cache", "list"], ["cache", "prune"], ["cache", "clear"], ["cache", "path"]]:
         text = lathe.ok(*command, "--help")
         expect("Examples:" in text and "lathe " + command[0] in text.replace("$(", ""), f"{command}: no examples in {text}")
         if command not in (["bench"], ["cache"]):

@@ -63,6 +63,66 @@ def moe_inspects_every_stage(lathe):
 
 
 @case
+def moe_runs_on_the_emulator(lathe):
+    run = ["inspect", "moe", *EXPERTS, *TARGET, "--rows", 20, "--run"]
+    text = lathe.ok(*run)
+    for word in ["route", "up", "down", "combine", "TMA bytes read", "WGMMA FLOP", "bank conflicts", "20 rows",
+                 "right by the cpu reference", "weights", "no findings"]:
+        expect(word in text, f"{word!r} is not in {text}")
+    answer = lathe.json(*run, "--seed", 7)
+    expect(answer["passed"] and answer["findings"] == [] and answer["comparison"]["passed"], f"{answer['comparison']}")
+    expect(answer["rows"] == 20 and answer["comparison"]["comparedRows"] == 20 and answer["seed"] == 7, f"{answer}")
+    expect(answer["comparison"]["routing"]["rows"] == 20, f"{answer['comparison']}")
+    launches = {launch["kernel"]: launch["counters"] for launch in answer["launches"]}
+    expect(list(launches) == ["route", "up", "down", "combine"], f"{list(launches)}")
+    expect(launches["up"]["wgmmaFlops"] >= 2 * 40 * 2 * 128 * 128, f"each choice is multiplied: {launches['up']}")
+    expect(launches["down"]["tmaLoadBytes"] >= 40 * 128 * 2, f"activated rows are read: {launches['down']}")
+    given = lathe.json(*run, "--router", "given", "--activation", "gelu")
+    expect(given["passed"] and given["comparison"]["router"] == "given", f"{given['comparison']}")
+    part = lathe.json("inspect", "moe", *EXPERTS, *TARGET, "--rows", 20, "--run", "--config", "tokenTile=64")
+    expect(part["config"]["tokenTile"] == 64 and part["passed"], f"{part['config']}")
+
+
+@case
+def moe_runs_an_edited_kernel(lathe):
+    what = ["inspect", "moe", *EXPERTS, *TARGET, "--rows", 3]
+    lines = lathe.ok(*what, "--emit", "ptx").splitlines()
+    path = lathe.folder / "edited.ptx"
+    run = [*what, "--run", "--ptx", path]
+    path.write_text("\n".join(lines) + "\n")
+    expect("no findings" in lathe.ok(*run) and str(path) in lathe.ok(*run), "not edited yet")
+    path.write_text("\n".join(line for line in lines if "wgmma.wait_group" not in line) + "\n")
+    done = lathe(*run)
+    expect(done.returncode == 1 and "finding" in done.stdout, f"exit code {done.returncode}: {done.stdout}")
+    lathe.refuses(2, ["--emit", "--run"], *what, "--run", "--emit", "ptx")
+    lathe.refuses(2, ["--seed", "--run"], *what, "--seed", 3)
+    lathe.refuses(2, ["missing.ptx"], *what, "--run", "--ptx", "missing.ptx")
+
+
+@case
+def moe_with_a_gate(lathe):
+    gate = [*EXPERTS, *TARGET, "--gate", "f32"]
+    expect("sum(hidden, gate(expert, hidden)" in lathe.ok("inspect", "moe", *gate), "the product is in the description")
+    expect("tile.kernel @gate" in lathe.ok("inspect", "moe", *gate, "--emit", "tile"), "a kernel of its own")
+    compiled = lathe.json("compile", "moe", *gate, "-o", "gated")
+    expect(compiled["shape"]["gate"] == "f32" and compiled["shape"]["router"] == "logits", f"{compiled['shape']}")
+    manifest = json.loads((lathe.folder / "gated" / "manifest.json").read_text())
+    expect(manifest["gate"] == "f32" and manifest["gateKernel"]["name"] == "gate", f"{manifest['gate']}")
+    resources = lathe.json("inspect", "moe", *gate, "--emit", "resources")["kernels"]
+    expect(resources[0]["name"] == "gate" and resources[0]["spillBytes"] == 0, f"{resources[0]}")
+    answer = lathe.json("inspect", "moe", *gate, "--rows", 20, "--run")
+    expect(answer["passed"] and 0 < answer["comparison"]["routing"]["worstLogitRatio"] <= 1, f"{answer['comparison']}")
+    launches = {launch["kernel"]: launch["counters"] for launch in answer["launches"]}
+    expect(list(launches)[:2] == ["gate", "route"], f"{list(launches)}")
+    expect(launches["gate"]["mmaFlops"] >= 3 * 2 * 20 * 8 * 128, f"three products: {launches['gate']}")
+    verified = lathe.json("verify", "moe", "--case", "gate_bf16_one_row", "--device", "emulator")["cases"]
+    expect(len(verified) == 1 and verified[0]["passed"] and verified[0]["router"] == "logits", f"{verified}")
+    lathe.refuses(2, ["--gate", "f16"], "inspect", "moe", *EXPERTS, "--gate", "f16")
+    lathe.refuses(2, ["--gate bf16 --router given"], "inspect", "moe", *EXPERTS, "--gate", "bf16", "--router", "given")
+    lathe.refuses(2, ["--logits bf16"], "compile", "moe", *EXPERTS, "--gate", "bf16", "--logits", "bf16")
+
+
+@case
 def moe_refuses_what_it_does_not_serve(lathe):
     lathe.refuses(2, ["--model", "--hidden"], "compile", "moe", *TARGET)
     lathe.refuses(2, ["exclude"], "compile", "moe", *V2_LITE, "--experts", 8, *TARGET)
@@ -88,8 +148,9 @@ def moe_lists_its_cases(lathe):
     expect(count[()] == count[("--small",)] < count[("--all",)], f"small by default on the emulator: {count}")
     cases = lathe.json("verify", "moe", "--list", "--all")["cases"]
     expect({0, 1, 17, 8192} <= {row["rows"] for row in cases}, "rows")
-    expect({"logits", "given"} == {row["router"] for row in cases}, "both routers")
-    expect(all(row["router"] == "given" for row in cases if "wild_ids" in row["name"] or "gate" in row["name"]), "given")
+    expect({"logits", "gate", "given"} == {row["router"] for row in cases}, "all routers")
+    expect(all(row["router"] == "given" for row in cases if "wild_ids" in row["name"]), "given")
+    expect(all(row["router"] == "gate" for row in cases if "gate_" in row["name"]), "gate")
     expect("case " in lathe.ok("verify", "moe", "--list", "--small"), "a table for people")
 
 

@@ -9,6 +9,7 @@
 #include "BenchTensors.h"
 #include "MoeJudge.h"
 
+#include "lathe/autotuner/MoeWorkload.h"
 #include "lathe/support/Error.h"
 
 #include <fmt/format.h>
@@ -21,6 +22,7 @@ using namespace lathe::tools;
 using runtime::MoeTensors;
 
 static constexpr int judgedRows = 16;
+static constexpr uint64_t poolSeed = 1;    // Of the weights of all layers but the first.
 static constexpr double memoryShare = 0.7; // Of the device's, for weights.
 
 //===- Table -----------------------------------------------------------------------------------------===//
@@ -79,10 +81,10 @@ class MoeLayers {
 public:
   MoeLayers(runtime::Device &device, const reference::MoeInstance &instance, int wanted, uint64_t seed)
       : first_(tensorsOf(instance)), shape_(instance.shape()), held_(instance.tensors().shared1 != 0) {
-    const double each = shape_.weightBytes(), memory = double(device.properties().memoryBytes) * memoryShare;
-    count_ = std::clamp(int(memory / each), 1, wanted);
+    const double memory = double(device.properties().memoryBytes) * memoryShare;
+    count_ = std::clamp(int(memory / double(layerBytes())), 1, wanted);
     if (count_ > 1)
-      pool_.emplace(device, size_t(each) * size_t(count_ - 1), seed);
+      pool_.emplace(device, layerBytes() * size_t(count_ - 1), seed);
   }
 
   int count() const { return count_; }
@@ -90,7 +92,7 @@ public:
     MoeTensors tensors = first_;
     if (number == 0)
       return tensors;
-    runtime::DevicePtr at = pool_->address() + size_t(shape_.weightBytes()) * size_t(number - 1);
+    runtime::DevicePtr at = pool_->address() + layerBytes() * size_t(number - 1);
     auto take = [&](double experts, double columns) {
       const runtime::DevicePtr mine = at;
       at += size_t(experts * columns) * 2;
@@ -104,10 +106,19 @@ public:
       tensors.shared1 = take(shape_.sharedExperts, first);
       tensors.shared2 = take(shape_.sharedExperts, second);
     }
+    if (shape_.gate)
+      tensors.gate = at;
     return tensors;
   }
 
 private:
+  /// Of a layer's weights, its gate behind them.
+  size_t layerBytes() const {
+    const int gate = shape_.gate ? byteSize(shape_.gateType) : 0;
+    return size_t(shape_.weightBytes()) +
+           size_t(shape_.router.experts) * size_t(shape_.hidden) * size_t(gate);
+  }
+
   MoeTensors first_;
   reference::MoeShape shape_;
   bool held_; ///< There are shared experts.
@@ -130,47 +141,62 @@ static std::string faultOf(const runtime::MoeKernel &kernel, const runtime::MoeW
   return found.passed ? "" : "wrong: " + found.message;
 }
 
+MoeTimes lathe::tools::timeMoe(const runtime::MoeKernel &kernel, const runtime::MoeWorkspace &workspace,
+                               const reference::MoeInstance &instance, const MoeTimingOptions &options) {
+  runtime::Device &device = kernel.device();
+  const MoeLayers all(device, instance, options.layers, poolSeed);
+  MoeTimes times;
+  times.layers = all.count();
+  ScopedStream scoped(device);
+  const auto graphOf = [&](auto call) {
+    Graphs graphs;
+    graphs.push_back(capture(device, scoped.stream, [&] {
+      for (int layer = 0; layer < all.count(); ++layer)
+        call(all.layer(layer));
+    }));
+    return graphs;
+  };
+  kernel.run(workspace, all.layer(0), scoped.stream); // The map that the experts alone go by.
+  std::vector<Graphs> contenders;
+  contenders.push_back(graphOf([&](const MoeTensors &t) { kernel.run(workspace, t, scoped.stream); }));
+  if (options.parts)
+    contenders.push_back(
+        graphOf([&](const MoeTensors &t) { kernel.runExperts(workspace, t, scoped.stream); }));
+  std::vector<Timing> timings = timeInTurns(device, scoped.stream, contenders, all.count(), options.timing);
+  times.whole = std::move(timings[0]);
+  if (!options.parts)
+    return times;
+  times.experts = std::move(timings[1]);
+  const MoeTensors tensors = all.layer(0);
+  times.hostUs = timeHost(device, scoped.stream, [&] { kernel.run(workspace, tensors, scoped.stream); });
+  return times;
+}
+
+/// What the tuner would call a case.
+static autotuner::MoeWorkload workloadOf(const reference::MoeCase &entry) {
+  const bool skewed = entry.options.spread == reference::Spread::Zipf;
+  return autotuner::MoeWorkload(entry.rows, skewed ? entry.options.zipf : 0, entry.options.seed);
+}
+
 MoeRowResult lathe::tools::measureMoe(const runtime::Jit &jit, std::shared_ptr<runtime::Device> device,
                                       const MoeRow &row, const MoeBenchOptions &options) {
   MoeRowResult result;
   result.row = row;
-  const int rows = row.entry.rows;
+  const autotuner::MoeWorkload workload = workloadOf(row.entry);
+  const int rows = workload.rows();
   reference::MoeInstance instance(*device, row.entry.shape, rows, row.entry.options);
   result.work = workOf(instance);
   const dsl::Kernel description = describe(row.entry);
   const codegen::Target target = runtime::targetOf(device->properties());
   runtime::MoeJitRequest request;
+  request.workload = workload.json();
   request.rows = rows;
+  request.zipf = workload.zipf();
   request.config = options.config.config(codegen::analyzeMoe(description), target, rows);
-  runtime::MoeJitReport report;
-  const runtime::MoeKernel kernel = jit.load(description, device, request, &report);
-  result.config = report.config;
-  result.digest = report.digest;
+  const runtime::MoeKernel kernel = jit.load(description, device, request, &result.report);
   const runtime::MoeWorkspace workspace = kernel.makeWorkspace(rows);
   result.fault = faultOf(kernel, workspace, instance, result.relativeError);
-  if (!result.fault.empty())
-    return result;
-
-  const MoeLayers layers(*device, instance, row.layers, row.entry.options.seed);
-  result.layers = layers.count();
-  ScopedStream scoped(*device);
-  const auto graphOf = [&](auto call) {
-    Graphs graphs;
-    graphs.push_back(capture(*device, scoped.stream, [&] {
-      for (int layer = 0; layer < layers.count(); ++layer)
-        call(layers.layer(layer));
-    }));
-    return graphs;
-  };
-  kernel.run(workspace, layers.layer(0), scoped.stream); // The map that the experts alone go by.
-  std::vector<Graphs> contenders;
-  contenders.push_back(graphOf([&](const MoeTensors &t) { kernel.run(workspace, t, scoped.stream); }));
-  contenders.push_back(graphOf([&](const MoeTensors &t) { kernel.runExperts(workspace, t, scoped.stream); }));
-  std::vector<Timing> timings =
-      timeInTurns(*device, scoped.stream, contenders, layers.count(), options.timing);
-  result.whole = std::move(timings[0]);
-  result.experts = std::move(timings[1]);
-  const MoeTensors tensors = layers.layer(0);
-  result.hostUs = timeHost(*device, scoped.stream, [&] { kernel.run(workspace, tensors, scoped.stream); });
+  if (result.fault.empty())
+    static_cast<MoeTimes &>(result) = timeMoe(kernel, workspace, instance, {options.timing, row.layers});
   return result;
 }

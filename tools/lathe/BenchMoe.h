@@ -36,23 +36,36 @@ struct MoeWork {
   double busyExperts = 0, bytes = 0, operations = 0;
 };
 
-struct MoeRowResult {
-  MoeRow row;
-  codegen::MoeConfig config;
-  std::string digest; ///< Of the kernel's cache key.
+/// Microseconds of one layer of several in a graph.
+struct MoeTimes {
   int layers = 0;
-  MoeWork work;
-  Timing whole;   ///< From logits to the output, a layer.
+  Timing whole;   ///< From logits (or a given routing) to the output, a layer.
   Timing experts; ///< Both products and the weighted sum.
   double hostUs = 0;
+};
+
+struct MoeRowResult : MoeTimes {
+  MoeRow row;
+  runtime::MoeJitReport report; ///< Which configuration, from where, and the kernel's place in the cache.
+  MoeWork work;
   double relativeError = 0; ///< Against float64, of the rows that were looked at.
   std::string fault;        ///< Why there is no time; empty where there is.
 };
 
 struct MoeBenchOptions {
   TimingOptions timing;
-  MoeConfigOption config; ///< Empty: the default for the row.
+  MoeConfigOption config; ///< Empty: tuned for the row, else its default.
 };
+
+struct MoeTimingOptions {
+  TimingOptions timing;
+  int layers = 8;    ///< At most, as their weights fit into memory.
+  bool parts = true; ///< Also the experts alone, and the host; else `whole` is all there is.
+};
+
+/// Times a kernel. Layer 0 has the instance's tensors. Throws DeviceError.
+MoeTimes timeMoe(const runtime::MoeKernel &kernel, const runtime::MoeWorkspace &workspace,
+                 const reference::MoeInstance &instance, const MoeTimingOptions &options);
 
 /// Checks a sample of rows against float64, then times. Throws UserError, DeviceError; a wrong result is a
 /// fault.

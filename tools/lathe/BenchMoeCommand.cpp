@@ -7,6 +7,7 @@
 #include "BenchMoe.h"
 #include "Commands.h"
 #include "Limits.h"
+#include "MoeJudge.h"
 #include "Output.h"
 #include "Progress.h"
 
@@ -30,30 +31,6 @@ struct BenchMoeCommand {
   bool list = false, noLimits = false, json = false;
 };
 } // namespace
-
-static reference::MoeShape referenceShape(const dsl::MoeShape &shape) {
-  reference::MoeShape result;
-  result.hidden = shape.hidden;
-  result.inner = shape.intermediate;
-  result.localExperts = shape.localExperts;
-  result.sharedExperts = shape.shared;
-  result.activation = shape.activation == dsl::Activation::SwiGlu ? reference::Activation::SwiGlu
-                      : shape.activation == dsl::Activation::Silu ? reference::Activation::Silu
-                                                                  : reference::Activation::Gelu;
-  result.logits = shape.logits;
-  result.router = {.experts = shape.experts,
-                   .topK = shape.topK,
-                   .scoring = shape.scoring == dsl::Scoring::Softmax ? reference::Scoring::Softmax
-                                                                     : reference::Scoring::Sigmoid,
-                   .renormalize = shape.renormalize,
-                   .scale = float(shape.scale),
-                   .bias = shape.bias,
-                   .groups = shape.groups,
-                   .topGroups = shape.topGroups,
-                   .groupScore = shape.groupScore == dsl::GroupScore::Best ? reference::GroupScore::Best
-                                                                           : reference::GroupScore::TwoBest};
-  return result;
-}
 
 static MoeRow singleRow(const BenchMoeCommand &command) {
   if (command.rows < 1)
@@ -99,19 +76,23 @@ static nlohmann::json timeJson(const Timing &timing) {
 
 static nlohmann::json rowJson(const MoeRowResult &result, const Limits &limits) {
   const reference::MoeCase &entry = result.row.entry;
-  nlohmann::json json = {{"name", entry.name},
-                         {"rows", entry.rows},
-                         {"hidden", entry.shape.hidden},
-                         {"intermediate", entry.shape.inner},
-                         {"experts", entry.shape.router.experts},
-                         {"topK", entry.shape.router.topK},
-                         {"shared", entry.shape.sharedExperts},
-                         {"zipf", entry.options.spread == reference::Spread::Zipf ? entry.options.zipf : 0},
-                         {"busyExperts", result.work.busyExperts},
-                         {"bytes", result.work.bytes},
-                         {"operations", result.work.operations},
-                         {"config", result.config},
-                         {"digest", result.digest}};
+  nlohmann::json json = {
+      {"name", entry.name},
+      {"rows", entry.rows},
+      {"hidden", entry.shape.hidden},
+      {"intermediate", entry.shape.inner},
+      {"experts", entry.shape.router.experts},
+      {"topK", entry.shape.router.topK},
+      {"shared", entry.shape.sharedExperts},
+      {"gate", entry.shape.gate ? nlohmann::json(name(entry.shape.gateType)) : nlohmann::json(nullptr)},
+      {"zipf", entry.options.spread == reference::Spread::Zipf ? entry.options.zipf : 0},
+      {"busyExperts", result.work.busyExperts},
+      {"bytes", result.work.bytes},
+      {"operations", result.work.operations},
+      {"config", result.report.config},
+      {"configSource", name(result.report.source)},
+      {"configReason", result.report.sourceReason},
+      {"digest", result.report.digest}};
   if (!result.fault.empty()) {
     json["fault"] = result.fault;
     return json;
@@ -127,7 +108,7 @@ static nlohmann::json rowJson(const MoeRowResult &result, const Limits &limits) 
 
 static std::string rowsText(const std::vector<MoeRowResult> &rows, const Limits &limits) {
   Table table({"row", "layers", "busy experts", "µs a layer", "experts µs", "floor µs", "experts / floor",
-               "GB/s", "TFLOPS", "error", "host µs", "configuration"});
+               "GB/s", "TFLOPS", "error", "host µs", "from", "configuration"});
   std::string faults;
   for (const MoeRowResult &row : rows) {
     if (!row.fault.empty()) {
@@ -140,7 +121,7 @@ static std::string rowsText(const std::vector<MoeRowResult> &rows, const Limits 
          fmt::format("{:.2f}", row.whole.medianUs), fmt::format("{:.2f}", us), fmt::format("{:.2f}", floor),
          fmt::format("{:.3f}", us / floor), fmt::format("{:.0f}", row.work.bytes / us * 1e-3),
          fmt::format("{:.0f}", row.work.operations / us * 1e-6), fmt::format("{:.1e}", row.relativeError),
-         fmt::format("{:.2f}", row.hostUs), row.config.str()});
+         fmt::format("{:.2f}", row.hostUs), std::string(name(row.report.source)), row.report.config.str()});
   }
   return table.str() + (faults.empty() ? "" : "\n" + faults);
 }
@@ -211,10 +192,7 @@ void lathe::tools::addBenchMoe(CLI::App &bench) {
   command->add_option("--rows", options->rows, "Rows (tokens) of a step")
       ->capture_default_str()
       ->group("Workload");
-  command->add_option("--zipf", options->zipf, "Popularity of experts falls as 1/rank^S; 0: uniform")
-      ->type_name("S")
-      ->check(CLI::NonNegativeNumber)
-      ->group("Workload");
+  addZipfOption(*command, options->zipf);
   auto *grid = command->add_option("--grid", options->grid, "Measure a table: standard")
                    ->check(CLI::IsMember({"standard"}))
                    ->group("Table");
@@ -247,9 +225,13 @@ void lathe::tools::addBenchMoe(CLI::App &bench) {
       "  lathe bench moe --model deepseek-v3 --ep 8 --rows 1024 --zipf 1\n"
       "  lathe bench moe --hidden 2048 --intermediate 1408 --experts 64 --top-k 6 --rows 16 --config "
       "tokenTile=8\n"
+      "  lathe bench moe --model deepseek-v3 --ep 8 --gate f32 --rows 16   # the gate's product too\n"
       "  lathe bench moe --grid standard --json\n"
       "  lathe bench moe --grid standard --only '^v2-lite/'\n"
-      "A layer is timed from the router's logits to its output, and the experts alone (both products and "
+      "  lathe bench moe --model deepseek-v2-lite --rows 64 --config default   # not what lathe tune moe "
+      "found\n"
+      "A layer is timed from the router's logits (with --gate from the rows) to its output, and the experts "
+      "alone (both products and "
       "the\n"
       "weighted sum) for the routing that is there. Before that a sample of rows is compared with float64. "
       "The floor\n"

@@ -32,5 +32,6 @@ void addEnv(CLI::App &app);
 void addVerifyMoe(CLI::App &verify);
 void addCompileMoe(CLI::App &compile);
 void addInspectMoe(CLI::App &inspect);
+void addTuneMoe(CLI::App &tune);
 
 } // namespace lathe::tools

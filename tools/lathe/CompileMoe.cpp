@@ -7,6 +7,8 @@
 #include "CompileReport.h"
 #include "MoeOptions.h"
 
+#include "lathe/autotuner/MoeWorkload.h"
+
 using namespace lathe;
 using namespace lathe::tools;
 
@@ -16,6 +18,7 @@ struct CompileMoeCommand {
   MachineOptions machine;
   MoeConfigOption config;
   int rows = 64;
+  double zipf = 0;
   CompileOutput output;
 };
 } // namespace
@@ -25,7 +28,11 @@ static void run(const CompileMoeCommand &command) {
   const dsl::Kernel description = dsl::moeFfn(shape);
   runtime::MoeJitRequest request;
   request.target = command.machine.facts();
-  request.rows = command.rows;
+  request.machine = command.machine.databaseName();
+  const autotuner::MoeWorkload workload(command.rows, command.zipf);
+  request.workload = workload.json();
+  request.rows = workload.rows();
+  request.zipf = workload.zipf();
   request.config = command.config.config(codegen::analyzeMoe(description), request.target, command.rows);
   const runtime::Jit jit;
   runtime::MoeJitArtifact artifact = jit.build(description, request);
@@ -43,14 +50,18 @@ void lathe::tools::addCompileMoe(CLI::App &compile) {
   CLI::App *command = compile.add_subcommand("moe", "Mixtures of experts");
   options->shape.add(*command);
   addRowsOption(*command, options->rows);
+  addZipfOption(*command, options->zipf);
   options->config.add(*command);
   options->machine.add(*command);
   options->output.add(*command);
   command->footer(
       "Examples:\n"
       "  lathe compile moe --model deepseek-v2-lite                      # for the GPU in this machine\n"
-      "  lathe compile moe --model deepseek-v3 --ep 8 --rows 256 --target h100-sxm\n"
+      "  lathe compile moe --model deepseek-v3 --ep 8 --rows 256 --target h100-sxm   # as tuned for so many "
+      "rows\n"
       "  lathe compile moe --hidden 2048 --intermediate 1408 --experts 64 --top-k 6 --router given\n"
+      "  lathe compile moe --model deepseek-v2-lite --gate bf16             # logits made from rows and a "
+      "gate\n"
       "  lathe compile moe --model deepseek-v2-lite --config 'tokenTile=64,consumers=2' -o kernels/ --json\n"
       "Exit codes: 0 done, 2 bad input, 3 the compiler failed, 4 the device failed (--load).");
   command->callback([options] { run(*options); });

@@ -51,6 +51,8 @@ static constexpr CounterRow counterRows[] = {
     {"", "products"},
     {"wgmmas", "WGMMA operations", &Counters::wgmmas},
     {"wgmmaFlops", "WGMMA FLOP", &Counters::wgmmaFlops},
+    {"mmas", "mma.sync operations", &Counters::mmas},
+    {"mmaFlops", "mma.sync FLOP", &Counters::mmaFlops},
     {"", "waiting (warps)"},
     {"barrierWaits", "mbarrier waits", &Counters::barrierWaits},
     {"barrierStalls", "mbarrier stalls among them", &Counters::barrierStalls},

@@ -9,14 +9,12 @@
 
 #include "Lengths.h"
 #include "Options.h"
+#include "RunReport.h"
 
 namespace lathe::tools {
 
 /// --run, and the options that need it.
-struct InspectRunOptions {
-  bool run = false;
-  std::string ptx;   ///< File to run in place of the compiled text; empty: none.
-  uint64_t seed = 0; ///< runtime::EmulatorOptions::seed.
+struct InspectRunOptions : RunOptions {
   LengthsOptions lengths;
 
   /// `emit` excludes --run.

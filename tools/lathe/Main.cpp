@@ -18,6 +18,7 @@ using namespace lathe::tools;
 
 static constexpr const char *footer = R"(Examples:
   lathe tune --model deepseek-v2-lite --batch 64 --lengths normal:4096:2048
+  lathe tune moe --model deepseek-v2-lite --rows 1:4096
   lathe compile --model deepseek-v3 --tp 8 --target h100-sxm -o kernels/
   lathe inspect --model deepseek-v2-lite --target h100-sxm --emit ptx | less
   lathe inspect --model deepseek-v2-lite --run

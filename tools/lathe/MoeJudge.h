@@ -11,13 +11,19 @@
 #include "lathe/runtime/Moe.h"
 #include "lathe/runtime/device/emulator/Emulator.h"
 
+#include <nlohmann/json.hpp>
+
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace lathe::tools {
 
-/// Whether a case is for kernels that take ids and weights: its ids are wild, or its logits are the product
-/// with a gate, which no kernel makes itself yet.
+/// Whether a case is for kernels that take ids and weights: no router makes its ids.
 bool takesRouting(const reference::MoeCase &entry);
+
+/// The layer's shape in the reference's terms.
+reference::MoeShape referenceShape(const dsl::MoeShape &shape);
 
 /// The layer of a case, whose kernel routes, or takes ids and weights where takesRouting().
 dsl::Kernel describe(const reference::MoeCase &entry);
@@ -30,11 +36,21 @@ struct MoeVerdict {
   std::optional<reference::RoutingCheck> routing; ///< Where the kernel routed.
   reference::MoeComparison comparison;
   runtime::emulator::FindingList findings; ///< Of an emulator that does not throw them; else empty.
+  std::vector<runtime::emulator::LaunchRecord> launches; ///< Of an emulator.
 
-  bool right() const { return (!routing || routing->passed) && comparison.passed && findings.empty(); }
+  bool right() const { return rightResult() && findings.empty(); }
+  bool rightResult() const { return (!routing || routing->passed) && comparison.passed; }
+  /// "y 0.123 of 1  error 1.2e-03  weights 0.010 of 1".
+  std::string numbers() const;
   /// What routing and result have wrong; empty where nothing.
   std::string message() const;
 };
+
+/// Routing and comparison.
+nlohmann::json toJson(const MoeVerdict &verdict);
+
+/// How many rows the CPU reference judges in reasonable time; 0: all.
+int cpuSampleRows(const reference::MoeCase &entry);
 
 struct MoeJudgeOptions {
   int sampleRows = 0; ///< Not 0: the CPU reference judges so many random rows only.

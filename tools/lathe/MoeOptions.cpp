@@ -20,6 +20,7 @@ static const std::map<std::string, dsl::Activation> activations{
     {"swiglu", dsl::Activation::SwiGlu}, {"silu", dsl::Activation::Silu}, {"gelu", dsl::Activation::Gelu}};
 static const std::map<std::string, Dtype> logitTypes{
     {"f32", Dtype::F32}, {"bf16", Dtype::BF16}, {"f16", Dtype::F16}};
+static const std::map<std::string, Dtype> gateTypes{{"bf16", Dtype::BF16}, {"f32", Dtype::F32}};
 
 template <class Value>
 static void addChoice(CLI::App &command, const char *option, std::string &text,
@@ -61,7 +62,29 @@ void MoeShapeOptions::add(CLI::App &command) {
   addChoice(command, "--router", router, routers,
             "logits: the kernel chooses; given: ids and weights are inputs");
   addChoice(command, "--logits", logits, logitTypes, "Element type of the logits");
+  command
+      .add_option("--gate", gate,
+                  "The kernel makes the logits: rows times a gate matrix of this type, bf16 or f32")
+      ->check(CLI::IsMember(gateTypes))
+      ->type_name("TYPE")
+      ->group("Kernel");
   addChoice(command, "--activation", activation, activations, "Between the projections");
+}
+
+/// --router, --logits and --gate, which must not contradict each other.
+static void setRouter(const MoeShapeOptions &options, dsl::MoeShape &shape) {
+  shape.router = routers.at(options.router);
+  shape.logits = logitTypes.at(options.logits);
+  if (options.gate.empty())
+    return;
+  if (shape.router == dsl::Router::Given)
+    throw UserError({"command line", "a gate makes logits, which a given routing has not",
+                     "--gate " + options.gate + " --router " + options.router, "drop one of them"});
+  if (shape.logits != Dtype::F32)
+    throw UserError({"command line", "the logits that a gate makes are f32",
+                     "--gate " + options.gate + " --logits " + options.logits, "drop --logits"});
+  shape.router = dsl::Router::Gate;
+  shape.gate = gateTypes.at(options.gate);
 }
 
 dsl::MoeShape MoeShapeOptions::shape() const {
@@ -93,8 +116,7 @@ dsl::MoeShape MoeShapeOptions::shape() const {
     shape.topK = topK;
     shape.shared = shared;
   }
-  shape.router = routers.at(router);
-  shape.logits = logitTypes.at(logits);
+  setRouter(*this, shape);
   shape.activation = activations.at(activation);
   return shape;
 }
@@ -104,10 +126,32 @@ std::string MoeShapeOptions::label() const {
                        : fmt::format("{} tp {} ep {}", model, tensorParallel, expertParallel);
 }
 
+std::string MoeShapeOptions::arguments() const {
+  const MoeShapeOptions usual;
+  std::string text;
+  auto add = [&](const char *option, const auto &value, const auto &otherwise) {
+    if (value != otherwise)
+      text += fmt::format("{}{} {}", text.empty() ? "" : " ", option, value);
+  };
+  add("--model", model, usual.model);
+  add("--tp", tensorParallel, usual.tensorParallel);
+  add("--ep", expertParallel, usual.expertParallel);
+  add("--hidden", hidden, usual.hidden);
+  add("--intermediate", intermediate, usual.intermediate);
+  add("--experts", experts, usual.experts);
+  add("--top-k", topK, usual.topK);
+  add("--shared", shared, usual.shared);
+  add("--router", router, usual.router);
+  add("--logits", logits, usual.logits);
+  add("--gate", gate, usual.gate);
+  add("--activation", activation, usual.activation);
+  return text;
+}
+
 void MoeConfigOption::add(CLI::App &command) {
   command
       .add_option("--config", text,
-                  "Schedule configuration: 'tokenTile=16,stages=6' or JSON; others by default")
+                  "Schedule configuration: 'tokenTile=16,stages=6' or JSON, others by default; or 'default'")
       ->type_name("TEXT")
       ->group("Kernel");
 }
@@ -116,6 +160,8 @@ std::optional<codegen::MoeConfig> MoeConfigOption::config(const codegen::MoeProb
                                                           const codegen::Target &target, int rows) const {
   if (text.empty())
     return std::nullopt;
+  if (text == "default")
+    return codegen::defaultMoeConfig(problem, target, rows);
   const nlohmann::json given = configFields(text, "tokenTile=16,stages=6");
   nlohmann::json fields = codegen::defaultMoeConfig(problem, target, rows);
   fields.update(given);
@@ -136,10 +182,18 @@ static std::string isRows(const std::string &text) {
 }
 
 void lathe::tools::addRowsOption(CLI::App &command, int &rows) {
-  command.add_option("--rows", rows, "Rows of a step that the default configuration is for")
+  command.add_option("--rows", rows, "Rows of a step that the configuration is for")
       ->check(isRows)
       ->capture_default_str()
       ->group("Kernel");
+}
+
+void lathe::tools::addZipfOption(CLI::App &command, double &zipf) {
+  command.add_option("--zipf", zipf, "Popularity of experts falls as 1/rank^S; 0: uniform")
+      ->type_name("S")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group("Workload");
 }
 
 nlohmann::json lathe::tools::toJson(const dsl::MoeShape &shape) {
@@ -149,7 +203,9 @@ nlohmann::json lathe::tools::toJson(const dsl::MoeShape &shape) {
           {"localExperts", shape.heldExperts()},
           {"topK", shape.topK},
           {"shared", shape.shared},
-          {"router", nameOf(routers, shape.router)},
+          {"router", shape.router == dsl::Router::Given ? "given" : "logits"},
+          {"gate", shape.router == dsl::Router::Gate ? nlohmann::json(nameOf(gateTypes, shape.gate))
+                                                     : nlohmann::json(nullptr)},
           {"logits", nameOf(logitTypes, shape.logits)},
           {"activation", nameOf(activations, shape.activation)},
           {"scoring", shape.scoring == dsl::Scoring::Softmax ? "softmax" : "sigmoid"},

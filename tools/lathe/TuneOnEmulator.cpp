@@ -9,7 +9,6 @@
 
 #include "Output.h"
 
-#include "lathe/autotuner/Isolated.h"
 #include "lathe/runtime/device/emulator/Emulator.h"
 
 #include <fmt/format.h>
@@ -59,13 +58,11 @@ static std::string verify(const runtime::Jit &jit, const CandidateJob &job, cons
 
 autotuner::SearchCallbacks lathe::tools::emulatorCallbacks(const runtime::Jit &jit, CandidateJob job,
                                                            const codegen::Target &target) {
-  auto shared = std::make_shared<CandidateJob>(std::move(job));
-  autotuner::SearchCallbacks callbacks;
-  callbacks.compile = compileCallback(jit, shared->description, target);
-  callbacks.verify = [&jit, shared, smCount = target.smCount](const codegen::Config &config) {
-    return autotuner::runIsolated([&] { return nlohmann::json(verify(jit, *shared, config, smCount)); },
-                                  shared->timeoutSeconds)
-        .get<std::string>();
-  };
-  return callbacks;
+  const auto shared = std::make_shared<CandidateJob>(std::move(job));
+  return isolatedCallbacks<codegen::Config>(
+      compileCallback<runtime::JitRequest>(jit, shared->description, target),
+      [&jit, shared, smCount = target.smCount](const codegen::Config &config) {
+        return verify(jit, *shared, config, smCount);
+      },
+      {}, shared->timeoutSeconds);
 }

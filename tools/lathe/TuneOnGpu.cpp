@@ -6,7 +6,6 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "TuneOnGpu.h"
 
-#include "lathe/autotuner/Isolated.h"
 #include "lathe/autotuner/Measure.h"
 #include "lathe/support/Error.h"
 
@@ -80,34 +79,12 @@ const std::vector<int> &lathe::tools::cornerLengths() {
   return lengths;
 }
 
-std::function<void(const codegen::Config &)> lathe::tools::compileCallback(const runtime::Jit &jit,
-                                                                           const dsl::Kernel &description,
-                                                                           const codegen::Target &target) {
-  return [&jit, description, target](const codegen::Config &config) {
-    runtime::JitRequest request;
-    request.target = target;
-    request.config = config;
-    jit.build(description, request);
-  };
-}
-
 autotuner::SearchCallbacks lathe::tools::gpuCallbacks(const runtime::Jit &jit, CandidateJob job,
                                                       const codegen::Target &target) {
-  auto shared = std::make_shared<CandidateJob>(std::move(job));
-  autotuner::SearchCallbacks callbacks;
-  callbacks.compile = compileCallback(jit, shared->description, target);
-  callbacks.verify = [&jit, shared](const codegen::Config &config) {
-    return autotuner::runIsolated([&] { return json(verify(jit, *shared, config)); }, shared->timeoutSeconds)
-        .get<std::string>();
-  };
-  callbacks.measure = [&jit, shared](const codegen::Config &config) {
-    const json answer = autotuner::runIsolated(
-        [&] {
-          const Measurement found = measure(jit, *shared, config);
-          return json{found.medianUs, found.lowUs, found.highUs, found.runs};
-        },
-        shared->timeoutSeconds);
-    return Measurement{answer.at(0), answer.at(1), answer.at(2), answer.at(3)};
-  };
-  return callbacks;
+  const auto shared = std::make_shared<CandidateJob>(std::move(job));
+  return isolatedCallbacks<codegen::Config>(
+      compileCallback<runtime::JitRequest>(jit, shared->description, target),
+      [&jit, shared](const codegen::Config &config) { return verify(jit, *shared, config); },
+      [&jit, shared](const codegen::Config &config) { return measure(jit, *shared, config); },
+      shared->timeoutSeconds);
 }

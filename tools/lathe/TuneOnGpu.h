@@ -7,10 +7,8 @@
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
+#include "CandidateCallbacks.h"
 #include "Judge.h"
-
-#include "lathe/autotuner/Search.h"
-#include "lathe/runtime/Jit.h"
 
 namespace lathe::tools {
 
@@ -35,10 +33,6 @@ struct CandidateJob {
 
 /// What every candidate is verified on before the workload's lengths: the corners of tiles and pages.
 const std::vector<int> &cornerLengths();
-
-/// Compiles a candidate into the cache. `jit` must outlive the callback.
-std::function<void(const codegen::Config &)>
-compileCallback(const runtime::Jit &jit, const dsl::Kernel &description, const codegen::Target &target);
 
 /// `jit` must outlive the callbacks.
 autotuner::SearchCallbacks gpuCallbacks(const runtime::Jit &jit, CandidateJob job,

@@ -30,30 +30,10 @@ struct VerifyMoeCommand {
 };
 } // namespace
 
-/// Multiply-adds above which the CPU reference takes a sample of the rows.
-static constexpr double cpuWork = 2e9;
-static constexpr int cpuSample = 32;
-
-static nlohmann::json numbersJson(const MoeCase &entry, const MoeVerdict &verdict) {
-  nlohmann::json json{{"rows", entry.rows},
-                      {"comparedRows", verdict.comparison.rows},
-                      {"worstRatio", verdict.comparison.worstRatio},
-                      {"relativeError", verdict.comparison.relativeError},
-                      {"message", verdict.message()},
-                      {"router", verdict.routing ? "logits" : "given"}};
-  if (verdict.routing)
-    json["routing"] = {{"passed", verdict.routing->passed},
-                       {"rows", verdict.routing->rows},
-                       {"otherOrder", verdict.routing->otherOrder},
-                       {"worstWeightRatio", verdict.routing->worstWeightRatio}};
-  return json;
-}
-
 static Outcome outcomeOf(const MoeCase &entry, MoeVerdict verdict) {
-  std::string numbers = fmt::format("y {:.3f} of 1  error {:.1e}", verdict.comparison.worstRatio,
-                                    verdict.comparison.relativeError);
-  numbers += verdict.routing ? fmt::format("  weights {:.3f} of 1", verdict.routing->worstWeightRatio)
-                             : "  routing given";
+  std::string numbers = verdict.numbers();
+  nlohmann::json json = toJson(verdict);
+  json["rows"] = entry.rows;
   if (verdict.comparison.rows < entry.rows)
     numbers += fmt::format("  {} of {} rows", verdict.comparison.rows, entry.rows);
   return {.name = entry.name,
@@ -61,7 +41,7 @@ static Outcome outcomeOf(const MoeCase &entry, MoeVerdict verdict) {
           .numbers = numbers,
           .message = verdict.message(),
           .findings = verdict.findings,
-          .json = numbersJson(entry, verdict)};
+          .json = std::move(json)};
 }
 
 static void list(const VerifyMoeCommand &command, const std::vector<MoeCase> &cases) {
@@ -70,7 +50,7 @@ static void list(const VerifyMoeCommand &command, const std::vector<MoeCase> &ca
   for (const MoeCase &entry : cases) {
     const reference::MoeShape &shape = entry.shape;
     const int local = shape.localExperts ? shape.localExperts : shape.router.experts;
-    const std::string router = takesRouting(entry) ? "given" : "logits";
+    const std::string router = takesRouting(entry) ? "given" : shape.gate ? "gate" : "logits";
     rows.push_back({{"name", entry.name},
                     {"rows", entry.rows},
                     {"hidden", shape.hidden},
@@ -93,15 +73,16 @@ static void verifyCase(const VerifyMoeCommand &command, const runtime::Jit &jit,
   const codegen::Target target = runtime::targetOf(setting.device->properties());
   runtime::MoeJitRequest request;
   request.rows = std::max(1, entry.rows);
-  if (!command.config.text.empty()) {
-    const codegen::MoeProblem problem = codegen::analyzeMoe(description);
-    request.config = command.config.config(problem, target, request.rows);
+  request.zipf = entry.options.spread == reference::Spread::Zipf ? entry.options.zipf : 0;
+  const codegen::MoeProblem problem = codegen::analyzeMoe(description);
+  request.config = command.config.config(problem, target, request.rows);
+  if (request.config) {
     if (const codegen::Verdict verdict = codegen::check(problem, *request.config, target); !verdict)
       return report.leaveOut(entry.name, verdict.reason);
   }
   const runtime::MoeKernel kernel = jit.load(description, setting.device, request);
   MoeJudgeOptions options;
-  options.sampleRows = entry.work() > cpuWork ? cpuSample : 0;
+  options.sampleRows = cpuSampleRows(entry);
   options.twice = !setting.emulated;
   report.add(outcomeOf(entry, judge(kernel, entry, setting.reference, options)));
 }
@@ -143,8 +124,11 @@ void lathe::tools::addVerifyMoe(CLI::App &verify) {
       "  lathe verify moe --device emulator --case v2_lite_rows_1   # a large one, minutes\n"
       "  lathe verify moe --config 'tokenTile=64,consumers=2' --small --json\n"
       "  lathe verify moe --list --all\n"
-      "Cases with ids out of range, and those whose logits a gate makes, run kernels that take ids and "
-      "weights. Without a\n"
+      "  lathe verify moe --case gate                  # those whose logits the kernel makes\n"
+      "Cases with ids out of range run kernels that take ids and weights; a gate's logits are compared with "
+      "float64, "
+      "and the\n"
+      "choice with the rules for the kernel's own logits. Without a\n"
       "GPU it runs on the PTX emulator, where a finding (a race, a missing fence, …) fails a case too; on a "
       "GPU each case\n"
       "runs twice, and different bits fail it. Exit code 1 when a case failed, 2 for bad input.");

@@ -36,6 +36,7 @@ public:
   std::unique_ptr<Graph> endCapture(Stream stream) override;
 
   std::unique_ptr<Module> load(std::string_view image) override;
+  int64_t residentClusters(Function function, const ClusterShape &shape) override;
   TensorMap encode(const TensorMapSpec &spec) override;
   void launch(Function function, const LaunchShape &shape, void **arguments, Stream stream) override;
 

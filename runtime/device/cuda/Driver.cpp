@@ -45,19 +45,26 @@ static void *openLibrary(DriverState &state) {
   return nullptr;
 }
 
-/// Fills the table; returns the first exported name that the driver lacks, or null.
+/// False where the driver has no such entry point, which then stays null.
+template <typename Entry>
+static bool resolveEntry(GetProcAddress getProcAddress, const char *symbol, Entry &entry) {
+  void *address = nullptr;
+  CUdriverProcAddressQueryResult found;
+  if (getProcAddress(symbol, &address, neededVersion, CU_GET_PROC_ADDRESS_DEFAULT, &found) != CUDA_SUCCESS)
+    return false;
+  entry = reinterpret_cast<Entry>(address);
+  return address != nullptr;
+}
+
+/// Fills the table; returns the first exported name that must be there and is not, or null.
 static const char *resolveEntries(GetProcAddress getProcAddress, cuda::Driver &table) {
 #define LATHE_DRIVER_RESOLVE(member, function, symbol)                                                       \
-  {                                                                                                          \
-    void *entry = nullptr;                                                                                   \
-    CUdriverProcAddressQueryResult found;                                                                    \
-    if (getProcAddress(symbol, &entry, neededVersion, CU_GET_PROC_ADDRESS_DEFAULT, &found) !=                \
-            CUDA_SUCCESS ||                                                                                  \
-        !entry)                                                                                              \
-      return symbol;                                                                                         \
-    table.member = reinterpret_cast<decltype(table.member)>(entry);                                          \
-  }
+  if (!resolveEntry(getProcAddress, symbol, table.member))                                                   \
+    return symbol;
   LATHE_DRIVER_ENTRIES(LATHE_DRIVER_RESOLVE)
+#undef LATHE_DRIVER_RESOLVE
+#define LATHE_DRIVER_RESOLVE(member, function, symbol) resolveEntry(getProcAddress, symbol, table.member);
+  LATHE_OPTIONAL_DRIVER_ENTRIES(LATHE_DRIVER_RESOLVE)
 #undef LATHE_DRIVER_RESOLVE
   return nullptr;
 }

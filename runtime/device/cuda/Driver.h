@@ -63,11 +63,18 @@ namespace lathe::runtime::cuda {
   X(launchKernelEx, cuLaunchKernelEx, "cuLaunchKernelEx")                                                    \
   X(tensorMapEncodeTiled, cuTensorMapEncodeTiled, "cuTensorMapEncodeTiled")
 
+/// As LATHE_DRIVER_ENTRIES, for entries that stay null where the driver lacks them: who calls one asks first.
+#define LATHE_OPTIONAL_DRIVER_ENTRIES(X)                                                                     \
+  X(maxActiveBlocks, cuOccupancyMaxActiveBlocksPerMultiprocessor,                                            \
+    "cuOccupancyMaxActiveBlocksPerMultiprocessor")                                                           \
+  X(maxActiveClusters, cuOccupancyMaxActiveClusters, "cuOccupancyMaxActiveClusters")
+
 /// The table. Immutable after driver() returned it; the library stays open until the process ends.
 struct Driver {
 // NOLINTNEXTLINE(bugprone-macro-parentheses): a declared name takes none.
 #define LATHE_DRIVER_MEMBER(member, function, symbol) decltype(&::function) member = nullptr;
   LATHE_DRIVER_ENTRIES(LATHE_DRIVER_MEMBER)
+  LATHE_OPTIONAL_DRIVER_ENTRIES(LATHE_DRIVER_MEMBER)
 #undef LATHE_DRIVER_MEMBER
 
   /// Throws DeviceError "what: CUDA_ERROR_…, description" unless `result` is success.

@@ -100,6 +100,41 @@ std::unique_ptr<Module> CudaDevice::load(std::string_view image) {
   return std::make_unique<CudaModule>(context_, module, properties_.sharedBytesPerCta);
 }
 
+//===- Room ------------------------------------------------------------------------------------------===//
+
+/// Clusters cannot cross the borders of GPCs, which differ in their number of SMs: only the driver knows how
+/// many fit.
+static int64_t residentClustersOf(const Driver &driver, CUfunction function, const ClusterShape &shape) {
+  if (!driver.maxActiveClusters)
+    return 0;
+  CUlaunchAttribute cluster{};
+  cluster.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+  cluster.value.clusterDim.x = shape.cluster;
+  cluster.value.clusterDim.y = cluster.value.clusterDim.z = 1;
+  CUlaunchConfig config{};
+  config.gridDimX = shape.cluster;
+  config.gridDimY = config.gridDimZ = 1;
+  config.blockDimX = shape.threads;
+  config.blockDimY = config.blockDimZ = 1;
+  config.sharedMemBytes = shape.sharedBytes;
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  int clusters = 0;
+  return driver.maxActiveClusters(&clusters, function, &config) == CUDA_SUCCESS ? clusters : 0;
+}
+
+int64_t CudaDevice::residentClusters(Function function, const ClusterShape &shape) {
+  Current current(*context_);
+  auto *native = static_cast<CUfunction>(function.handle);
+  if (shape.cluster > 1)
+    return residentClustersOf(driver_, native, shape);
+  int ctas = 0;
+  if (!driver_.maxActiveBlocks ||
+      driver_.maxActiveBlocks(&ctas, native, int(shape.threads), shape.sharedBytes) != CUDA_SUCCESS)
+    return 0;
+  return int64_t(ctas) * properties_.smCount;
+}
+
 //===- Tensor maps -----------------------------------------------------------------------------------===//
 
 static CUtensorMapDataType tensorMapType(Dtype type) {

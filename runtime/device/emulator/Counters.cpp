@@ -6,9 +6,9 @@ using namespace lathe::runtime::emulator;
 
 std::string_view lathe::runtime::emulator::name(Mix mix) {
   static constexpr std::string_view names[mixKinds] = {
-      "integer",        "float",   "special",     "convert",      "move",        "compare",
-      "branch",         "shuffle", "global_load", "global_store", "shared_load", "shared_store",
-      "parameter_load", "atomic",  "barrier",     "async_copy",   "wgmma",       "other"};
+      "integer", "float",       "special",      "convert",     "move",         "compare",        "branch",
+      "shuffle", "global_load", "global_store", "shared_load", "shared_store", "parameter_load", "atomic",
+      "barrier", "async_copy",  "mma",          "wgmma",       "other"};
   return names[int(mix)];
 }
 
@@ -27,7 +27,8 @@ void Counters::add(const Counters &other) {
                                      &Counters::sharedLoadBytes,   &Counters::sharedStoreBytes,
                                      &Counters::sharedAccesses,    &Counters::bankConflicts,
                                      &Counters::atomics,           &Counters::wgmmas,
-                                     &Counters::wgmmaFlops,        &Counters::barrierWaits,
+                                     &Counters::wgmmaFlops,        &Counters::mmas,
+                                     &Counters::mmaFlops,          &Counters::barrierWaits,
                                      &Counters::barrierStalls,     &Counters::namedBarriers,
                                      &Counters::clusterBarriers,   &Counters::ctas})
     this->*member += other.*member;

@@ -32,6 +32,8 @@ struct Counters {
   uint64_t atomics = 0;        ///< Lanes.
   uint64_t wgmmas = 0;         ///< wgmma.mma_async of a warpgroup.
   uint64_t wgmmaFlops = 0;     ///< Two a multiply-add.
+  uint64_t mmas = 0;           ///< mma.sync of a warp.
+  uint64_t mmaFlops = 0;       ///< Two a multiply-add.
   uint64_t barrierWaits = 0;   ///< mbarrier waits that succeeded, of warps.
   uint64_t barrierStalls = 0;  ///< Of these, those that found the phase not complete.
   uint64_t namedBarriers = 0;  ///< Arrivals of warps at bar.sync and bar.arrive.

@@ -142,6 +142,7 @@ bool decodeBulk(Decoder &d);
 bool decodeCopy(Decoder &d);
 bool decodeCache(Decoder &d);
 bool decodeMatrix(Decoder &d);
+bool decodeMma(Decoder &d);
 bool decodeWgmma(Decoder &d);
 
 } // namespace lathe::runtime::emulator

@@ -99,6 +99,7 @@ public:
   std::unique_ptr<Graph> endCapture(Stream stream) override;
 
   std::unique_ptr<Module> load(std::string_view image) override;
+  int64_t residentClusters(Function function, const ClusterShape &shape) override;
   TensorMap encode(const TensorMapSpec &spec) override {
     checkTensorMap(spec);
     return encodeTensorMap(spec);
@@ -216,8 +217,18 @@ std::unique_ptr<Module> EmulatorDevice::load(std::string_view image) {
   return std::make_unique<EmulatedModule>(image);
 }
 
+static const std::shared_ptr<const Program> &programOf(Function function) {
+  return *static_cast<const std::shared_ptr<const Program> *>(function.handle);
+}
+
+int64_t EmulatorDevice::residentClusters(Function function, const ClusterShape &shape) {
+  const Program &program = *programOf(function);
+  return emulator::residentClusters(program, properties_, shape.threads,
+                                    program.dynamicOffset + shape.sharedBytes);
+}
+
 void EmulatorDevice::launch(Function function, const LaunchShape &shape, void **arguments, Stream stream) {
-  Launch launch{*static_cast<std::shared_ptr<const Program> *>(function.handle), shape, {}};
+  Launch launch{programOf(function), shape, {}};
   launch.parameters.resize(launch.program->kernel->parameterBytes);
   size_t i = 0;
   for (const ptx::Parameter &parameter : launch.program->kernel->parameters)

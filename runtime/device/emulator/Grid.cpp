@@ -25,6 +25,14 @@ static uint32_t registersFor(const ptx::Kernel &kernel, uint32_t threads) {
   return std::min(255u, registersOfSm / std::max(most, 1u) / 8 * 8);
 }
 
+uint32_t emulator::residentClusters(const Program &program, const DeviceProperties &properties,
+                                    uint32_t threads, uint32_t windowBytes) {
+  const uint32_t space = uint32_t(properties.sharedBytesPerCta) + reservedSharedBytes;
+  const uint32_t perSm =
+      std::clamp(std::min(space / std::max(windowBytes, 1u), threadsOfSm / threads), 1u, ctasOfSm);
+  return std::max(1u, uint32_t(properties.smCount) * perSm / program.kernel->cluster);
+}
+
 Grid::Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properties,
            const EmulatorOptions &options)
     : launch_(std::move(launch)), memory_(memory), options_(options), number_(memory.newLaunch()) {
@@ -32,11 +40,8 @@ Grid::Grid(Launch launch, GlobalMemory &memory, const DeviceProperties &properti
   sharedBytes_ = program().dynamicOffset + shape.sharedBytes;
   check(properties);
   registersAtEntry_ = registersFor(*program().kernel, shape.threads);
-  const uint32_t bySpace =
-      uint32_t(properties.sharedBytesPerCta + int(reservedSharedBytes)) / std::max(sharedBytes_, 1u);
-  const uint32_t perSm = std::clamp(std::min(bySpace, threadsOfSm / shape.threads), 1u, ctasOfSm);
   turns_.emplace(shape.gridX / clusterSize() * shape.gridY * shape.gridZ,
-                 std::max(1u, uint32_t(properties.smCount) * perSm / clusterSize()));
+                 residentClusters(program(), properties, shape.threads, sharedBytes_));
 }
 
 void Grid::check(const DeviceProperties &properties) {

@@ -29,6 +29,12 @@ struct Launch {
   std::vector<std::byte> parameters; ///< As the kernel's parameter space holds them.
 };
 
+/// How many CTAs of `threads` threads and `windowBytes` of shared memory, what is the system's among them,
+/// the emulated GPU holds at once, in whole clusters; at least one cluster. Its SMs have no borders between
+/// them.
+uint32_t residentClusters(const Program &program, const DeviceProperties &properties, uint32_t threads,
+                          uint32_t windowBytes);
+
 class Grid {
 public:
   /// `properties` of the GPU that is emulated. Throws DeviceError when the launch is impossible.

@@ -29,6 +29,7 @@ enum class Mix : uint8_t {
   Atomic,
   Barrier,
   AsyncCopy,
+  Mma, ///< mma.sync
   Wgmma,
   Other
 };

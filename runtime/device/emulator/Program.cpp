@@ -47,7 +47,7 @@ static Instr decodeOne(DecodeContext &context, const ptx::Instruction &in) {
   Decoder decoder(context, in);
   for (auto family : {decodeMove, decodeInteger, decodeFloat, decodePacked, decodeConvert, decodeCompare,
                       decodeControl, decodeShuffle, decodeMemory, decodeAtomic, decodeSync, decodeMbarrier,
-                      decodeBulk, decodeCopy, decodeCache, decodeMatrix, decodeWgmma})
+                      decodeBulk, decodeCopy, decodeCache, decodeMatrix, decodeMma, decodeWgmma})
     if (family(decoder))
       return decoder.finish(context.program.operands);
   decoder.refuse("the instruction must be one that the emulator knows", std::string(in.opcode));

@@ -17,9 +17,6 @@ using namespace lathe::test;
 
 static dsl::MoeShape liteShape() { return dsl::moeShape(dsl::namedModel("deepseek-v2-lite"), 1, 1); }
 static dsl::Kernel liteLayer() { return dsl::moeFfn(liteShape()); }
-static std::vector<const KernelEntry *> entriesOf(const MoeManifest &manifest) {
-  return {&manifest.route, &manifest.up, &manifest.down, &manifest.combine};
-}
 
 TEST(MoeCompile, FewAndManyRowsAssembleWithoutSpill) {
   const dsl::Kernel kernel = liteLayer();
@@ -29,12 +26,12 @@ TEST(MoeCompile, FewAndManyRowsAssembleWithoutSpill) {
     SCOPED_TRACE(testing::Message() << rows << " rows: " << config.str());
     const MoeArtifact artifact = compile(kernel, config);
     EXPECT_EQ(artifact.manifest.config.get<MoeConfig>(), config);
-    for (const KernelEntry *entry : entriesOf(artifact.manifest))
+    for (const KernelEntry *entry : artifact.manifest.kernels())
       expectSignature(artifact.ptx, *entry);
     if (artifact.cubin.empty())
       continue;
     EXPECT_EQ(artifact.cubin.substr(1, 3), "ELF");
-    for (const KernelEntry *entry : entriesOf(artifact.manifest)) {
+    for (const KernelEntry *entry : artifact.manifest.kernels()) {
       EXPECT_EQ(entry->resources.spillBytes, 0) << entry->name;
       EXPECT_EQ(entry->resources.stackBytes, 0) << entry->name;
       EXPECT_GT(entry->resources.registers, 0) << entry->name;
@@ -128,12 +125,40 @@ TEST(MoeRefusal, ConfigNamesTheConstraint) {
   }
 }
 
-TEST(MoeRefusal, RouterAloneAndGate) {
+TEST(MoeRefusal, RouterAlone) {
   const std::string alone =
       userErrorOf([] { compile(dsl::moeRouting(liteShape()), MoeConfig(), ptxOnly()); });
   EXPECT_TRUE(contains(alone, "router alone")) << alone;
-  dsl::MoeShape gate = liteShape();
-  gate.router = dsl::Router::Gate;
-  const std::string fused = userErrorOf([&] { compile(dsl::moeFfn(gate), MoeConfig(), ptxOnly()); });
-  EXPECT_TRUE(contains(fused, "gate")) << fused;
+}
+
+/// The gate's kernel is there with the tile that the manifest says, and multiplies on the tensor cores.
+TEST(MoeCompile, GatesHaveAKernelInFront) {
+  EXPECT_EQ(compile(liteLayer(), MoeConfig(), ptxOnly()).manifest.kernels().size(), 4u);
+  struct {
+    Dtype type;
+    int tokenTile, rows, experts;
+  } cases[] = {
+      {Dtype::BF16, 8, 16, 8}, {Dtype::F32, 8, 16, 8}, {Dtype::BF16, 64, 32, 16}, {Dtype::F32, 128, 64, 32}};
+  for (auto [type, tokenTile, rows, experts] : cases) {
+    dsl::MoeShape shape = liteShape();
+    shape.router = dsl::Router::Gate;
+    shape.gate = type;
+    MoeConfig config;
+    config.tokenTile = tokenTile;
+    config.stages = 3;
+    const auto artifact = compile(dsl::moeFfn(shape), config, ptxOnly());
+    const MoeManifest &manifest = artifact.manifest;
+    EXPECT_EQ(manifest.router, "logits");
+    EXPECT_EQ(manifest.logits, "f32");
+    EXPECT_EQ(manifest.gate, name(type));
+    EXPECT_EQ(manifest.gateRows, rows);
+    EXPECT_EQ(manifest.gateExperts, experts);
+    ASSERT_EQ(manifest.kernels().size(), 5u);
+    EXPECT_EQ(manifest.kernels().front()->name, "gate");
+    const size_t begin = artifact.ptx.find(".entry gate("), end = artifact.ptx.find(".entry route(");
+    ASSERT_LT(begin, end);
+    const std::string text = artifact.ptx.substr(begin, end - begin);
+    EXPECT_TRUE(contains(text, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32")) << text;
+    EXPECT_TRUE(contains(text, "ld.global.v4")) << text;
+  }
 }

@@ -21,8 +21,7 @@ static dsl::MoeShape shapeOf(dsl::Activation activation) {
 static void expectSound(const dsl::Kernel &kernel, const MoeConfig &config) {
   SCOPED_TRACE(config.str());
   const MoeArtifact artifact = compile(kernel, config); // A spill is a CompileError.
-  for (const KernelEntry *entry :
-       {&artifact.manifest.route, &artifact.manifest.up, &artifact.manifest.down, &artifact.manifest.combine})
+  for (const KernelEntry *entry : artifact.manifest.kernels())
     EXPECT_EQ(entry->resources.spillBytes + entry->resources.stackBytes, 0) << entry->name;
 }
 
@@ -40,6 +39,24 @@ TEST(MoeArtifact, WidestTilesAssembleWithoutSpill) {
       expectSound(kernel, *widest);
     }
   }
+}
+
+/// Both types of gate at the widths of published models, with each of its tiles.
+TEST(MoeArtifact, GatesAssembleWithoutSpill) {
+  for (int hidden : {64, 1088, 2048, 2880, 5120, 7168})
+    for (Dtype type : {Dtype::BF16, Dtype::F32})
+      for (int tokenTile : {8, 32, 128}) {
+        SCOPED_TRACE(testing::Message() << "hidden " << hidden << ", gate " << name(type));
+        dsl::MoeShape shape = shapeOf(dsl::Activation::Silu);
+        shape.hidden = hidden;
+        shape.router = dsl::Router::Gate;
+        shape.gate = type;
+        const dsl::Kernel kernel = dsl::moeFfn(shape);
+        MoeConfig config = defaultMoeConfig(analyzeMoe(kernel), {}, 1);
+        config.tokenTile = tokenTile;
+        config.stages = 2;
+        expectSound(kernel, config);
+      }
 }
 
 TEST(MoeArtifact, RandomConfigurationsAssembleWithoutSpill) {

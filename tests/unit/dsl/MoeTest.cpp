@@ -76,6 +76,10 @@ TEST(Moe, EveryPartOfAShapeShows) {
   differs([](MoeShape &m) { m.activation = Activation::Silu; });
   differs([](MoeShape &m) { m.activation = Activation::Gelu; });
   differs([](MoeShape &m) { m.router = Router::Gate; });
+  MoeShape wide = base, narrow = base;
+  wide.router = narrow.router = Router::Gate;
+  wide.gate = f32;
+  EXPECT_NE(print(moeFfn(wide)), print(moeFfn(narrow)));
   differs([](MoeShape &m) { m.router = Router::Given; });
   differs([](MoeShape &m) { m.logits = bf16; });
   differs([](MoeShape &m) { m.scoring = Scoring::Sigmoid; });

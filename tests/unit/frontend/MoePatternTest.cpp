@@ -82,6 +82,38 @@ struct Pieces {
 
 //===- What it takes ----------------------------------------------------------------------------------===//
 
+/// What a description of the layer must be recognised as.
+static codegen::MoeProblem problemOf(const MoeShape &m) {
+  codegen::MoeProblem wanted{.name = "moe_ffn", .topK = m.topK, .ffn = true};
+  bool given = m.router == Router::Given;
+  wanted.router = given ? MoeRouter::Given : MoeRouter::Logits;
+  if (!given) {
+    wanted.scoring = m.scoring == Scoring::Softmax ? MoeScoring::Softmax : MoeScoring::Sigmoid;
+    const bool gate = m.router == Router::Gate;
+    wanted.logits = gate ? f32 : m.logits;
+    wanted.gate = gate ? std::optional(m.gate) : std::nullopt;
+    wanted.routedExperts = m.experts;
+    wanted.bias = m.bias;
+    wanted.groups = m.groups;
+    wanted.topGroups = m.topGroups;
+    wanted.sumOfTwoBest = m.groupScore == GroupScore::SumOfTwoBest;
+    wanted.renormalize = m.renormalize;
+    wanted.scale = m.scale;
+  }
+  wanted.experts = m.heldExperts();
+  wanted.offset = m.localExperts > 0;
+  wanted.partial = given || wanted.offset;
+  wanted.hidden = m.hidden;
+  wanted.intermediate = m.intermediate;
+  wanted.halves = m.activation == Activation::SwiGlu ? 2 : 1;
+  wanted.shared = m.shared;
+  wanted.sharedColumns = m.shared ? m.intermediate : 0;
+  wanted.activation = m.activation == Activation::SwiGlu ? MoeActivation::SwiGlu
+                      : m.activation == Activation::Silu ? MoeActivation::Silu
+                                                         : MoeActivation::Gelu;
+  return wanted;
+}
+
 TEST_F(Moe, ShapesAreFoundAgain) {
   unsigned seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
@@ -96,6 +128,7 @@ TEST_F(Moe, ShapesAreFoundAgain) {
     m.activation = Activation(below(3));
     m.router = Router(below(3));
     m.logits = below(2) ? f32 : bf16;
+    m.gate = below(2) ? f32 : bf16;
     m.scoring = Scoring(below(2));
     m.bias = below(2);
     m.renormalize = below(2);
@@ -107,31 +140,8 @@ TEST_F(Moe, ShapesAreFoundAgain) {
     }
     SCOPED_TRACE(print(moeFfn(m)));
     MoePattern pattern = match(moeFfn(m));
-    codegen::MoeProblem wanted{.name = "moe_ffn", .topK = m.topK, .ffn = true};
-    bool given = m.router == Router::Given;
-    wanted.router = given ? MoeRouter::Given : m.router == Router::Gate ? MoeRouter::Gate : MoeRouter::Logits;
-    if (!given) {
-      wanted.scoring = m.scoring == Scoring::Softmax ? MoeScoring::Softmax : MoeScoring::Sigmoid;
-      wanted.logits = m.router == Router::Gate ? bf16 : m.logits;
-      wanted.routedExperts = m.experts;
-      wanted.bias = m.bias;
-      wanted.groups = m.groups;
-      wanted.topGroups = m.topGroups;
-      wanted.sumOfTwoBest = m.groupScore == GroupScore::SumOfTwoBest;
-      wanted.renormalize = m.renormalize;
-      wanted.scale = m.scale;
-    }
-    wanted.experts = m.heldExperts();
-    wanted.offset = m.localExperts > 0;
-    wanted.partial = given || wanted.offset;
-    wanted.hidden = m.hidden;
-    wanted.intermediate = m.intermediate;
-    wanted.halves = m.activation == Activation::SwiGlu ? 2 : 1;
-    wanted.shared = m.shared;
-    wanted.sharedColumns = m.shared ? m.intermediate : 0;
-    wanted.activation = m.activation == Activation::SwiGlu ? MoeActivation::SwiGlu
-                        : m.activation == Activation::Silu ? MoeActivation::Silu
-                                                           : MoeActivation::Gelu;
+    const codegen::MoeProblem wanted = problemOf(m);
+    const bool given = m.router == Router::Given;
     EXPECT_TRUE(pattern.problem == wanted);
     EXPECT_EQ(pattern.bias, !given && m.bias ? "bias" : "");
     EXPECT_EQ(pattern.gate, m.router == Router::Gate ? "gate" : "");

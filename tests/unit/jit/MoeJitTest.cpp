@@ -4,6 +4,8 @@
 // emulator.
 //
 //===--------------------------------------------------------------------------------------------------===//
+#include "lathe/autotuner/MoeWorkload.h"
+#include "lathe/autotuner/TuningDb.h"
 #include "lathe/dsl/models/Mla.h"
 #include "lathe/dsl/models/Moe.h"
 #include "lathe/runtime/Jit.h"
@@ -19,6 +21,7 @@ static dsl::Kernel layer() {
 
 TEST(MoeJit, ConfigurationFollowsRowsUnlessGiven) {
   test::TempFolder folder;
+  const test::ScopedEnv nothingTuned("LATHE_TUNING_DB", (folder / "tuning.json").c_str());
   const Jit jit(folder / "cache");
   MoeJitRequest few, many;
   few.rows = 1;
@@ -35,6 +38,42 @@ TEST(MoeJit, ConfigurationFollowsRowsUnlessGiven) {
   EXPECT_EQ(jit.compileCount(), 2);
   EXPECT_EQ(Jit::key(layer(), thousands.report.config, few.target).digest(), given.report.digest);
   EXPECT_EQ(given.manifest.config.get<codegen::MoeConfig>(), thousands.report.config);
+}
+
+TEST(MoeJit, TunedConfigurationsServeWhatWasTuned) {
+  test::TempFolder folder;
+  const std::string path = folder / "tuning.json";
+  const test::ScopedEnv database("LATHE_TUNING_DB", path.c_str());
+  const Jit jit(folder / "cache");
+  MoeJitRequest request;
+  request.machine = "some gpu";
+  request.rows = 32;
+  const codegen::MoeConfig fallback = jit.build(layer(), request).report.config;
+  autotuner::MoeTuningRecord record;
+  record.key = {"some gpu", request.target.arch, codegen::analyzeMoe(layer()), codegen::compilerVersion(),
+                autotuner::MoeWorkload(32).json()};
+  record.rows = 32;
+  record.best = fallback;
+  record.best->stages = fallback.stages == 2 ? 3 : 2;
+  autotuner::TuningDb(path).put(record);
+
+  const MoeJitReport tuned = jit.build(layer(), request).report;
+  EXPECT_EQ(tuned.source, ConfigSource::Tuned);
+  EXPECT_EQ(tuned.config, *record.best);
+  EXPECT_TRUE(test::contains(tuned.sourceReason, "32 rows, uniform")) << tuned.sourceReason;
+  for (auto change : {+[](MoeJitRequest &r) { r.rows = 33; }, +[](MoeJitRequest &r) { r.zipf = 1; },
+                      +[](MoeJitRequest &r) { r.machine = "another gpu"; }}) {
+    MoeJitRequest other = request;
+    change(other);
+    const MoeJitReport report = jit.build(layer(), other).report;
+    EXPECT_EQ(report.source, ConfigSource::Default) << report.sourceReason;
+    EXPECT_TRUE(test::contains(report.sourceReason, "the default for")) << report.sourceReason;
+  }
+  request.workload = record.key.workload; // The exact one, whatever else is said.
+  request.rows = 100;
+  EXPECT_EQ(jit.build(layer(), request).report.config, *record.best);
+  request.config = fallback;
+  EXPECT_EQ(jit.build(layer(), request).report.source, ConfigSource::Given);
 }
 
 TEST(MoeJit, LoadsOnTheEmulator) {

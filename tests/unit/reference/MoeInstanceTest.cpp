@@ -187,21 +187,73 @@ TEST(MoeInstance, Bf16LogitsAreRoundedBeforeRouting) {
 
 TEST(MoeInstance, GatesMakeTheLogits) {
   HostDevice device;
+  for (Dtype type : {Dtype::BF16, Dtype::F32}) {
+    SCOPED_TRACE(name(type));
+    MoeShape shape = small;
+    shape.gate = true;
+    shape.gateType = type;
+    MoeInstance instance(device, shape, 6, {.seed = 14});
+    const MoeTensors t = instance.tensors();
+    EXPECT_EQ(device.blockBytes(t.gate), 16u * 64 * size_t(byteSize(type)));
+    int wide = 0; // Elements that bf16 does not hold.
+    for (int row = 0; row < 6; ++row) {
+      const RowInputs inputs = routerInputs(instance.impl(), row);
+      double logit = 0;
+      for (int h = 0; h < 64; ++h) {
+        const double gate = type == Dtype::F32 ? double(readElement<float>(t.gate, 5 * 64 + h))
+                                               : double(bf16At(t.gate, 5 * 64 + h));
+        logit += double(bf16At(t.x, row * t.xStrideRow + h)) * gate;
+        wide += double(fromBf16(toBf16(gate))) != gate;
+      }
+      EXPECT_NEAR(inputs.logits[5], logit, 1e-12);
+      EXPECT_EQ(readElement<float>(t.logits, row * 16 + 5), float(inputs.logits[5]));
+      EXPECT_GT(inputs.errors[5], 1e-6);
+      EXPECT_LT(inputs.errors[5], 1e-3);
+    }
+    EXPECT_EQ(wide > 300, type == Dtype::F32) << wide;
+    EXPECT_TRUE(checkRouting(instance).passed);
+  }
+}
+
+/// A kernel's logits are judged by float64, and its choices by its own logits, without the gate's rounding.
+TEST(MoeInstance, LogitsOfAGateAndWhatFollowsAreJudgedApart) {
+  HostDevice device;
   MoeShape shape = small;
   shape.gate = true;
   MoeInstance instance(device, shape, 6, {.seed = 14});
   const MoeTensors t = instance.tensors();
-  EXPECT_EQ(t.logits, 0u);
-  for (int row = 0; row < 6; ++row) {
-    const RowInputs inputs = routerInputs(instance.impl(), row);
-    long double logit = 0;
-    for (int h = 0; h < 64; ++h)
-      logit += bf16At(t.x, row * t.xStrideRow + h) * bf16At(t.gate, 5 * 64 + h);
-    EXPECT_NEAR(inputs.logits[5], double(logit), 1e-12);
-    EXPECT_GT(inputs.errors[5], 1e-6);
-    EXPECT_LT(inputs.errors[5], 1e-3);
-  }
+  auto put = [&](int row, int expert, double logit) {
+    const auto value = float(logit);
+    device.copyToDevice(t.logits + 4 * uint64_t(row * 16 + expert), &value, 4);
+  };
+  const RowInputs inputs = routerInputs(instance.impl(), 2);
+  const int best = instance.ids()[2 * size_t(shape.router.topK)];
+  put(2, best, inputs.logits[size_t(best)] + 0.9 * inputs.errors[size_t(best)]);
+  RoutingCheck check = checkRouting(instance);
+  EXPECT_TRUE(std::isfinite(check.worstLogitRatio));
+  EXPECT_NEAR(check.worstLogitRatio, 0.9, 0.05);
+  put(2, best, inputs.logits[size_t(best)] + 1.5 * inputs.errors[size_t(best)]);
+  check = checkRouting(instance);
+  EXPECT_NE(check.message.find("row 2, expert " + std::to_string(best) + ": the gate's logit"),
+            std::string::npos)
+      << check.message;
+
+  instance.restoreRouting();
   EXPECT_TRUE(checkRouting(instance).passed);
+  // Two logits that no kernel has made so far apart: the choice that follows from the gate does not from
+  // them.
+  const int second = instance.ids()[2 * size_t(shape.router.topK) + 1];
+  put(2, best, inputs.logits[size_t(second)]);
+  put(2, second, inputs.logits[size_t(best)]);
+  check = checkRouting(instance);
+  EXPECT_FALSE(check.passed);
+  EXPECT_GT(check.worstLogitRatio, 1);
+
+  instance.poisonRouting();
+  EXPECT_FALSE(checkRouting(instance).passed) << "logits that were not written";
+  instance.restoreRouting();
+  put(6, 0, 1);
+  EXPECT_NE(checkRouting(instance).message.find("behind the last row"), std::string::npos);
 }
 
 TEST(MoeInstance, DownloadsMaps) {
@@ -248,5 +300,7 @@ TEST(MoeInstance, RefusesImpossibleShapes) {
   const MoeShape gated = with([](MoeShape &s) { s.gate = true; });
   refused(gated, 1, {.ties = true}, "logits of a gate cannot be chosen");
   refused(gated, 1, {.spread = Spread::Zipf}, "logits of a gate cannot be chosen");
+  refused(with([](MoeShape &s) { s.gate = true, s.gateType = Dtype::F16; }), 1, {},
+          "a gate must be bf16 or f32");
   EXPECT_EQ(device.liveBlocks(), 0u);
 }

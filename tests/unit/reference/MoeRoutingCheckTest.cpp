@@ -42,6 +42,13 @@ static void store(MoeInstance &instance, int64_t row, const FloatRouted &routed)
   instance.impl().device->copyToDevice(t.weights + at, routed.weights.data(), routed.weights.size() * 4);
 }
 
+/// Where a gate makes the logits: those that the router was given, as floats.
+static void storeLogits(MoeInstance &instance, int64_t row, const std::vector<float> &logits) {
+  if (instance.shape().gate)
+    instance.impl().device->copyToDevice(instance.tensors().logits + uint64_t(row) * logits.size() * 4,
+                                         logits.data(), logits.size() * 4);
+}
+
 TEST(RoutingJudge, AcceptsFloatRoutersOnTheWholeTable) {
   HostDevice device;
   int64_t otherOrder = 0, rows = 0;
@@ -54,10 +61,9 @@ TEST(RoutingJudge, AcceptsFloatRoutersOnTheWholeTable) {
       instance.poisonRouting();
       for (int row = 0; row < entry.rows; ++row) {
         const RowInputs inputs = routerInputs(instance.impl(), row);
-        store(instance, row,
-              FloatRouter(entry.shape.router, {inputs.logits.begin(), inputs.logits.end()},
-                          instance.impl().bias, byLogits)
-                  .route());
+        const std::vector<float> logits(inputs.logits.begin(), inputs.logits.end());
+        storeLogits(instance, row, logits);
+        store(instance, row, FloatRouter(entry.shape.router, logits, instance.impl().bias, byLogits).route());
       }
       const RoutingCheck check = checkRouting(instance);
       ASSERT_TRUE(check.passed) << check.message;

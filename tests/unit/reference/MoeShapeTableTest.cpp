@@ -53,8 +53,8 @@ TEST(MoeShapeTable, SmallCasesCoverEveryAxis) {
   expectContains(values(small, [](auto &c) { return c.shape.router.topK; }), {1, 2, 3, 4, 6, 8}, "top-k");
   expectContains(values(small, [](auto &c) { return c.shape.router.experts; }),
                  {1, 4, 7, 8, 16, 32, 40, 64, 160, 256, 384}, "experts");
-  expectContains(values(small, [](auto &c) { return c.shape.hidden; }), {64, 128, 192, 256, 320, 512},
-                 "hidden");
+  expectContains(values(small, [](auto &c) { return c.shape.hidden; }),
+                 {64, 128, 192, 256, 320, 512, 1088, 2048}, "hidden");
   expectContains(values(small, [](auto &c) { return c.shape.inner; }), {64, 128, 192, 256, 704}, "inner");
   expectContains(values(small, [](auto &c) { return c.shape.sharedExperts; }), {0, 1, 2}, "shared experts");
   expectContains(values(small, [](auto &c) { return c.shape.localExperts; }), {0, 1, 8}, "local experts");
@@ -72,6 +72,7 @@ TEST(MoeShapeTable, SmallCasesCoverEveryAxis) {
   both("group score", [](auto &c) { return c.shape.router.groupScore == GroupScore::TwoBest; });
   both("bf16 logits", [](auto &c) { return c.shape.logits == Dtype::BF16; });
   both("gate", [](auto &c) { return c.shape.gate; });
+  both("f32 gate", [](auto &c) { return c.shape.gate && c.shape.gateType == Dtype::F32; });
   both("ties", [](auto &c) { return c.options.ties; });
   both("nans", [](auto &c) { return c.options.nans; });
   both("wild ids", [](auto &c) { return c.options.wildIds; });

@@ -127,6 +127,23 @@ TEST_F(FakeDriverTest, LaunchesCarrySharedMemoryAndDependence) {
       "(.|\n)*launch 4x33x1 threads 384 shared 200000 dependent 0(.|\n)*at most 232448 bytes");
 }
 
+/// What the driver answers; nothing where it lacks the question or fails.
+TEST_F(FakeDriverTest, ClustersThatFitAreAskedOfTheDriver) {
+  auto body = [](const char *mode, int64_t ctas, int64_t clusters) {
+    useFake(mode);
+    auto device = openCudaDevice(0);
+    Function function = device->load(".version 8.7")->function("attend", 200000);
+    const int64_t alone = device->residentClusters(function, {384, 200000, 1});
+    const int64_t together = device->residentClusters(function, {384, 200000, 4});
+    leave(alone == ctas && together == clusters, "asked");
+  };
+  EXPECT_EXIT(
+      body("", 2 * 132, 30), ::testing::ExitedWithCode(0),
+      "blocks of 384 threads shared 200000(.|\n)*clusters of 4x1x1 grid 4x1x1 threads 384 shared 200000");
+  EXPECT_EXIT(body("no room asked", 0, 0), ::testing::ExitedWithCode(0), "asked");
+  EXPECT_EXIT(body("no room told", 0, 0), ::testing::ExitedWithCode(0), "blocks of (.|\n)*clusters of ");
+}
+
 TEST_F(FakeDriverTest, LoadErrorsCarryTheLog) {
   auto body = [] {
     useFake();

@@ -52,6 +52,8 @@ public:
   std::map<DevicePtr, size_t> allocations;
   int allocationCount = 0, synchronizations = 0;
   std::map<std::string, int> sharedBytes;
+  std::map<std::string, int64_t> clustersThatFit; ///< By kernel; 0: cannot say.
+  std::map<std::string, std::vector<ClusterShape>> askedFit;
   void *foreignStream = reinterpret_cast<void *>(0xf0);
 
   const DeviceProperties &properties() const override { return properties_; }
@@ -84,6 +86,12 @@ public:
   std::unique_ptr<Graph> endCapture(Stream) override { return nullptr; }
   std::unique_ptr<Module> load(std::string_view) override { return std::make_unique<FakeModule>(*this); }
 
+  int64_t residentClusters(Function function, const ClusterShape &shape) override {
+    const std::string &name = entryOf(function).name;
+    askedFit[name].push_back(shape);
+    return clustersThatFit[name];
+  }
+
   TensorMap encode(const TensorMapSpec &spec) override {
     checkTensorMap(spec);
     std::lock_guard lock(mutex_);
@@ -96,7 +104,7 @@ public:
 
   void launch(Function function, const LaunchShape &shape, void **arguments, Stream stream) override {
     std::lock_guard lock(mutex_);
-    const KernelEntry &entry = kernels.at(reinterpret_cast<size_t>(function.handle) - 1);
+    const KernelEntry &entry = entryOf(function);
     Launch launch{entry.name, shape, stream, {}};
     for (size_t i = 0; i < entry.arguments.size(); ++i)
       launch.arguments[entry.arguments[i].name] = decode(entry.arguments[i].kind, arguments[i]);
@@ -106,6 +114,10 @@ public:
 private:
   static void *host(DevicePtr pointer) {
     return reinterpret_cast<void *>(pointer); // NOLINT(performance-no-int-to-ptr): it was a pointer.
+  }
+
+  const KernelEntry &entryOf(Function function) const {
+    return kernels.at(reinterpret_cast<size_t>(function.handle) - 1);
   }
 
   struct FakeModule final : Module {

@@ -47,6 +47,31 @@ struct KernelTest : Test {
 };
 } // namespace
 
+/// 33 clusters of four have as many SMs as there are; but SMs of different GPCs make no cluster.
+TEST_F(KernelTest, WorkersAreClustersThatFitTogether) {
+  manifest.rowBlocks = manifest.attend.cluster = 4;
+  struct {
+    int64_t fit;
+    int workers;
+  } cases[] = {{30, 30}, {33, 33}, {66, 33}, {1, 1}, {0, 33}};
+  for (auto [fit, workers] : cases) {
+    SCOPED_TRACE(fit);
+    device->clustersThatFit["mla_decode_attend"] = fit;
+    device->askedFit.clear();
+    const Kernel kernel = load();
+    Plan plan = kernel.makePlan(8);
+    EXPECT_EQ(plan.workers(), workers);
+    EXPECT_EQ(step(kernel, plan, tensors(5)).at(1).shape.gridY, unsigned(workers));
+    EXPECT_EQ(kernel.makePlan(8, 33).workers(), 33) << "what is asked for is given";
+    ASSERT_EQ(device->askedFit.size(), 1u);
+    const std::vector<ClusterShape> &asked = device->askedFit.at("mla_decode_attend");
+    ASSERT_EQ(asked.size(), 1u) << "when the kernel is loaded, and never again";
+    EXPECT_EQ(asked[0].threads, 384u);
+    EXPECT_EQ(asked[0].sharedBytes, 200000u);
+    EXPECT_EQ(asked[0].cluster, 4u);
+  }
+}
+
 TEST_F(KernelTest, LaunchesPlanAttendCombineWithTheirShapes) {
   manifest.heads = 128;
   manifest.queryTokens = 2;

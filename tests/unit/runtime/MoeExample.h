@@ -104,6 +104,22 @@ inline MoeManifest exampleGivenMoe() {
   return m;
 }
 
+/// exampleMoe() whose logits are made by a gate.
+inline MoeManifest exampleGateMoe() {
+  MoeManifest m = exampleMoe();
+  m.gate = "bf16";
+  m.gateRows = 16;
+  m.gateExperts = 8;
+  m.gateKernel = {
+      "gate",
+      512,
+      8192,
+      1,
+      {{"pointer", "x"}, {"i64", "x_stride"}, {"i32", "rows"}, {"pointer", "gate"}, {"pointer", "logits"}},
+      {}};
+  return m;
+}
+
 /// Addresses that fit exampleMoe(); nothing is behind them.
 inline MoeTensors exampleMoeTensors(int rows = 20) {
   MoeTensors t;

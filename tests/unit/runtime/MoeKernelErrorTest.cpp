@@ -18,7 +18,9 @@ struct MoeKernelErrorTest : ::testing::Test {
   Stream stream{};
 
   MoeKernel load() {
-    device->kernels = {manifest.route, manifest.up, manifest.down, manifest.combine};
+    device->kernels.clear();
+    for (const KernelEntry *entry : manifest.kernels())
+      device->kernels.push_back(*entry);
     return MoeKernel(device, "image", manifest);
   }
   /// The message of loading the manifest after `spoil`.
@@ -96,6 +98,16 @@ TEST_F(MoeKernelErrorTest, LogitsOfTwoBytesNeedNoMore) {
   device->launches.clear();
   t.logits = 0x20001;
   EXPECT_THAT(runError(t), HasSubstr("multiple of 2 bytes"));
+}
+
+TEST_F(MoeKernelErrorTest, GatesAreRequiredAndTheirLogitsAreNot) {
+  manifest = exampleGateMoe();
+  MoeTensors good = exampleMoeTensors();
+  good.logits = 0;
+  good.gate = 0xb0000;
+  expectErrors(good, {{[](auto &t) { t.gate = 0; }, {"gate", "null"}},
+                      {[](auto &t) { t.gate += 8; }, {"gate", "multiple of 16 bytes"}},
+                      {[](auto &t) { t.logits = 0x20002; }, {"logits", "multiple of 4 bytes"}}});
 }
 
 TEST_F(MoeKernelErrorTest, GivenRoutingsAreRequired) {
@@ -180,10 +192,29 @@ TEST_F(MoeKernelErrorTest, ManifestsThatContradictThemselves) {
   bad([](MoeManifest &m) { m.down.threads = 48; }, "kernel down");
   bad([](MoeManifest &m) { m.down.cluster = 0; }, "cluster");
   bad([](MoeManifest &m) { m.tensorMaps.pop_back(); }, "'shared2'");
-  bad([](MoeManifest &m) { m.tensorMaps[2].boxRows = 8; }, "'activated'");
+  bad([](MoeManifest &m) { m.tensorMaps[2].boxRows = 12; }, "'activated'");
   bad([](MoeManifest &m) { m.tensorMaps[0].boxColumns = 32; }, "'w1'");
-  bad([](MoeManifest &m) { m.up.cluster = 2; }, "'w1' must have boxes of 64 columns and 32 rows");
+  for (int rows : {0, 24, 272})
+    bad([rows](MoeManifest &m) { m.tensorMaps[0].boxRows = rows; },
+        "'w1' must have boxes of 64 columns and 16 to 256 rows");
   bad([](MoeManifest &m) { m.down.cluster = 4; }, "must be 1 or 2");
+}
+
+TEST_F(MoeKernelErrorTest, ManifestsWhoseGateContradictsItself) {
+  const auto bad = [&](const auto &spoil, const char *words) {
+    EXPECT_THAT(loadError([&](MoeManifest &m) {
+                  m = exampleGateMoe();
+                  spoil(m);
+                }),
+                HasSubstr(words));
+  };
+  bad([](MoeManifest &m) { m.gate = "f16"; }, "'f16'");
+  bad([](MoeManifest &m) { m.logits = "bf16"; }, "f32");
+  bad([](MoeManifest &m) { m.gateRows = 0; }, "gateRows");
+  bad([](MoeManifest &m) { m.gateExperts = -8; }, "gateExperts");
+  bad([](MoeManifest &m) { m.gateKernel.name = ""; }, "'gateKernel'");
+  bad([](MoeManifest &m) { m.gateKernel.cluster = 2; }, "clusters");
+  bad([](MoeManifest &m) { m.gateKernel.arguments[3].name = "matrix"; }, "'matrix'");
 }
 
 TEST_F(MoeKernelErrorTest, ArgumentsOfOtherFamiliesAreRefused) {
@@ -191,7 +222,7 @@ TEST_F(MoeKernelErrorTest, ArgumentsOfOtherFamiliesAreRefused) {
               HasSubstr("'block_table'"));
   EXPECT_THAT(loadError([](auto &m) { m.down.arguments[0].kind = "pointer"; }), HasSubstr("'w2'"));
   EXPECT_THAT(loadError([](auto &m) { m.combine.arguments[3].kind = "f32"; }), HasSubstr("'rows'"));
-  EXPECT_THAT(loadError([](auto &m) { m.route.arguments.push_back({"pointer", "gate"}); }),
+  EXPECT_THAT(loadError([](auto &m) { m.route.arguments.push_back({"pointer", "router"}); }),
               HasSubstr("another version"));
 }
 

@@ -1,5 +1,7 @@
 #include "MoeExample.h"
 
+#include "lathe/runtime/MoeTensors.h"
+
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -16,7 +18,9 @@ struct MoeKernelTest : Test {
   Stream stream{reinterpret_cast<void *>(0x10)};
 
   MoeKernel load() {
-    device->kernels = {manifest.route, manifest.up, manifest.down, manifest.combine};
+    device->kernels.clear();
+    for (const KernelEntry *entry : manifest.kernels())
+      device->kernels.push_back(*entry);
     return MoeKernel(device, "image", manifest);
   }
   void withoutShared() {
@@ -76,6 +80,84 @@ TEST_F(MoeKernelTest, ExpertsAloneForTheRoutingThatIsThere) {
   EXPECT_EQ(device->launches[0].arguments["slots"].integer, whole[0].arguments["slots"].integer);
 }
 
+/// A warp a slot, no more CTAs than are resident; `up` reads by TMA what `permute` has written, and `down`
+/// writes its results to the same place.
+TEST_F(MoeKernelTest, RowsArePermutedBeforeUp) {
+  manifest.permute = true;
+  manifest.permuteKernel = {"permute", 256, 0, 1, {}, {}};
+  for (const auto &[kind, name] : {std::pair{"pointer", "x"},
+                                   {"i64", "x_stride"},
+                                   {"pointer", "slots"},
+                                   {"pointer", "offsets"},
+                                   {"pointer", "expert_out"}})
+    manifest.permuteKernel.arguments.push_back({kind, name});
+  manifest.up.arguments.push_back({"tensor_map", "permuted"});
+  EXPECT_THROW(load(), UserError) << "no recipe of its boxes";
+  manifest.tensorMaps.push_back({"permuted", 64, 32});
+  auto launches = step(exampleMoeTensors(40));
+  ASSERT_EQ(launches.size(), 5u);
+  EXPECT_EQ(launches[1].kernel, "permute");
+  EXPECT_EQ(launches[1].shape.gridX, (240u + 7 * 64 + 2 * 40) / 8); // 240 choices, padded, and shared ones.
+  EXPECT_EQ(launches[2].kernel, "up");
+  const uint64_t rows = launches[1].arguments["expert_out"].integer;
+  EXPECT_EQ(rows, launches[3].arguments["expert_out"].integer);
+  const TensorMapSpec &map = launches[2].arguments["permuted"].map;
+  EXPECT_EQ(map.base, rows);
+  EXPECT_EQ(map.extent[0], 2048u);
+  EXPECT_EQ(map.box[1], 32u);
+  EXPECT_EQ(step(exampleMoeTensors(5000), 5000).at(1).shape.gridX, 8u * 132);
+}
+
+TEST_F(MoeKernelTest, RoutingAlone) {
+  const MoeKernel kernel = load();
+  MoeWorkspace workspace = kernel.makeWorkspace(64);
+  auto whole = step(kernel, workspace, exampleMoeTensors());
+  device->launches.clear();
+  kernel.route(workspace, exampleMoeTensors(), stream);
+  ASSERT_EQ(device->launches.size(), 1u);
+  EXPECT_EQ(device->launches[0].kernel, "route");
+  EXPECT_EQ(device->launches[0].shape.gridX, whole.at(0).shape.gridX);
+  for (const char *name : {"logits", "ids", "weights", "rows", "slots"})
+    EXPECT_EQ(device->launches[0].arguments[name].integer, whole[0].arguments[name].integer) << name;
+}
+
+/// All experts of some rows, then of the next; logits go where the caller wants them, else to the workspace.
+TEST_F(MoeKernelTest, GatesMakeTheLogits) {
+  manifest = exampleGateMoe();
+  manifest.routedExperts = manifest.experts = 60;
+  MoeTensors t = exampleMoeTensors(40);
+  t.gate = 0xb0000;
+  t.xStrideRow = 2056;
+  auto launches = step(t);
+  ASSERT_EQ(launches.size(), 5u);
+  EXPECT_EQ(launches[0].kernel, "gate");
+  EXPECT_EQ(launches[0].shape.gridX, 3u * 8); // 16 rows and 8 experts a CTA.
+  EXPECT_EQ(launches[0].shape.threads, 512u);
+  EXPECT_TRUE(launches[0].shape.dependent);
+  EXPECT_EQ(launches[0].arguments["x"].integer, 0x10000);
+  EXPECT_EQ(launches[0].arguments["x_stride"].integer, 2056);
+  EXPECT_EQ(launches[0].arguments["rows"].integer, 40);
+  EXPECT_EQ(launches[0].arguments["gate"].integer, 0xb0000);
+  EXPECT_EQ(launches[1].kernel, "route");
+  for (int kernel : {0, 1})
+    EXPECT_EQ(launches[size_t(kernel)].arguments["logits"].integer, 0x20004);
+
+  t.logits = 0;
+  const MoeKernel kernel = load();
+  MoeWorkspace workspace = kernel.makeWorkspace(40);
+  launches = step(kernel, workspace, t);
+  const int64_t made = launches.at(0).arguments["logits"].integer;
+  EXPECT_EQ(made, launches.at(1).arguments["logits"].integer);
+  const auto [memory, bytes] = *device->allocations.begin();
+  EXPECT_GE(made, int64_t(memory));
+  EXPECT_LE(made + 40 * 60 * 4, int64_t(memory + bytes));
+  const MoeLayout layout = layoutWorkspace(manifest, 40);
+  EXPECT_GE(layout.scratch - layout.logits, 40u * 60 * 4) << "nothing else lies there";
+  device->launches.clear();
+  kernel.runExperts(workspace, t, stream);
+  EXPECT_EQ(device->launches.size(), 3u);
+}
+
 TEST_F(MoeKernelTest, GridsHaveNoMoreThanThereIsWorkFor) {
   withoutShared();
   manifest.experts = manifest.routedExperts = 8;
@@ -107,6 +189,35 @@ TEST_F(MoeKernelTest, GridsOfProductsAreWholeClusters) {
   manifest.topK = 1;
   manifest.hidden = manifest.intermediate = 64;
   EXPECT_EQ(step(exampleMoeTensors(1)).at(1).shape.gridX, 2u * 2) << "two items";
+}
+
+/// Never more than fit, never more than the configuration says.
+TEST_F(MoeKernelTest, GridsOfProductsFitTheGpu) {
+  manifest.up.cluster = 2;
+  for (TensorMapRecipe &map : manifest.tensorMaps)
+    if (map.name == "w1" || map.name == "shared1")
+      map.boxRows = 32;
+  struct {
+    int64_t upFit, downFit;
+    unsigned up, down;
+  } cases[] = {{120, 200, 240, 200}, {132, 264, 264, 264}, {500, 500, 264, 264}, {0, 0, 264, 264}};
+  for (auto [upFit, downFit, up, down] : cases) {
+    SCOPED_TRACE(upFit);
+    device->clustersThatFit = {{"up", upFit}, {"down", downFit}};
+    device->askedFit.clear();
+    const MoeKernel kernel = load();
+    MoeWorkspace workspace = kernel.makeWorkspace(64);
+    for (int run = 0; run < 2; ++run) {
+      auto launches = step(kernel, workspace, exampleMoeTensors(40));
+      EXPECT_EQ(launches.at(1).shape.gridX, up);
+      EXPECT_EQ(launches.at(2).shape.gridX, down);
+    }
+    ASSERT_EQ(device->askedFit["up"].size(), 1u) << "when the kernel is loaded, and never again";
+    EXPECT_EQ(device->askedFit["up"][0].cluster, 2u);
+    EXPECT_EQ(device->askedFit["up"][0].sharedBytes, 100000u);
+    ASSERT_EQ(device->askedFit["down"].size(), 1u);
+    EXPECT_EQ(device->askedFit["down"][0].threads, 384u);
+  }
 }
 
 TEST_F(MoeKernelTest, RoutingCtasAreAllResident) {

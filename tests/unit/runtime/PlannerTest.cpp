@@ -55,13 +55,13 @@ TEST(PlannerTest, PartsDoNotOverlap) {
 }
 
 TEST(PlannerTest, WorkersFillTheGpuOnce) {
-  DeviceProperties properties;
-  properties.smCount = 132;
   Manifest manifest = exampleManifest();
   for (auto [rowBlocks, workers] : {std::pair(1, 132), {2, 66}, {4, 33}, {5, 26}, {200, 1}}) {
     manifest.rowBlocks = rowBlocks;
-    EXPECT_EQ(defaultWorkers(manifest, properties), workers);
+    EXPECT_EQ(defaultWorkers(manifest, 132), workers);
   }
+  manifest.rowBlocks = 8;
+  EXPECT_EQ(defaultWorkers(manifest, 30 * 4), 15) << "two clusters of four each";
 }
 
 TEST(PlannerTest, TooManyItemsAreRefused) {

@@ -36,7 +36,6 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
   const std::vector<std::pair<const char *, std::function<void(P &, C &)>>> breaks{
       {"experts", [](P &p, C &) { p.ffn = false; }},
       {"experts", [](P &p, C &) { p.experts = 513; }},
-      {"router", [](P &p, C &) { p.router = MoeRouter::Gate; }},
       {"activation", [](P &p, C &) { p.activation = MoeActivation::Other; }},
       {"output", [](P &p, C &) { p.output = Dtype::F32; }},
       {"top_k", [](P &p, C &) { p.topK = 17; }},
@@ -45,12 +44,22 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
       {"tokenTile", [](P &, C &c) { c.tokenTile = 12; }},
       {"consumers", [](P &, C &c) { c.consumers = 3; }},
       {"cluster", [](P &, C &c) { c.cluster = 4; }},
-      {"cluster", [](P &, C &c) { c.cluster = 2, c.ctasPerSm = 2; }},
+      {"cluster", [](P &, C &c) { c.tokenTile = 32, c.cluster = 2, c.permute = true, c.ctasPerSm = 2; }},
+      {"cluster", [](P &, C &c) { c.tokenTile = 32, c.cluster = 2; }},
+      {"widths", [](P &, C &c) { c.widths = 3; }},
+      {"widths", [](P &, C &c) { c.tokenTile = 112, c.widths = 4; }},
+      {"widths", [](P &, C &c) { c.tokenTile = 96, c.widths = 8; }},
+      {"widths", [](P &, C &c) { c.cluster = 2, c.permute = true; }},
       {"depthTile", [](P &, C &c) { c.depthTile = 32; }},
       {"ctasPerSm", [](P &, C &c) { c.ctasPerSm = 4; }},
       {"hidden", [](P &p, C &) { p.hidden = 2080; }},
       {"intermediate",
        [](P &p, C &) { p.intermediate = p.sharedColumns = 1344; }}, // No stages of 128 columns.
+      {"blocks",
+       [](P &p, C &c) {
+         p.intermediate = p.sharedColumns = 1472, c.depthTile = 64, c.tokenTile = 32,
+         c.consumers = c.cluster = 2, c.permute = true;
+       }},
       {"blocks", [](P &p, C &c) { p.hidden = 2112, c.consumers = 2, c.depthTile = 64; }},
       {"registers", [](P &, C &c) { c.consumers = 2, c.ctasPerSm = 2, c.tokenTile = 112, c.stages = 2; }},
       {"registers", [](P &p, C &c) { p.activation = MoeActivation::Gelu, p.halves = 1, c.tokenTile = 192; }},
@@ -82,8 +91,10 @@ TEST(MoeConfigDefault, FollowsTheRowsOfAStep) {
   }
   EXPECT_EQ(defaultMoeConfig(lite(), {}, 1).tokenTile, 8);
   const MoeConfig many = defaultMoeConfig(lite(), {}, 4096); // 384 rows an expert.
-  EXPECT_EQ(many.tokenTile, 208);
+  EXPECT_EQ(many.tokenTile, 256);
+  EXPECT_EQ(many.widths, 8);
   EXPECT_EQ(many.consumers, 2);
+  EXPECT_TRUE(many.permute);
   EXPECT_FALSE(many.evictFirst);
 }
 
@@ -117,16 +128,17 @@ TEST(MoeConfigJson, RejectsUnknownAndIllTypedFields) {
         R"({"tokenTile": 99999999999})", R"({"evictFirst": 1})", R"({"dependentLaunch": "late"})", R"([8])"})
     EXPECT_THROW(parse(text), UserError) << text;
   EXPECT_EQ(parse(R"({"tokenTile": 24})").tokenTile, 24);
+  EXPECT_TRUE(parse(R"({"permute": true})").permute);
 }
 
 TEST(MoeMemory, PartsDoNotOverlap) {
   for (const MoeConfig &config : enumerateMoeConfigs(lite())) {
     const MoeMemory memory = moeMemory(config);
-    EXPECT_EQ(memory.rows, config.consumers * config.stages * memory.weightBytes);
+    EXPECT_EQ(memory.rows, config.stages * memory.weightBytes);
     EXPECT_EQ(memory.rows % 1024, 0);
     EXPECT_EQ(memory.staging, memory.rows + config.stages * memory.rowBytes);
     EXPECT_EQ(memory.barriers, memory.staging + config.consumers * memory.stagingBytes);
     EXPECT_EQ(memory.barriers % 8, 0);
-    EXPECT_EQ(memory.sharedBytes, memory.barriers + 2 * 8 * config.stages * (config.consumers + 1));
+    EXPECT_EQ(memory.sharedBytes, memory.barriers + 2 * 2 * 8 * config.stages);
   }
 }

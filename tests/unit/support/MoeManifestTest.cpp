@@ -20,7 +20,8 @@ static MoeManifest randomManifest(std::mt19937_64 &random) {
     *number = randomInt(random);
   manifest.config = {{"tokenTile", randomInt(random)}, {"list", {1, 2.5, nullptr}}};
   manifest.tensorMaps = randomMaps(random);
-  for (KernelEntry *kernel : {&manifest.route, &manifest.up, &manifest.down, &manifest.combine})
+  for (KernelEntry *kernel :
+       {&manifest.gateKernel, &manifest.route, &manifest.up, &manifest.down, &manifest.combine})
     *kernel = randomKernel(random);
   return manifest;
 }
@@ -53,6 +54,10 @@ static void expectSame(const MoeManifest &a, const MoeManifest &b) {
   expectSame(a.up, b.up);
   expectSame(a.down, b.down);
   expectSame(a.combine, b.combine);
+  expectSame(a.gateKernel, b.gateKernel);
+  EXPECT_EQ(a.gate, b.gate);
+  EXPECT_EQ(a.gateRows, b.gateRows);
+  EXPECT_EQ(a.gateExperts, b.gateExperts);
   EXPECT_EQ(a.assembler, b.assembler);
 }
 
@@ -96,7 +101,7 @@ TEST(MoeManifest, MessagesNameThePlace) {
 TEST(MoeManifest, ForeignVersionsAndFamiliesAreRefused) {
   json foreign = MoeManifest();
   foreign["version"] = MoeManifest::currentVersion + 1;
-  EXPECT_TRUE(contains(userErrorOf([&] { foreign.get<MoeManifest>(); }), "version must be 1, got 2"));
+  EXPECT_TRUE(contains(userErrorOf([&] { foreign.get<MoeManifest>(); }), "version must be 2, got 3"));
   const json attention = Manifest();
   EXPECT_TRUE(contains(userErrorOf([&] { attention.get<MoeManifest>(); }),
                        "family must be moe, got paged_attention"));

@@ -41,13 +41,28 @@ TEST_F(MoeJudge, AcceptsTheLayerItself) {
 }
 
 TEST_F(MoeJudge, GivesTheRoutingWhereTheKernelCannotMakeIt) {
-  for (const char *name : {"wild_ids_one_row", "router_softmax_gate"}) {
-    const MoeCase &entry = reference::moeCase(name);
-    EXPECT_TRUE(takesRouting(entry));
-    const MoeVerdict verdict = judged(entry, entry);
-    EXPECT_FALSE(verdict.routing);
-    EXPECT_TRUE(verdict.comparison.passed) << verdict.message();
-  }
+  const MoeCase &entry = reference::moeCase("wild_ids_one_row");
+  EXPECT_TRUE(takesRouting(entry));
+  const MoeVerdict verdict = judged(entry, entry);
+  EXPECT_FALSE(verdict.routing);
+  EXPECT_TRUE(verdict.comparison.passed) << verdict.message();
+}
+
+TEST_F(MoeJudge, JudgesTheLogitsOfAGate) {
+  const MoeCase &entry = reference::moeCase("gate_f32_rows_17_x_strided");
+  EXPECT_FALSE(takesRouting(entry));
+  MoeVerdict verdict = judged(entry, entry, /*twice=*/true);
+  EXPECT_TRUE(verdict.right()) << verdict.message();
+  ASSERT_TRUE(verdict.routing);
+  EXPECT_GT(verdict.routing->worstLogitRatio, 0);
+  // Of a float32 gate all 24 bits count: 16 of them would come to 0.2.
+  EXPECT_LE(verdict.routing->worstLogitRatio, 0.1);
+  EXPECT_TRUE(test::contains(verdict.numbers(), "logits")) << verdict.numbers();
+  MoeCase wrong = entry; // Takes the halves of float32 for bf16.
+  wrong.shape.gateType = Dtype::BF16;
+  verdict = judged(entry, wrong);
+  EXPECT_FALSE(verdict.routing->passed);
+  EXPECT_TRUE(test::contains(verdict.message(), "the gate's logit is")) << verdict.message();
 }
 
 TEST_F(MoeJudge, SeesAWrongRouter) {

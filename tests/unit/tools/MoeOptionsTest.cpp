@@ -36,6 +36,12 @@ TEST(MoeShapeOptions, ModelsAndExtents) {
   EXPECT_EQ(shape.activation, dsl::Activation::Gelu);
   EXPECT_EQ(shape.logits, Dtype::BF16);
   EXPECT_EQ(toJson(shape).at("activation"), "gelu");
+  EXPECT_EQ(toJson(shape).at("gate"), nullptr);
+  options.logits = "f32";
+  options.gate = "f32";
+  EXPECT_EQ(options.shape().router, dsl::Router::Gate);
+  EXPECT_EQ(options.shape().gate, Dtype::F32);
+  EXPECT_EQ(toJson(options.shape()).at("gate"), "f32");
 }
 
 TEST(MoeShapeOptions, RefusesWhatNamesNoLayer) {
@@ -49,12 +55,16 @@ TEST(MoeShapeOptions, RefusesWhatNamesNoLayer) {
   EXPECT_TRUE(test::contains(refused([](auto &o) { o.topK = 0; }), "--top-k"));
   EXPECT_TRUE(test::contains(refused([](auto &o) { o.hidden = -1; }), "--hidden"));
   EXPECT_TRUE(test::contains(refused([](auto &o) { o.expertParallel = 2; }), "--ep"));
+  EXPECT_TRUE(
+      test::contains(refused([](auto &o) { o.gate = "bf16", o.router = "given"; }), "--router given"));
+  EXPECT_TRUE(test::contains(refused([](auto &o) { o.gate = "bf16", o.logits = "bf16"; }), "--logits bf16"));
 }
 
 TEST(MoeConfigOption, KeepsTheDefaultWhereNothingIsSaid) {
   const codegen::MoeProblem problem = codegen::analyzeMoe(dsl::moeFfn(extents().shape()));
   EXPECT_FALSE(MoeConfigOption{}.config(problem, {}, 64));
   const codegen::MoeConfig base = codegen::defaultMoeConfig(problem, {}, 64);
+  EXPECT_EQ(*MoeConfigOption{"default"}.config(problem, {}, 64), base);
   codegen::MoeConfig expected = base;
   expected.evictFirst = !base.evictFirst;
   const std::string text = expected.evictFirst ? "evictFirst=true" : "evictFirst=false";

@@ -2,8 +2,8 @@
 //
 // Answers the driver calls that the CUDA backend makes, for three imaginary GPUs, and prints what it is
 // asked, so that the backend is exercised where there is no GPU. Refuses calls made without the right
-// context. FAKE_CUDA=old drops an entry point, FAKE_CUDA=none has no GPU. Loaded by CudaDriverTest through
-// LATHE_LIBCUDA.
+// context. FAKE_CUDA=old drops an entry point, FAKE_CUDA=none has no GPU, "no room asked" and "no room told"
+// drop and fail the questions of how much fits. Loaded by CudaDriverTest through LATHE_LIBCUDA.
 //
 //===----------------------------------------------------------------------------------------------------===//
 #include <cuda.h>
@@ -197,6 +197,20 @@ static CUresult funcSetAttribute(CUfunction, CUfunction_attribute which, int val
     std::fprintf(stderr, "clusters allowed\n");
   return inContext();
 }
+static CUresult maxActiveBlocks(int *blocks, CUfunction, int threads, size_t sharedBytes) {
+  std::fprintf(stderr, "blocks of %d threads shared %zu\n", threads, sharedBytes);
+  *blocks = 2;
+  return mode("no room told") ? CUDA_ERROR_INVALID_VALUE : inContext();
+}
+static CUresult maxActiveClusters(int *clusters, CUfunction, const CUlaunchConfig *c) {
+  if (c->numAttrs != 1 || c->attrs[0].id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
+    return CUDA_ERROR_INVALID_VALUE;
+  const auto &cluster = c->attrs[0].value.clusterDim;
+  std::fprintf(stderr, "clusters of %ux%ux%u grid %ux%ux%u threads %u shared %u\n", cluster.x, cluster.y,
+               cluster.z, c->gridDimX, c->gridDimY, c->gridDimZ, c->blockDimX, c->sharedMemBytes);
+  *clusters = 30;
+  return mode("no room told") ? CUDA_ERROR_INVALID_CLUSTER_SIZE : inContext();
+}
 static CUresult launchKernelEx(const CUlaunchConfig *c, CUfunction, void **, void **) {
   bool dependent = false;
   for (unsigned i = 0; i < c->numAttrs; ++i)
@@ -267,6 +281,8 @@ const Entry entries[] = {FAKE("cuInit", init),
                          FAKE("cuModuleGetFunction", moduleGetFunction),
                          FAKE("cuFuncGetAttribute", funcGetAttribute),
                          FAKE("cuFuncSetAttribute", funcSetAttribute),
+                         FAKE("cuOccupancyMaxActiveBlocksPerMultiprocessor", maxActiveBlocks),
+                         FAKE("cuOccupancyMaxActiveClusters", maxActiveClusters),
                          FAKE("cuLaunchKernelEx", launchKernelEx),
                          FAKE("cuTensorMapEncodeTiled", tensorMapEncodeTiled)};
 #undef FAKE
@@ -279,7 +295,8 @@ extern "C"
   *entry = nullptr;
   for (const Entry &known : entries)
     if (version >= 12000 && std::strcmp(symbol, known.name) == 0 &&
-        !(mode("old") && std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0))
+        !(mode("old") && std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0) &&
+        !(mode("no room asked") && std::strstr(symbol, "cuOccupancy")))
       *entry = known.function;
   return *entry ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }

@@ -1,0 +1,173 @@
+//===- MoeCostModel.cpp - Predicted time of a mixture of experts --------------------------------------===//
+//
+// The terms, each a line with its source. Figures named "H100" come from docs/schedules/moe.md (NVIDIA H100
+// 80GB HBM3); figures named "assumed" are orders of magnitude that only have to rank candidates. Shared
+// experts are experts of all rows.
+//
+//   tiles    Σ experts ⌈rows of the expert / tokenTile⌉, each as wide as its rows need (Config: widths)
+//   memory   (weights of busy experts + rows in + results) / read bandwidth, for both products; weights that
+//            further tiles of an expert read again come in part from DRAM where they leave the L2 first; the
+//            bandwidth is reached the better the more bytes the rings hold
+//   stage    max(products at the matrix rate, bytes over a multiprocessor's share of L2, latency / ring)
+//   busiest  most items of a multiprocessor · (stages of an item · stage + what its results cost)
+//   permute  rows read once and written in order; then a tenth less for a multiprocessor's items of the first
+//   product total    fixed + Σ products (max(memory, busiest) + a little of the other) + permute + combine
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/autotuner/MoeCostModel.h"
+
+#include <algorithm>
+#include <map>
+
+namespace lathe::autotuner {
+
+static constexpr double fixedUs = 5.6;        // H100: 39.1 µs at one row, of which weights are 33.5.
+static constexpr double separateUs = 1.5;     // Assumed: each launch that does not overlap the one before.
+static constexpr int launches = 3;            // Behind the first.
+static constexpr double itemFixedUs = 0.5;    // Assumed: results of an item through shared memory, and
+static constexpr double itemColumnUs = 0.003; // for each of its columns.
+static constexpr double loadLatencyUs = 1.1;  // Assumed: request to full barrier under load.
+// H100: 1,472, 881 and 765 µs at 4096 rows with one consumer, with two, and with two and tiles of 208: less
+// the other terms all are 1.6 times what the rate of attention kernels makes of the bytes.
+static constexpr double l2Gain = 1.6;
+static constexpr int leastColumns = 32;   // WGMMA reads 64 rows of weights for few columns in no less time.
+static constexpr double againShare = 0.1; // H100: 797 against 765 µs with two tiles of each expert.
+static constexpr double crowdedShare = 0.012; // H100: 379 against 372 µs, 292.9 against 290.8.
+static constexpr double togetherShare = 0.1;  // H200: `up` 424 against 471 µs with rows that lie together.
+static constexpr double shortRingShare = 0.1; // Assumed: deeper rings help, ever less.
+static constexpr double hiddenShare = 0.95;   // Assumed: of the shorter one of memory and products.
+static constexpr int elementBytes = 2;
+
+namespace {
+/// Tiles of a step.
+struct Tiles {
+  std::map<int, int64_t> ofColumns; ///< How many are multiplied as so many rows.
+  int64_t all = 0, busy = 0;        ///< Tiles; experts with rows, shared ones included.
+  double rows = 0;                  ///< Of all experts, shared ones included.
+};
+
+/// One of the two products.
+struct Product {
+  double weights; ///< Rows of an expert's weights.
+  double depth;   ///< Their columns.
+  double columns; ///< Of a result's row that is written.
+  double share;   ///< Of an item's time where threads gather rows.
+};
+
+struct Model {
+  const codegen::MoeConfig &config;
+  const Machine &machine;
+  Tiles tiles;
+
+  MoeProductEstimate product(const Product &product) const;
+  double itemUs(double stages, int columns) const;
+  /// What all rings of a multiprocessor hold.
+  double ringBytes() const {
+    return double(64 * config.consumers + config.tokenTile) * config.depthTile * elementBytes *
+           config.stages * config.ctasPerSm;
+  }
+};
+} // namespace
+
+/// The narrowest main loop that serves so many rows.
+static int columnsOf(const codegen::MoeConfig &config, int64_t rows) {
+  int columns = config.tokenTile;
+  for (int width : codegen::moeWidths(config))
+    if (width >= rows)
+      columns = std::min(columns, width);
+  return columns;
+}
+
+static Tiles tilesOf(const codegen::MoeProblem &problem, const codegen::MoeConfig &config,
+                     const MoeLoad &load) {
+  Tiles tiles;
+  auto add = [&](int64_t rows, int64_t experts) {
+    const int64_t all = (rows + config.tokenTile - 1) / config.tokenTile;
+    if (all > 0) // Cut evenly.
+      tiles.ofColumns[columnsOf(config, (rows + all - 1) / all)] += experts * all;
+    tiles.all += experts * all;
+    tiles.busy += rows > 0 ? experts : 0;
+    tiles.rows += double(rows) * double(experts);
+  };
+  for (int64_t count : load.counts)
+    add(count, 1);
+  add(load.rows, problem.shared);
+  return tiles;
+}
+
+/// A multiprocessor's time for one item: what it multiplies, what it brings, or what its ring holds a
+/// latency; then the results.
+double Model::itemUs(double stages, int columns) const {
+  const double rowsOfWeights = 64.0 * config.consumers;
+  const double matrixUs = 2 * rowsOfWeights * std::max(columns, leastColumns) * config.depthTile /
+                          (machine.matrixTflops * 1e6 / machine.smCount);
+  const double bytes = (rowsOfWeights + double(columns) / config.cluster) * config.depthTile * elementBytes;
+  const double portUs = bytes / (machine.l2ReadGBs * l2Gain * 1e3 / machine.smCount);
+  const double flying = double(std::max(1, config.stages - 1)) * config.ctasPerSm;
+  const double resultUs = (itemFixedUs + itemColumnUs * columns) / config.ctasPerSm;
+  return stages * std::max({matrixUs, portUs, loadLatencyUs / flying}) + resultUs;
+}
+
+MoeProductEstimate Model::product(const Product &product) const {
+  MoeProductEstimate result;
+  const int64_t blocks = int64_t(product.weights) / (64 * config.consumers);
+  double sumUs = 0;
+  for (auto [columns, count] : tiles.ofColumns)
+    sumUs += double(count * blocks) * itemUs(product.depth / config.depthTile, columns) * product.share;
+  result.items = tiles.all * blocks;
+  const int64_t workers = int64_t(machine.smCount) * config.ctasPerSm;
+  const int64_t most = (result.items + workers - 1) / workers * config.ctasPerSm;
+  result.busiestUs = result.items > 0 ? sumUs / double(result.items) * double(most) : 0;
+
+  const double bandwidth = machine.readGBs * 1e3;
+  const double weightsUs = product.weights * product.depth * elementBytes / bandwidth;
+  const double rowsUs = tiles.rows * (product.depth + product.columns) * elementBytes / bandwidth;
+  const double crowded = config.evictFirst ? 0 : crowdedShare;
+  const double shortRing = shortRingShare * loadLatencyUs * bandwidth / machine.smCount / ringBytes();
+  result.memoryUs = (double(tiles.busy) * weightsUs + rowsUs) * (1 + crowded + shortRing);
+  const double again = config.evictFirst ? againShare * double(tiles.all - tiles.busy) : 0;
+  result.totalUs = std::max(result.memoryUs, result.busiestUs) +
+                   (1 - hiddenShare) * std::min(result.memoryUs, result.busiestUs) + again * weightsUs;
+  return result;
+}
+
+MoeEstimate estimate(const codegen::MoeProblem &problem, const codegen::MoeConfig &config,
+                     const MoeLoad &load, const Machine &machine) {
+  const Model model{config, machine, tilesOf(problem, config, load)};
+  const double hidden = problem.hidden, inner = problem.intermediate;
+  const double each = hidden * inner * (problem.halves + 1);
+  MoeEstimate result;
+  result.tiles = model.tiles.all;
+  result.weightBytes = double(model.tiles.busy) * each * elementBytes;
+  result.flops = 2 * model.tiles.rows * each;
+  for (auto [columns, count] : model.tiles.ofColumns)
+    result.paddedFlops += 2 * double(count) * columns * each;
+  result.up = model.product({problem.halves * inner, hidden, inner, config.permute ? 1 - togetherShare : 1});
+  result.down = model.product({hidden, inner, hidden, 1});
+  result.permuteUs =
+      config.permute ? (model.tiles.rows + load.rows) * hidden * elementBytes / (machine.readGBs * 1e3) : 0;
+  result.combineUs = (model.tiles.rows + load.rows) * hidden * elementBytes / (machine.readGBs * 1e3);
+  const bool separate = config.dependentLaunch == codegen::DependentLaunch::Off;
+  result.fixedUs =
+      fixedUs + (separate ? separateUs * (launches + problem.gate.has_value() + config.permute) : 0);
+  result.totalUs =
+      result.fixedUs + result.permuteUs + result.up.totalUs + result.down.totalUs + result.combineUs;
+  return result;
+}
+
+static nlohmann::json productJson(const MoeProductEstimate &product) {
+  return {{"totalUs", product.totalUs},
+          {"memoryUs", product.memoryUs},
+          {"busiestUs", product.busiestUs},
+          {"items", product.items}};
+}
+
+void to_json(nlohmann::json &json, const MoeEstimate &estimate) {
+  json = {{"totalUs", estimate.totalUs},         {"fixedUs", estimate.fixedUs},
+          {"up", productJson(estimate.up)},      {"down", productJson(estimate.down)},
+          {"permuteUs", estimate.permuteUs},     {"combineUs", estimate.combineUs},
+          {"weightBytes", estimate.weightBytes}, {"flops", estimate.flops},
+          {"paddedFlops", estimate.paddedFlops}, {"tiles", estimate.tiles}};
+}
+
+} // namespace lathe::autotuner
