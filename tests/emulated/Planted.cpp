@@ -66,13 +66,19 @@ TEST_P(PlantedBugs, IsCaught) {
   ASSERT_FALSE(result.findings.empty())
       << "nothing was found; the result is " << (result.comparison.passed ? "right" : "wrong");
   const std::vector<Finding> &all = result.findings.findings;
-  auto found = std::find_if(all.begin(), all.end(), [&](const Finding &f) { return f.kind == planted.kind; });
+  auto there = [&](const Finding &f) { // The kind, on the memory that is meant.
+    return f.kind == planted.kind && f.address.find(planted.address) != std::string::npos;
+  };
+  auto found = std::find_if(all.begin(), all.end(), [&](const Finding &f) {
+    return there(f) && f.place.operation.find(planted.operation) != std::string::npos;
+  });
   ASSERT_NE(found, all.end()) << "not found as " << name(planted.kind) << ":\n" << result.findings.text();
+  // With some data another access to the same memory is seen first: who does not wait for a load does not
+  // order the next one behind it either.
   for (auto before = all.begin(); before != found; ++before)
-    EXPECT_TRUE(std::count(planted.orFirst.begin(), planted.orFirst.end(), before->kind)) << before->text();
+    EXPECT_TRUE(there(*before) || std::count(planted.orFirst.begin(), planted.orFirst.end(), before->kind))
+        << before->text();
   const Finding &first = *found;
-  EXPECT_NE(first.address.find(planted.address), std::string::npos) << first.text();
-  EXPECT_NE(first.place.operation.find(planted.operation), std::string::npos) << first.text();
   EXPECT_GT(first.place.line, 0) << first.text();
   EXPECT_NE(first.agent.find("CTA"), std::string::npos) << first.text();
 }

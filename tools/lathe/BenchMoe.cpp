@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 using namespace lathe;
@@ -22,6 +23,8 @@ using namespace lathe::tools;
 using runtime::MoeTensors;
 
 static constexpr int judgedRows = 16;
+static constexpr double coldBytes = 400e6; // Eight times the L2 cache of an H100 or H200.
+static constexpr int mostLayers = 8;
 static constexpr uint64_t poolSeed = 1;    // Of the weights of all layers but the first.
 static constexpr double memoryShare = 0.7; // Of the device's, for weights.
 
@@ -73,6 +76,11 @@ static MoeWork workOf(const reference::MoeInstance &instance) {
   work.bytes = work.busyExperts * shape.expertWork() * 2 + rows * shape.hidden * 2 * 2;
   work.operations = 2 * choices * shape.expertWork();
   return work;
+}
+
+/// As many layers as find nothing of theirs in the L2 cache in the next replay.
+static int coldLayers(const MoeWork &work) {
+  return int(std::clamp(std::ceil(coldBytes / work.bytes), 1.0, double(mostLayers)));
 }
 
 namespace {
@@ -144,7 +152,8 @@ static std::string faultOf(const runtime::MoeKernel &kernel, const runtime::MoeW
 MoeTimes lathe::tools::timeMoe(const runtime::MoeKernel &kernel, const runtime::MoeWorkspace &workspace,
                                const reference::MoeInstance &instance, const MoeTimingOptions &options) {
   runtime::Device &device = kernel.device();
-  const MoeLayers all(device, instance, options.layers, poolSeed);
+  const int layers = options.layers > 0 ? options.layers : coldLayers(workOf(instance));
+  const MoeLayers all(device, instance, layers, poolSeed);
   MoeTimes times;
   times.layers = all.count();
   ScopedStream scoped(device);

@@ -22,7 +22,7 @@ namespace lathe::tools {
 /// One row of a table: a named problem, with a routing as its options say.
 struct MoeRow {
   reference::MoeCase entry; ///< "v2-lite/64", "v2-lite/256-zipf".
-  int layers = 8;           ///< At most, in one graph; fewer where their weights do not fit.
+  int layers = 0;           ///< In one graph, fewer where their weights do not fit; 0: as MoeTimingOptions.
 };
 
 /// (a) DeepSeek-V2-Lite's experts, (b) a slice of DeepSeek-V3's with one local choice a row, (c) 64 experts
@@ -59,7 +59,10 @@ struct MoeBenchOptions {
 
 struct MoeTimingOptions {
   TimingOptions timing;
-  int layers = 8;    ///< At most, as their weights fit into memory.
+  /// In one graph, as their weights fit into memory; 0: as many as make it read 400 MB of weights, eight
+  /// times what the L2 cache holds, and 8 at most. More would only draw power for longer: clocks fall, and so
+  /// do figures.
+  int layers = 0;
   bool parts = true; ///< Also the experts alone, and the host; else `whole` is all there is.
 };
 

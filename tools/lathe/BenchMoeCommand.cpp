@@ -26,7 +26,7 @@ struct BenchMoeCommand {
   MachineOptions machine;
   MoeBenchOptions bench;
   std::string grid, only, commandLine;
-  int rows = 64, layers = 8;
+  int rows = 64, layers = 0;
   double zipf = 0;
   bool list = false, noLimits = false, json = false;
 };
@@ -60,7 +60,7 @@ static std::vector<MoeRow> rowsOf(const BenchMoeCommand &command) {
     throw UserError({"--only", "must find a row of the table", command.only,
                      "see lathe bench moe --grid standard --list"});
   for (MoeRow &row : rows)
-    row.layers = std::min(row.layers, command.layers);
+    row.layers = command.layers;
   return rows;
 }
 
@@ -143,7 +143,7 @@ static void run(const BenchMoeCommand &command) {
     return printList(command);
   const std::vector<MoeRow> rows = rowsOf(command);
   requireGpu(command.machine);
-  checkTiming(command.bench.timing, command.layers);
+  checkTiming(command.bench.timing, std::max(1, command.layers));
   const auto device = command.machine.open(command.json);
   const Limits limits = command.noLimits ? datasheetLimits() : measureLimits(*device);
   const runtime::Jit jit;
@@ -204,10 +204,11 @@ void lathe::tools::addBenchMoe(CLI::App &bench) {
       ->needs(grid)
       ->group("Table");
   command
-      ->add_option("--layers", options->layers,
-                   "Layers in one CUDA graph at most, each with weights of its own")
+      ->add_option(
+          "--layers", options->layers,
+          "Layers in one CUDA graph, each with weights of its own, as fit into memory; default: as many as "
+          "read 400 MB of weights, so that none are in the L2 cache, 8 at most")
       ->check(CLI::PositiveNumber)
-      ->capture_default_str()
       ->group("Measurement");
   command->add_option("--replays", options->bench.timing.replays, "Timed replays, at least 30")
       ->capture_default_str()

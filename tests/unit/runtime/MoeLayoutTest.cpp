@@ -62,6 +62,15 @@ TEST(MoeLayout, BoundsHoldForAnyRouting) {
   }
 }
 
+/// Tiles of an expert are counted in half a word.
+TEST(MoeLayout, AnExpertHasNoMoreTilesThanAreCounted) {
+  MoeManifest m = exampleMoe();
+  m.hidden = m.intermediate = 64;
+  const int most = 0x7FFF * m.tokenTile;
+  EXPECT_GT(layoutWorkspace(m, most).bytes, 0u);
+  EXPECT_THROW(layoutWorkspace(m, most + 1), UserError);
+}
+
 TEST(MoeLayout, BoundsGrowWithRows) {
   const MoeManifest m = exampleMoe();
   for (int rows = 2; rows <= 3000; ++rows) {

@@ -1,0 +1,127 @@
+//===- Grouped.h - Products of experts' weights with the rows that chose them ------------------------===//
+//
+// Builds both projections, `up` and `down`, which have one form; GroupedKernel.cpp draws it. Its parts: frame
+// and consumers (GroupedKernel.cpp), who brings weights and rows (GroupedProducer.cpp), what is done with
+// results (GroupedActivation.cpp).
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/codegen/Schedule/KernelBuilder.h"
+#include "lathe/codegen/Schedule/MoeKernels.h"
+
+namespace lathe::codegen {
+
+class GroupedBuilder {
+public:
+  GroupedBuilder(mlir::OpBuilder &builder, const MoeBuild &build, const KernelEntry &entry, bool up)
+      : k(builder, builder.getUnknownLoc(), entry), build(build), problem(build.problem()), up(up) {}
+
+  static int threads(const MoeConfig &config) { return (config.consumers + 1) * warpgroupThreads; }
+
+  void run();
+
+private:
+  static constexpr int warpgroupThreads = 128, weightRows = 64;
+  static constexpr int gatherers = 96; ///< Threads.
+  using Value = mlir::Value;
+  using ValueRange = mlir::ValueRange;
+  using Values = llvm::SmallVector<Value>;
+  struct Item {
+    Value expert, firstSlot, rows, block;
+  };
+  using ItemBody = llvm::function_ref<Value(const Item &, Value)>;
+
+  //===- Frame ----------------------------------------------------------------------------------------===//
+
+  void writeRoles();
+  void makePipes();
+  /// body(item, count of stages before it) for this CTA's items; gives the count after it.
+  void overItems(ItemBody body);
+  Values tileAt(Value tile);
+  /// Block by block through the tiles of an expert, so that those that read the same weights do so at the
+  /// same time.
+  Item itemAt(Value index);
+  /// body for the narrowest of the widths that holds the tile's rows.
+  void forWidth(Item item, llvm::function_ref<void(const Item &, int)> body);
+
+  int cluster() const { return build.config.cluster; }
+  /// Of this CTA in its cluster.
+  Value rank() { return k.remu(mlir::NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), cluster()); }
+  int consumers() const { return build.config.consumers; }
+  bool dependent() const { return build.config.dependentLaunch != DependentLaunch::Off; }
+  /// Rows of `up` that come from anywhere; all others lie together.
+  bool gathered() const { return up && !build.config.permute; }
+  /// The launch before has waited for `route`, so that tiles are known from the beginning.
+  bool mapKnown() const { return !gathered(); }
+  bool paired() const { return up && problem.halves == 2; }
+  /// Columns that are summed over, and steps of a stage's depth in them.
+  int depth() const { return up ? problem.hidden : problem.intermediate; }
+  int steps() const { return depth() / build.config.depthTile; }
+  /// Columns of the result, and those of an item.
+  int outColumns() const { return up ? problem.intermediate : problem.hidden; }
+  int consumerColumns() const { return paired() ? weightRows / 2 : weightRows; }
+  /// Of an item: what the CTAs of a cluster take at once.
+  int blocks() const { return outColumns() / (consumerColumns() * consumers() * cluster()); }
+  /// Rows of weights of a CTA's item.
+  int itemRows() const { return weightRows * consumers(); }
+  tile::BufferType stageOf(int rows) {
+    return tile::BufferType::get(k.b.getContext(), rows, build.config.depthTile, 128);
+  }
+
+  /// The consumer's block of 64 rows of weights.
+  Value blockOf(const Item &item) {
+    return consumer ? k.add(k.mul(item.block, consumers()), consumer) : item.block;
+  }
+
+  void gridWait() {
+    if (dependent())
+      tile::GridWaitOp::create(k.b, k.loc);
+  }
+
+  //===- Producer -------------------------------------------------------------------------------------===//
+
+  void produce();
+  Value overSteps(Value count, llvm::function_ref<void(Value, Value)> body);
+  Value loadWeights(const Item &item, Value count);
+  void loadExpert(const Item &item, Value column, Value stage);
+  void loadBoxes(llvm::StringRef map, Value block, Value expert, Value column, Value stage);
+  /// Each thread finds its rows once an item: the row of the choice that has the slot.
+  Value gatherRows(const Item &item, Value thread, Value count);
+  Value loadRows(const Item &item, Value count);
+  /// All rows of the tile at once; with several widths by boxes of fewer, as many as there are rows for,
+  /// which the CTAs of a cluster bring in turns for all.
+  void loadBoxedRows(const Item &item, Value column, Value stage);
+
+  //===- Consumer -------------------------------------------------------------------------------------===//
+
+  void release(Value stage) {
+    tile::ReleaseOp::create(k.b, k.loc, weights, stage, 0);
+    tile::ReleaseOp::create(k.b, k.loc, rows, stage, 0);
+  }
+  Value consume(const Item &item, Value count);
+  /// A stage is given back when the product of the next one has been begun.
+  void consume(const Item &item, Value count, int width);
+  void store(const Item &item, Value sum);
+  void fill(mlir::Region &region, llvm::ArrayRef<mlir::Type> arguments,
+            llvm::function_ref<Values(mlir::Block &)> body);
+  /// From a column of the accumulator to its slot's place in the result.
+  void rowRegion(mlir::Region &region, const Item &item);
+  Value mapped(Value sum);
+  Value activated(Value gate, Value other);
+  /// x · sigmoid(x) · y = h·y·tanh(h) + h·y, h = x / 2.
+  Value siluTimes(Value x, Value y);
+  /// x / 2 · (1 + erf(x / √2)); erf by 7.1.26 of Abramowitz and Stegun, Handbook of Mathematical Functions
+  /// (absolute error 1.5e-7).
+  Value gelu(Value x);
+  Value magnitude(Value x) { return k.fmax(x, k.fsub(k.cf(0), x)); } ///< |x|.
+
+  KernelBuilder k;
+  const MoeBuild &build;
+  const MoeProblem &problem;
+  const bool up;
+  Value weights, rows; ///< Pipes.
+  Value consumer;      ///< Number of the warpgroup among several consumers.
+};
+
+} // namespace lathe::codegen

@@ -1,0 +1,124 @@
+//===- GroupedProducer.cpp - Who brings weights and rows to grouped products -------------------------===//
+//
+// One thread brings weights, as far ahead as the ring is deep; three warps gather the rows of `up` from
+// anywhere, or one thread brings rows that lie together. All walk over the same items as the consumers.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/codegen/Schedule/Grouped.h"
+
+using namespace mlir;
+using namespace lathe::tile;
+
+namespace lathe::codegen {
+
+static constexpr int boxColumns = 64;
+
+void GroupedBuilder::produce() {
+  Value thread = k.band(k.thread(), warpgroupThreads - 1);
+  auto elected = ElectedOp::create(k.b, k.loc);
+  {
+    OpBuilder::InsertionGuard guard(k.b);
+    k.b.setInsertionPointToStart(&elected.getBody().emplaceBlock());
+    if (!mapKnown()) {
+      gridWait();
+      if (dependent()) // From here on what `route` made is there for whoever starts.
+        GridLaunchOp::create(k.b, k.loc);
+    }
+    overItems([&](const Item &item, Value count) { return loadWeights(item, count); });
+  }
+  if (gathered())
+    k.when(k.ge(thread, k.c(32)), [&] {
+      gridWait();
+      overItems([&](const Item &item, Value count) { return gatherRows(item, k.sub(thread, 32), count); });
+    });
+  else
+    k.when(k.eq(thread, 32), [&] {
+      gridWait();
+      overItems([&](const Item &item, Value count) { return loadRows(item, count); });
+    });
+}
+
+Value GroupedBuilder::overSteps(Value count, llvm::function_ref<void(Value, Value)> body) {
+  return k.loop(k.c(0), k.c(steps()), k.c(1), {count}, [&](Value step, ValueRange carried) {
+    body(k.mul(step, build.config.depthTile), carried[0]);
+    return Values{k.add(carried[0], 1)};
+  })[0];
+}
+
+Value GroupedBuilder::loadWeights(const Item &item, Value count) {
+  return overSteps(count, [&](Value column, Value stage) {
+    AcquireOp::create(k.b, k.loc, weights, stage, 0);
+    ExpectOp::create(k.b, k.loc, weights, stage, 0, Value());
+    loadExpert(item, column, stage);
+  });
+}
+
+void GroupedBuilder::loadExpert(const Item &item, Value column, Value stage) {
+  const char *routed = up ? "w1" : "w2", *shared = up ? "shared1" : "shared2";
+  if (problem.shared == 0)
+    return loadBoxes(routed, item.block, item.expert, column, stage);
+  Value local = k.lt(item.expert, problem.experts);
+  k.when(local, [&] { loadBoxes(routed, item.block, item.expert, column, stage); });
+  k.when(k.bxor(local, k.yes()),
+         [&] { loadBoxes(shared, item.block, k.sub(item.expert, problem.experts), column, stage); });
+}
+
+void GroupedBuilder::loadBoxes(StringRef map, Value block, Value expert, Value column, Value stage) {
+  for (int box = 0; box < build.config.depthTile / boxColumns; ++box) {
+    Value from = k.add(column, box * boxColumns);
+    // By eights of gate and up rows, four of each for every 64 rows; or as they lie.
+    Values at = paired() ? Values{from, k.c(0), k.c(0), k.mul(block, itemRows() / 16), expert}
+                         : Values{from, k.mul(block, itemRows()), expert};
+    LoadOp::create(k.b, k.loc, k[map], at, weights, stage, box, 0, itemRows(), build.config.evictFirst);
+  }
+}
+
+Value GroupedBuilder::gatherRows(const Item &item, Value thread, Value count) {
+  const int each = gatherers / 8, shares = (build.config.tokenTile + each - 1) / each;
+  SmallVector<Value> sources;
+  for (int share = 0; share < shares; ++share) {
+    Value row = k.add(k.shr(thread, 3), share * each);
+    Value slot = k.add(item.firstSlot, k.min(row, k.sub(item.rows, 1)));
+    Value token = k.divu(loadI32(k, k["slots"], slot), problem.topK);
+    sources.push_back(k.at(k["x"], k.mul(k.mul(k.wide(token), k["x_stride"]), k.c64(2))));
+  }
+  forWidth(item, [&](const Item &, int width) {
+    ArrayRef<Value> mine = ArrayRef(sources).take_front(size_t((width + each - 1) / each));
+    overSteps(count, [&](Value column, Value stage) {
+      AcquireOp::create(k.b, k.loc, rows, stage, 0);
+      GatherOp::create(k.b, k.loc, mine, rows, stage, k.mul(column, 2), thread, width,
+                       build.config.widths > 1 ? Value() : item.rows);
+    });
+  });
+  return k.add(count, steps());
+}
+
+Value GroupedBuilder::loadRows(const Item &item, Value count) {
+  return overSteps(count, [&](Value column, Value stage) {
+    AcquireOp::create(k.b, k.loc, rows, stage, 0);
+    loadBoxedRows(item, column, stage);
+  });
+}
+
+void GroupedBuilder::loadBoxedRows(const Item &item, Value column, Value stage) {
+  const int each = moeRowBox(build.config), boxes = build.config.tokenTile / each;
+  Value wanted = k.min(k.max(k.divu(k.add(item.rows, each - 1), each), k.c(1)), k.c(boxes));
+  ExpectOp::create(k.b, k.loc, rows, stage, 0, boxes > 1 ? k.mul(wanted, each) : Value());
+  for (int part = 0; part < boxes; ++part) {
+    auto load = [&] {
+      for (int box = 0; box < build.config.depthTile / boxColumns; ++box)
+        LoadOp::create(k.b, k.loc, k[up ? "permuted" : "activated"],
+                       Values{k.add(column, box * boxColumns), k.add(item.firstSlot, part * each)}, rows,
+                       stage, box, part * each, each, false, cluster() > 1);
+    };
+    Value here = k.lt(k.c(part), wanted);
+    if (cluster() > 1)
+      here = k.band(here, k.eq(rank(), part % cluster()));
+    if (boxes == 1 && cluster() == 1)
+      load();
+    else
+      k.when(here, load);
+  }
+}
+
+} // namespace lathe::codegen
