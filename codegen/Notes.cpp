@@ -117,7 +117,8 @@ private:
   static int64_t scratchBytes(ColumnsType type) { return 4 * type.getColumns() * wordBytes; } // One a warp.
   static int64_t stagingBytes(StoreTransposedOp op) {
     int64_t columns = cast<FragmentType>(op.getFragments().front().getType()).getColumns();
-    return columns * layout::transposedRowBytes(int64_t(op.getFragments().size()));
+    return std::min(columns, int64_t(op.getAtOnce())) *
+           layout::transposedRowBytes(int64_t(op.getFragments().size())) * int64_t(op.getCount());
   }
 
   void addPipe(PipeOp op) {
