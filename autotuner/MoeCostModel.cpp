@@ -9,7 +9,9 @@
 //            further tiles of an expert read again come in part from DRAM where they leave the L2 first; the
 //            bandwidth is reached the better the more bytes the rings hold
 //   stage    max(products at the matrix rate, bytes over a multiprocessor's share of L2, latency / ring)
-//   busiest  most items of a multiprocessor · (stages of an item · stage + what its results cost)
+//   busiest  most items of a multiprocessor · (stages of an item · stage + what its results cost); where
+//   items are
+//            not given out to who is ready, more by what items differ
 //   permute  rows read once and written in order; then a tenth less for a multiprocessor's items of the first
 //   product total    fixed + Σ products (max(memory, busiest) + a little of the other) + permute + combine
 //
@@ -17,6 +19,7 @@
 #include "lathe/autotuner/MoeCostModel.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 namespace lathe::autotuner {
@@ -34,6 +37,7 @@ static constexpr int leastColumns = 32;   // WGMMA reads 64 rows of weights for 
 static constexpr double againShare = 0.1; // H100: 797 against 765 µs with two tiles of each expert.
 static constexpr double crowdedShare = 0.012; // H100: 379 against 372 µs, 292.9 against 290.8.
 static constexpr double togetherShare = 0.1;  // H200: `up` 424 against 471 µs with rows that lie together.
+static constexpr double unevenShare = 2.5;    // Standard deviations of the most of some hundred CTAs.
 static constexpr double shortRingShare = 0.1; // Assumed: deeper rings help, ever less.
 static constexpr double hiddenShare = 0.95;   // Assumed: of the shorter one of memory and products.
 static constexpr int elementBytes = 2;
@@ -83,8 +87,13 @@ static Tiles tilesOf(const codegen::MoeProblem &problem, const codegen::MoeConfi
   Tiles tiles;
   auto add = [&](int64_t rows, int64_t experts) {
     const int64_t all = (rows + config.tokenTile - 1) / config.tokenTile;
-    if (all > 0) // Cut evenly.
-      tiles.ofColumns[columnsOf(config, (rows + all - 1) / all)] += experts * all;
+    if (all > 0) { // Cut evenly into whole units, the first ones a unit longer.
+      const int64_t unit = codegen::moeTileUnit(config), units = (rows + unit - 1) / unit,
+                    longer = units % all;
+      tiles.ofColumns[columnsOf(config, units / all * unit)] += experts * (all - longer);
+      if (longer > 0)
+        tiles.ofColumns[columnsOf(config, (units / all + 1) * unit)] += experts * longer;
+    }
     tiles.all += experts * all;
     tiles.busy += rows > 0 ? experts : 0;
     tiles.rows += double(rows) * double(experts);
@@ -111,13 +120,21 @@ double Model::itemUs(double stages, int columns) const {
 MoeProductEstimate Model::product(const Product &product) const {
   MoeProductEstimate result;
   const int64_t blocks = int64_t(product.weights) / (64 * config.consumers);
-  double sumUs = 0;
-  for (auto [columns, count] : tiles.ofColumns)
-    sumUs += double(count * blocks) * itemUs(product.depth / config.depthTile, columns) * product.share;
+  double sumUs = 0, squares = 0;
+  for (auto [columns, count] : tiles.ofColumns) {
+    const double us = itemUs(product.depth / config.depthTile, columns) * product.share;
+    sumUs += double(count * blocks) * us;
+    squares += double(count * blocks) * us * us;
+  }
   result.items = tiles.all * blocks;
   const int64_t workers = int64_t(machine.smCount) * config.ctasPerSm;
   const int64_t most = (result.items + workers - 1) / workers * config.ctasPerSm;
-  result.busiestUs = result.items > 0 ? sumUs / double(result.items) * double(most) : 0;
+  if (result.items > 0) {
+    const double mean = sumUs / double(result.items),
+                 deviation = std::sqrt(std::max(0.0, squares / double(result.items) - mean * mean));
+    result.busiestUs =
+        mean * double(most) + (config.dynamic ? 0 : unevenShare * deviation * std::sqrt(double(most)));
+  }
 
   const double bandwidth = machine.readGBs * 1e3;
   const double weightsUs = product.weights * product.depth * elementBytes / bandwidth;

@@ -13,7 +13,7 @@
 using namespace lathe;
 using namespace lathe::runtime;
 
-static constexpr int64_t combineColumns = 256, weightRows = 64; // A warp's of combine; of WGMMA.
+static constexpr int64_t combineColumns = 256, permuteColumns = 2048, weightRows = 64; // A warp's; of WGMMA.
 static constexpr int permuteCtasPerSm = 8; // Of 8 warps: all that a multiprocessor holds.
 
 static int64_t ceilDiv(int64_t value, int64_t by) { return (value + by - 1) / by; }
@@ -141,7 +141,7 @@ void MoeKernel::Impl::runExperts(int64_t rows, const MoeBounds &bounds, Argument
                                  Stream stream) const {
   const int64_t tiles = bounds.tiles;
   if (manifest.permute) {
-    const int64_t useful = ceilDiv(bounds.slots, permute.warps());
+    const int64_t useful = ceilDiv(rows * ceilDiv(manifest.hidden, permuteColumns), permute.warps());
     permute.launch(
         *device,
         {std::min<int64_t>(useful, int64_t(permuteCtasPerSm) * device->properties().smCount), 1, dependent},

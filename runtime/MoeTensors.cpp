@@ -187,7 +187,7 @@ MoeLayout runtime::layoutWorkspace(const MoeManifest &m, int maxRows) {
   layout.slots = place(word * slots);
   layout.places = place(word * choices);
   layout.tiles = place(4 * word * size_t(bounds.tiles));
-  layout.tileCount = place(word);
+  layout.tileCount = place(3 * word);
   layout.ids = place(word * choices);
   layout.weights = place(word * choices);
   if (!m.gate.empty())

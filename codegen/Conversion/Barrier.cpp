@@ -38,7 +38,7 @@ static Value emptyBarrier(Emit &e, PipeType type, Value pipe, Value count, int64
   return e.at(first, 8 * (type.getFullBarriers() + part));
 }
 
-static void waitParity(Emit &e, Value barrier, Value parity) {
+void waitParity(Emit &e, Value barrier, Value parity) {
   NVVM::MBarrierTryWaitParityOp::create(e.b, e.loc, barrier, parity, e.c(waitTicks));
 }
 

@@ -193,6 +193,23 @@ struct Emit {
     mlir::scf::YieldOp::create(b, loc, next);
     return llvm::SmallVector<Value>(op.getResults());
   }
+  /// values = first; while (condition, known = before(values)) values = body(known). All of them are i32, the
+  /// condition aside, which `before` gives first; `count` of them are known.
+  void loopWhile(mlir::ValueRange first, size_t count,
+                 llvm::function_ref<llvm::SmallVector<Value>(mlir::ValueRange)> before,
+                 llvm::function_ref<llvm::SmallVector<Value>(mlir::ValueRange)> body) {
+    const llvm::SmallVector<mlir::Type> types(count, i32());
+    auto op = mlir::scf::WhileOp::create(b, loc, types, first);
+    mlir::OpBuilder::InsertionGuard guard(b);
+    auto enter = [&](mlir::Region &region, mlir::TypeRange types) {
+      mlir::Block *block =
+          b.createBlock(&region, {}, types, llvm::SmallVector<mlir::Location>(types.size(), loc));
+      return mlir::ValueRange(block->getArguments());
+    };
+    llvm::SmallVector<Value> known = before(enter(op.getBefore(), first.getTypes()));
+    mlir::scf::ConditionOp::create(b, loc, known.front(), mlir::ValueRange(known).drop_front());
+    mlir::scf::YieldOp::create(b, loc, body(enter(op.getAfter(), types)));
+  }
 };
 
 /// Declares the kernels' dynamic shared memory in the module, where it is not yet.

@@ -149,6 +149,8 @@ TileTypeConverter::TileTypeConverter(MLIRContext *context) {
   addConversion(
       [=](PipeType) -> Type { return LLVM::LLVMStructType::getLiteral(context, {shared, shared}); });
   addConversion(
+      [=](QueueType) -> Type { return LLVM::LLVMStructType::getLiteral(context, {shared, shared}); });
+  addConversion(
       [=](FragmentType t) -> Type { return structOf(Float32Type::get(context), t.getRegisters()); });
   addConversion(
       [=](OperandType t) -> Type { return structOf(IntegerType::get(context, 32), t.getRegisters()); });

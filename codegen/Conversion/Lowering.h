@@ -13,8 +13,8 @@
 
 namespace lathe::codegen {
 
-/// Buffer: ptr<3>. Pipe: {stages, barriers}, both ptr<3>. Fragment, operand, rows, columns: a struct of the
-/// thread's registers.
+/// Buffer: ptr<3>. Pipe and queue: {stages or entries, barriers}, both ptr<3>. Fragment, operand, rows,
+/// columns: a struct of the thread's registers.
 class TileTypeConverter : public mlir::TypeConverter {
 public:
   explicit TileTypeConverter(mlir::MLIRContext *context);
@@ -28,10 +28,14 @@ void populateMathPatterns(const TileTypeConverter &types, mlir::RewritePatternSe
 void populateMemoryPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 void populateGroupedPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 void populateColumnPatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
+void populateQueuePatterns(const TileTypeConverter &types, mlir::RewritePatternSet &patterns);
 
 /// Address of a pipe's stage number `count`, and of the barrier of one of its groups.
 mlir::Value stageAddress(Emit &e, tile::PipeType type, mlir::Value pipe, mlir::Value count);
 mlir::Value fullBarrier(Emit &e, tile::PipeType type, mlir::Value pipe, mlir::Value count, int64_t group);
+
+/// Waits for the end of the barrier's phase of this parity.
+void waitParity(Emit &e, mlir::Value barrier, mlir::Value parity);
 
 /// stmatrix of 1, 2 or 4 matrices of 8×8 elements of 16 bits, each transposed where that is asked for.
 void storeMatrices(Emit &e, mlir::Value address, llvm::ArrayRef<mlir::Value> registers, bool transposed);

@@ -58,6 +58,7 @@ struct TileToNvvm : PassWrapper<TileToNvvm, OperationPass<ModuleOp>> {
     populateMemoryPatterns(types, patterns);
     populateColumnPatterns(types, patterns);
     populateGroupedPatterns(types, patterns);
+    populateQueuePatterns(types, patterns);
     if (failed(applyPartialConversion(getOperation(), target, std::move(patterns))))
       signalPassFailure();
   }

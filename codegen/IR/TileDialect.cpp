@@ -73,6 +73,14 @@ LogicalResult PipeType::verify(EmitError emitError, int64_t stages, int64_t rows
   return success();
 }
 
+LogicalResult QueueType::verify(EmitError emitError, int64_t slots, int64_t words) {
+  if (slots < 1)
+    return emitError() << "a queue needs at least one slot, got " << slots;
+  if (words != 1 && words != 2 && words != 4)
+    return emitError() << "a queue's entries have 1, 2 or 4 words, got " << words;
+  return success();
+}
+
 LogicalResult ColumnsType::verify(EmitError emitError, int64_t columns, Type elementType) {
   if (!elementType.isF32() && !elementType.isInteger(32))
     return emitError() << "column values are f32 or i32, got " << elementType;

@@ -549,5 +549,6 @@ def Tile_StoreRowsOp : Tile_Op<"store_rows"> {
 
 include "TileColumnOps.td"
 include "TileGroupedOps.td"
+include "TileQueueOps.td"
 
 #endif // TILE_OPS

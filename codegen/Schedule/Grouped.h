@@ -1,8 +1,8 @@
 //===- Grouped.h - Products of experts' weights with the rows that chose them ------------------------===//
 //
 // Builds both projections, `up` and `down`, which have one form; GroupedKernel.cpp draws it. Its parts: frame
-// and consumers (GroupedKernel.cpp), who brings weights and rows (GroupedProducer.cpp), what is done with
-// results (GroupedActivation.cpp).
+// and consumers (GroupedKernel.cpp), how work is given out (GroupedItems.cpp), who brings weights and rows
+// (GroupedProducer.cpp), what is done with results (GroupedActivation.cpp).
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -24,9 +24,11 @@ public:
 private:
   static constexpr int warpgroupThreads = 128, weightRows = 64;
   static constexpr int gatherers = 96; ///< Threads.
+  static constexpr int itemWords = 4;
   using Value = mlir::Value;
   using ValueRange = mlir::ValueRange;
   using Values = llvm::SmallVector<Value>;
+  /// Rows of one expert and a block of its weights. Behind the last one comes one of expert -1.
   struct Item {
     Value expert, firstSlot, rows, block;
   };
@@ -36,12 +38,6 @@ private:
 
   void writeRoles();
   void makePipes();
-  /// body(item, count of stages before it) for this CTA's items; gives the count after it.
-  void overItems(ItemBody body);
-  Values tileAt(Value tile);
-  /// Block by block through the tiles of an expert, so that those that read the same weights do so at the
-  /// same time.
-  Item itemAt(Value index);
   /// body for the narrowest of the widths that holds the tile's rows.
   void forWidth(Item item, llvm::function_ref<void(const Item &, int)> body);
 
@@ -79,11 +75,30 @@ private:
       tile::GridWaitOp::create(k.b, k.loc);
   }
 
+  //===- Items ----------------------------------------------------------------------------------------===//
+
+  void makeQueue();
+  /// What the thread that finds items does: body(item, count of stages before it, what to do halfway) for
+  /// each, after the others have been told of it.
+  void giveOut(llvm::function_ref<void(const Item &, Value, llvm::function_ref<void()>)> body);
+  /// What all others do: body(item, count of stages before it), which gives the count after it.
+  void overItems(ItemBody body, bool single = false);
+  /// The item after that of number `index`; `total` or more where there is none.
+  Value nextIndex(Value index, Value total);
+  /// The entry of an item's tile, of expert -1 where there is none.
+  Values entryOf(Value index, Value total);
+  /// Block by block through the tiles of an expert, so that those that read the same weights do so at the
+  /// same time.
+  Item itemOf(Value index, mlir::ValueRange entry);
+  /// The tile's part of its expert's rows.
+  Item partOf(mlir::ValueRange entry, Value tiles, Value number, Value block);
+
   //===- Producer -------------------------------------------------------------------------------------===//
 
   void produce();
-  Value overSteps(Value count, llvm::function_ref<void(Value, Value)> body);
-  Value loadWeights(const Item &item, Value count);
+  /// body(column, stage) for steps `from` to `to`; gives the count of stages after them.
+  Value overSteps(Value count, int from, int to, llvm::function_ref<void(Value, Value)> body);
+  void loadWeights(const Item &item, Value count, llvm::function_ref<void()> halfway);
   void loadExpert(const Item &item, Value column, Value stage);
   void loadBoxes(llvm::StringRef map, Value block, Value expert, Value column, Value stage);
   /// Each thread finds its rows once an item: the row of the choice that has the slot.
@@ -121,6 +136,7 @@ private:
   const MoeProblem &problem;
   const bool up;
   Value weights, rows; ///< Pipes.
+  Value items;         ///< Queue.
   Value consumer;      ///< Number of the warpgroup among several consumers.
 };
 

@@ -2,10 +2,10 @@
 //
 // Both projections of a mixture of experts, one form: weights lie on WGMMA's rows, 64 of them a consumer,
 // the rows of one expert on its columns, so that 5 or 17 rows are not padded to 64. Items are tiles (an
-// expert's rows) × blocks (64 rows of its weights); all CTAs walk over them in one order, so that neighbours
-// read the same rows.
+// expert's rows) × blocks (64 rows of its weights), which CTAs take in one order (GroupedItems.cpp).
 //
-//   weights   acquire · TMA boxes of 64 columns       (one thread, as far ahead as the ring is deep)
+//   weights   find the next item, tell the others; acquire · TMA boxes of 64 columns
+//             (one thread, as far ahead as the ring is deep)
 //   rows      up: each row by the thread that found it, 16 bytes at a time, or from where they were copied
 //             together; down: TMA boxes
 //   consumer  wait · acc += W·rowsᵀ · release the stage before ····· activation · transposed to memory
@@ -49,8 +49,6 @@ void GroupedBuilder::writeRoles() {
   OpBuilder::InsertionGuard guard(k.b);
   Value index = k.enterRole(roles.getBodies()[0]);
   consumer = consumers() > 1 ? index : Value();
-  if (!mapKnown()) // Else they learn from what has come that all is there.
-    gridWait();
   overItems([&](const Item &item, Value count) { return consume(item, count); });
   k.enterRole(roles.getBodies()[1]);
   produce();
@@ -67,54 +65,13 @@ void GroupedBuilder::makePipes() {
                            /*releases=*/consumers(), k.b.getStringAttr("weights"));
   rows = PipeOp::create(k.b, k.loc, rowsType, memory.rows, memory.barriers + 2 * 8 * config.stages,
                         /*releases=*/consumers(), k.b.getStringAttr("rows"));
-}
-
-void GroupedBuilder::overItems(ItemBody body) {
-  Value total = k.mul(loadI32(k, k["tile_count"], k.c(0)), blocks());
-  Value first = k.divu(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), cluster());
-  Value stride = k.divu(NVVM::GridDimXOp::create(k.b, k.loc, k.i32()), cluster());
-  k.loop(first, total, stride, {k.c(0)},
-         [&](Value index, ValueRange carried) { return Values{body(itemAt(index), carried[0])}; });
-}
-
-GroupedBuilder::Values GroupedBuilder::tileAt(Value tile) {
-  auto four = VectorType::get({moeTileWords}, k.i32());
-  Value entry = k.load(four, k.at(k["tiles"], k.wide(k.mul(tile, moeTileWords * 4))));
-  Values words;
-  for (int i = 0; i < moeTileWords; ++i)
-    words.push_back(LLVM::ExtractElementOp::create(k.b, k.loc, entry, k.c(i)));
-  return words;
-}
-
-GroupedBuilder::Item GroupedBuilder::itemAt(Value index) {
-  Value some = k.divu(index, blocks());
-  Values words = tileAt(some); // Any of the expert: all know how many there are, and which one they are.
-  Value tiles = k.shr(words[3], 16), first = k.sub(some, k.band(words[3], 0xFFFF));
-  Value inside = k.sub(index, k.mul(first, blocks()));
-  auto several =
-      scf::IfOp::create(k.b, k.loc, TypeRange(SmallVector<Type>(5, k.i32())), k.lt(k.c(1), tiles), true);
-  {
-    OpBuilder::InsertionGuard guard(k.b);
-    k.b.setInsertionPointToStart(several.thenBlock());
-    Value blockOfAll = k.divu(inside, tiles);
-    Values found = tileAt(k.add(first, k.sub(inside, k.mul(blockOfAll, tiles))));
-    found.push_back(blockOfAll);
-    scf::YieldOp::create(k.b, k.loc, found);
-    k.b.setInsertionPointToStart(several.elseBlock());
-    words.push_back(inside);
-    scf::YieldOp::create(k.b, k.loc, words);
-  }
-  Value block = several.getResult(4);
-  if (cluster() > 1)
-    block = k.add(k.mul(block, cluster()), rank());
-  return {several.getResult(0), several.getResult(1), several.getResult(2), block};
+  makeQueue();
 }
 
 void GroupedBuilder::forWidth(Item item, llvm::function_ref<void(const Item &, int)> body) {
   const std::vector<int> widths = moeWidths(build.config);
   if (widths.size() == 1)
     return body(item, widths.front());
-  item.rows = k.uniform(item.rows);
   for (size_t i = 0; i < widths.size(); ++i) {
     const int next = i + 1 < widths.size() ? widths[i + 1] : -1;
     Value here = k.lt(k.c(next), item.rows);
@@ -156,7 +113,8 @@ void GroupedBuilder::store(const Item &item, Value sum) {
   Value base = k[up ? "activated_base" : "expert_out"];
   auto name = k.b.getStringAttr("result_rows");
   auto offset = k.b.getI32IntegerAttr(build.memory.staging), event = k.b.getI32IntegerAttr(groupEvent),
-       atOnce = k.b.getI32IntegerAttr(build.memory.atOnce), count = k.b.getI32IntegerAttr(consumers());
+       atOnce = k.b.getI32IntegerAttr(paired() ? build.memory.pairsAtOnce : build.memory.atOnce),
+       count = k.b.getI32IntegerAttr(consumers());
   auto bf16 = TypeAttr::get(k.b.getBF16Type());
   if (paired()) {
     auto op = StorePairsOp::create(k.b, k.loc, sum, base, consumer, name, offset, event, bf16, atOnce, count);

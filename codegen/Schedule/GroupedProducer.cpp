@@ -1,7 +1,7 @@
 //===- GroupedProducer.cpp - Who brings weights and rows to grouped products -------------------------===//
 //
 // One thread brings weights, as far ahead as the ring is deep; three warps gather the rows of `up` from
-// anywhere, or one thread brings rows that lie together. All walk over the same items as the consumers.
+// anywhere, or one thread brings rows that lie together.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/Grouped.h"
@@ -24,7 +24,9 @@ void GroupedBuilder::produce() {
       if (dependent()) // From here on what `route` made is there for whoever starts.
         GridLaunchOp::create(k.b, k.loc);
     }
-    overItems([&](const Item &item, Value count) { return loadWeights(item, count); });
+    giveOut([&](const Item &item, Value count, llvm::function_ref<void()> halfway) {
+      loadWeights(item, count, halfway);
+    });
   }
   if (gathered())
     k.when(k.ge(thread, k.c(32)), [&] {
@@ -34,23 +36,26 @@ void GroupedBuilder::produce() {
   else
     k.when(k.eq(thread, 32), [&] {
       gridWait();
-      overItems([&](const Item &item, Value count) { return loadRows(item, count); });
+      overItems([&](const Item &item, Value count) { return loadRows(item, count); }, /*single=*/true);
     });
 }
 
-Value GroupedBuilder::overSteps(Value count, llvm::function_ref<void(Value, Value)> body) {
-  return k.loop(k.c(0), k.c(steps()), k.c(1), {count}, [&](Value step, ValueRange carried) {
+Value GroupedBuilder::overSteps(Value count, int from, int to, llvm::function_ref<void(Value, Value)> body) {
+  return k.loop(k.c(from), k.c(to), k.c(1), {count}, [&](Value step, ValueRange carried) {
     body(k.mul(step, build.config.depthTile), carried[0]);
     return Values{k.add(carried[0], 1)};
   })[0];
 }
 
-Value GroupedBuilder::loadWeights(const Item &item, Value count) {
-  return overSteps(count, [&](Value column, Value stage) {
+void GroupedBuilder::loadWeights(const Item &item, Value count, llvm::function_ref<void()> halfway) {
+  auto load = [&](Value column, Value stage) {
     AcquireOp::create(k.b, k.loc, weights, stage, 0);
     ExpectOp::create(k.b, k.loc, weights, stage, 0, Value());
     loadExpert(item, column, stage);
-  });
+  };
+  count = overSteps(count, 0, steps() / 2, load);
+  halfway();
+  overSteps(count, steps() / 2, steps(), load);
 }
 
 void GroupedBuilder::loadExpert(const Item &item, Value column, Value stage) {
@@ -84,7 +89,7 @@ Value GroupedBuilder::gatherRows(const Item &item, Value thread, Value count) {
   }
   forWidth(item, [&](const Item &, int width) {
     ArrayRef<Value> mine = ArrayRef(sources).take_front(size_t((width + each - 1) / each));
-    overSteps(count, [&](Value column, Value stage) {
+    overSteps(count, 0, steps(), [&](Value column, Value stage) {
       AcquireOp::create(k.b, k.loc, rows, stage, 0);
       GatherOp::create(k.b, k.loc, mine, rows, stage, k.mul(column, 2), thread, width,
                        build.config.widths > 1 ? Value() : item.rows);
@@ -94,7 +99,7 @@ Value GroupedBuilder::gatherRows(const Item &item, Value thread, Value count) {
 }
 
 Value GroupedBuilder::loadRows(const Item &item, Value count) {
-  return overSteps(count, [&](Value column, Value stage) {
+  return overSteps(count, 0, steps(), [&](Value column, Value stage) {
     AcquireOp::create(k.b, k.loc, rows, stage, 0);
     loadBoxedRows(item, column, stage);
   });

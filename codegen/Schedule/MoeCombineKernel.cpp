@@ -27,6 +27,8 @@ public:
       GridLaunchOp::create(k.b, k.loc);
       GridWaitOp::create(k.b, k.loc);
     }
+    if (build.config.dynamic)
+      k.when(k.eq(k.add(k.thread(), NVVM::BlockIdXOp::create(k.b, k.loc, k.i32())), 0), [&] { takeBack(); });
     const int chunks = (problem.hidden + taskColumns - 1) / taskColumns;
     Value warp = k.uniform(k.shr(k.thread(), 5));
     Value task = k.add(k.mul(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), combineWarps), warp);
@@ -37,6 +39,12 @@ public:
   }
 
 private:
+  /// Both products have ended: the next ones find no item given out.
+  void takeBack() {
+    for (int product : {1, 2})
+      storeI32(k, k.c(0), k["tile_count"], k.c(product));
+  }
+
   /// Eight bf16 of a slot, two a word.
   Value loadSlot(Value slot) {
     Value element = k.add(k.mul(k.wide(slot), k.c64(problem.hidden)), k.wide(column));
@@ -104,6 +112,8 @@ void buildMoeCombineKernel(OpBuilder &builder, const MoeBuild &build, KernelEntr
   entry.arguments = {{"pointer", "expert_out"}, {"pointer", "places"},   {"pointer", "weights"},
                      {"i32", "rows"},           {"i32", "shared_start"}, {"pointer", "y"},
                      {"i64", "y_stride"}};
+  if (build.config.dynamic)
+    entry.arguments.push_back({"pointer", "tile_count"});
   MoeCombineBuilder(builder, build, entry).run();
 }
 

@@ -18,8 +18,9 @@
 namespace lathe::codegen {
 
 static constexpr int weightRows = 64; // WGMMA's M.
-static constexpr int elementBytes = 2, barrierBytes = 8, maxStages = 16;
-static constexpr int stagingRowBytes = weightRows * elementBytes + 16;
+static constexpr int elementBytes = 2, barrierBytes = 8, itemBytes = 16, maxStages = 16;
+static constexpr int stagingRowBytes = weightRows * elementBytes + 16,
+                     pairsRowBytes = weightRows / 2 * elementBytes + 16;
 static constexpr int reservedBytes = 1024; // Of shared memory, for each CTA of a multiprocessor.
 static constexpr int maxExperts = 512, maxTopK = 16, maxGroups = 32;
 static constexpr std::array tokenTileAxis{8,   16,  24,  32,  48,  64,  80,  96,  112,
@@ -36,9 +37,9 @@ static constexpr std::array ctasPerSmAxis{1, 2, 3};
 
 std::string MoeConfig::str() const {
   return fmt::format("tokenTile={} widths={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} "
-                     "permute={} evictFirst={} dependentLaunch={}",
-                     tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, evictFirst,
-                     dependentLaunch == DependentLaunch::Off ? "off" : "early");
+                     "permute={} dynamic={} evictFirst={} dependentLaunch={}",
+                     tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic,
+                     evictFirst, dependentLaunch == DependentLaunch::Off ? "off" : "early");
 }
 
 void to_json(nlohmann::json &json, const MoeConfig &config) {
@@ -50,6 +51,7 @@ void to_json(nlohmann::json &json, const MoeConfig &config) {
           {"stages", config.stages},
           {"ctasPerSm", config.ctasPerSm},
           {"permute", config.permute},
+          {"dynamic", config.dynamic},
           {"evictFirst", config.evictFirst},
           {"dependentLaunch", config.dependentLaunch == DependentLaunch::Off ? "off" : "early"}};
 }
@@ -57,8 +59,8 @@ void to_json(nlohmann::json &json, const MoeConfig &config) {
 static UserError configError(std::string rule, std::string value) {
   return UserError(Fault{
       "schedule config", std::move(rule), std::move(value),
-      "fields are tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, evictFirst, "
-      "dependentLaunch (off, early)"});
+      "fields are tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic, "
+      "evictFirst, dependentLaunch (off, early)"});
 }
 
 void from_json(const nlohmann::json &json, MoeConfig &config) {
@@ -73,15 +75,18 @@ void from_json(const nlohmann::json &json, MoeConfig &config) {
        {"depthTile", &MoeConfig::depthTile},
        {"stages", &MoeConfig::stages},
        {"ctasPerSm", &MoeConfig::ctasPerSm}}};
+  const std::array<std::pair<const char *, bool MoeConfig::*>, 3> flags{
+      {{"permute", &MoeConfig::permute},
+       {"dynamic", &MoeConfig::dynamic},
+       {"evictFirst", &MoeConfig::evictFirst}}};
   for (const auto &[name, value] : json.items()) {
     auto number =
         std::find_if(numbers.begin(), numbers.end(), [&](auto &field) { return name == field.first; });
+    auto flag = std::find_if(flags.begin(), flags.end(), [&](auto &field) { return name == field.first; });
     if (number != numbers.end() && value.is_number_integer() && std::abs(value.get<double>()) < 1e6)
       read.*(number->second) = value.get<int>();
-    else if (name == "evictFirst" && value.is_boolean())
-      read.evictFirst = value.get<bool>();
-    else if (name == "permute" && value.is_boolean())
-      read.permute = value.get<bool>();
+    else if (flag != flags.end() && value.is_boolean())
+      read.*(flag->second) = value.get<bool>();
     else if (name == "dependentLaunch" && (value == "off" || value == "early"))
       read.dependentLaunch = value == "off" ? DependentLaunch::Off : DependentLaunch::Early;
     else
@@ -104,6 +109,8 @@ std::vector<int> moeWidths(const MoeConfig &config) {
   return widths;
 }
 
+int moeTileUnit(const MoeConfig &config) { return config.widths > 1 ? moeWidthStep : moeSlotTile; }
+
 int moeRowBox(const MoeConfig &config) {
   return config.widths > 1 || config.cluster > 1 ? narrowBox : config.tokenTile;
 }
@@ -114,16 +121,22 @@ MoeMemory moeMemory(const MoeConfig &config) {
   memory.rowBytes = config.tokenTile * config.depthTile * elementBytes;
   memory.rows = config.stages * memory.weightBytes;
   memory.staging = memory.rows + config.stages * memory.rowBytes;
-  const int barriers = 2 * 2 * config.stages * barrierBytes; // Full and empty, of two rings.
+  // Full and empty ones, of two rings and of the queue behind them.
+  const int barriers = 2 * 2 * config.stages * barrierBytes,
+            queue = moeQueueSlots * (itemBytes + 2 * barrierBytes);
   // As many columns of a result at a time as the rings leave room for.
-  const int left = shareOfCta(Target(), config) - memory.staging - barriers;
+  const int left = shareOfCta(Target(), config) - memory.staging - barriers - queue;
   memory.atOnce = std::min(config.tokenTile, usualAtOnce);
   while (memory.atOnce < config.tokenTile &&
          (memory.atOnce + moeSlotTile) * stagingRowBytes * config.consumers <= left)
     memory.atOnce += moeSlotTile;
   memory.stagingBytes = memory.atOnce * stagingRowBytes;
+  memory.pairsAtOnce =
+      std::min(config.tokenTile, memory.stagingBytes / pairsRowBytes / moeSlotTile * moeSlotTile);
   memory.barriers = memory.staging + config.consumers * memory.stagingBytes;
-  memory.sharedBytes = memory.barriers + barriers;
+  memory.items = memory.barriers + barriers;
+  memory.itemBarriers = memory.items + moeQueueSlots * itemBytes;
+  memory.sharedBytes = memory.items + queue;
   return memory;
 }
 
@@ -187,6 +200,8 @@ static Verdict checkBlocks(const MoeProblem &problem, const MoeConfig &config) {
                                 narrowBox, (config.widths - 1) * moeWidthStep, config.tokenTile));
   if (config.cluster > 1 && config.ctasPerSm > 1)
     return broken("cluster", "CTAs that share rows have a multiprocessor each; set ctasPerSm to 1");
+  if (config.cluster > 1 && config.dynamic)
+    return broken("dynamic", "CTAs that share rows take the same items; set dynamic to false");
   if (config.cluster > 1 && !config.permute)
     return broken("cluster", "rows go to several CTAs by TMA alone; set permute");
   const int most = mostColumns(problem, config);
@@ -251,8 +266,10 @@ std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
           for (int depthTile : depthTileAxis)
             for (int stages : stagesAxis)
               for (int ctas : ctasPerSmAxis)
-                for (bool permute : {false, true}) {
-                  MoeConfig config{tokenTile, widths, consumers, cluster, depthTile, stages, ctas, permute};
+                for (auto [permute, dynamic] :
+                     {std::pair{false, false}, {true, false}, {false, true}, {true, true}}) {
+                  MoeConfig config{tokenTile, widths, consumers, cluster, depthTile,
+                                   stages,    ctas,   permute,   dynamic};
                   if ((widths > 1 || cluster > 1 || permute) && !forManyRows(config))
                     continue;
                   for (bool evictFirst : {false, true})
@@ -285,6 +302,13 @@ static int usualTile(const MoeProblem &problem, int rows) {
   return tokenTileAxis.back();
 }
 
+/// Whether CTAs have one item of `up` each at most, so that none needs to be given out.
+static bool oneItemEach(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
+  const int64_t tiles = std::min<int64_t>(problem.experts, int64_t(rows) * problem.topK) + problem.shared;
+  const int64_t blocks = int64_t(problem.intermediate) * problem.halves / (weightRows * config.consumers);
+  return tiles * blocks <= int64_t(target.smCount) * config.ctasPerSm;
+}
+
 MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int rows) {
   const int tile = usualTile(problem, rows);
   const bool many = tile > fewRows, several = tile >= severalWidths,
@@ -300,7 +324,9 @@ MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int 
                            config.stages);
   };
   for (const MoeConfig &config : enumerateMoeConfigs(problem)) {
-    if (config.cluster > 1 || config.evictFirst == again || config.dependentLaunch != DependentLaunch::Early)
+    if (config.cluster > 1 || config.evictFirst == again ||
+        config.dependentLaunch != DependentLaunch::Early ||
+        config.dynamic == oneItemEach(problem, config, target, rows))
       continue; // Weights that several tiles read stay.
     if (Verdict verdict = check(problem, config, target); !verdict)
       closest = verdict;

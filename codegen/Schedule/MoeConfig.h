@@ -21,6 +21,7 @@ struct MoeConfig {
   int stages = 6;       ///< Stages of the rings of weights and of rows.
   int ctasPerSm = 1;    ///< CTAs of a grouped product that share a multiprocessor: 1 to 4.
   bool permute = false; ///< Rows are first copied into the order of slots.
+  bool dynamic = false; ///< A CTA takes the item that is next when it is ready, instead of every n-th one.
   bool evictFirst = true;                                   ///< Weights leave the L2 cache before other data.
   DependentLaunch dependentLaunch = DependentLaunch::Early; ///< Off or early.
 
@@ -37,6 +38,11 @@ inline constexpr int moeSlotTile = 8;
 /// Rows by which the widths of a kernel's main loops differ.
 inline constexpr int moeWidthStep = 16;
 
+/// Items that a CTA's producer may be ahead of its consumers.
+inline constexpr int moeQueueSlots = 4;
+
+/// Rows of the units in which an expert's rows are cut into tiles.
+int moeTileUnit(const MoeConfig &config);
 /// Widths of the main loops, descending.
 std::vector<int> moeWidths(const MoeConfig &config);
 /// Rows of a box of the activated halves; divides tokenTile.
@@ -47,8 +53,10 @@ struct MoeMemory {
   int weightBytes = 0;  ///< Of a stage: 64 × consumers × depthTile bf16.
   int rowBytes = 0;     ///< Of a stage: tokenTile × depthTile bf16.
   int atOnce = 0;       ///< Columns of a result that pass through shared memory at once.
+  int pairsAtOnce = 0;  ///< The same where results are pairs of gate and up, half as many bytes a column.
   int stagingBytes = 0; ///< For one consumer's results.
   int weights = 0, rows = 0, staging = 0, barriers = 0; ///< Byte offsets; staging of the first consumer.
+  int items = 0, itemBarriers = 0;                      ///< Byte offsets of the queue of items.
   int sharedBytes = 0;
 };
 MoeMemory moeMemory(const MoeConfig &config);

@@ -12,10 +12,15 @@
 //                          expert's end. From shared_start on, for shared expert s and row r, slot
 //                          shared_start + s · (rows rounded up to moeSlotTile) + r holds r · topK.
 //   places[rows · topK]    slot of each choice, -1 where it takes no part
-//   tiles[…][4]            {expert, first slot, rows, number of the expert's tiles · 2^16 + the tile's number
-//                          among them}: at most config.tokenTile rows of one expert; expert
-//                          `experts + s` is shared expert s. In order of experts, shared ones last.
-//   tile_count[1]
+//   tiles[…][4]            {expert, its first slot, its rows, number of its tiles · 2^16 + the tile's number
+//                          among them}; expert `experts + s` is shared expert s. In order of experts, shared
+//                          ones last. An expert's tiles are equal parts of whole units of moeSlotTile slots,
+//                          the first ones a unit longer (units of moeWidthStep rows with several widths);
+//                          none has more than config.tokenTile rows.
+//   tile_count[3]          the number of tiles; then, with config.dynamic, how many items CTAs of `up`, and
+//   of
+//                          `down`, have been given beyond their first one each: 0 at first, and again after
+//                          `combine`
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -46,7 +51,7 @@ void buildGateKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntr
 /// routing ids and weights are read, else written.
 void buildRouteKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// expert_out[slot] = x[row of slot], with config.permute, for `up`, after which `down` writes it. Arguments:
-/// x, x_stride, rows, slots, offsets, shared_start, expert_out.
+/// x, x_stride, rows, places, shared_start, expert_out.
 void buildPermuteKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// activated[slot] = activation(w1[expert] · x[row of slot]). Arguments: w1, shared1 (tensor maps), tiles,
 /// tile_count, activated_base; x, x_stride, slots, or the tensor map permuted.
@@ -55,7 +60,7 @@ void buildUpKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry 
 /// tile_count, expert_out.
 void buildDownKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// y[row] = sum over choices of weight · expert_out[place], in order of choices, then of shared experts.
-/// Arguments: expert_out, places, weights, rows, shared_start, y, y_stride.
+/// Arguments: expert_out, places, weights, rows, shared_start, y, y_stride; tile_count with config.dynamic.
 void buildMoeCombineKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 
 } // namespace lathe::codegen

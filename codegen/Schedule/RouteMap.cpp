@@ -29,7 +29,7 @@ RouteMap::RouteMap(KernelBuilder &k, const MoeProblem &problem, int tokenTile, c
       thread(k.thread()), lane(k.lane()), warp(k.shr(thread, 5)),
       paddedRows(roundUp(k, k["rows"], moeSlotTile)), isExpert(k.lt(thread, problem.experts)) {
   if (problem.shared > 0)
-    shared = cut(k.c(problem.experts), k["shared_start"], k["rows"], ceilDiv(k, k["rows"], tokenTile));
+    shared = {k.c(problem.experts), k["shared_start"], k["rows"], ceilDiv(k, k["rows"], tokenTile)};
 }
 
 void RouteMap::clear() {
@@ -136,10 +136,8 @@ void RouteMap::storeExpert(const Tally &expert, Value first, Value tilesBefore, 
                               LLVM::AtomicOrdering::monotonic, "block");
   });
   k.when(k.eq(range.block, k.sub(range.blocks, 1)), [&] {
-    k.when(k.lt(k.c(0), tiles), [&] {
-      Cut all = cut(thread, first, expert.total, tiles);
-      k.loop(k.c(0), k.min(tiles, k.c(ownTiles)), k.c(1),
-             [&](Value index) { storeTile(all, index, k.add(tilesBefore, index)); });
+    k.loop(k.c(0), k.min(tiles, k.c(ownTiles)), k.c(1), [&](Value index) {
+      storeTile({thread, first, expert.total, tiles}, index, k.add(tilesBefore, index));
     });
     k.when(last, [&] {
       Value count = k.add(tilesBefore, tiles);

@@ -48,11 +48,9 @@ private:
   struct Tally {
     Value before, total; ///< Choices of an expert: of the CTAs before, of all.
   };
-  /// Rows of one expert and how they are cut.
-  struct Cut {
-    Value expert, firstSlot, rows;
-    Value tiles;        ///< At least 1.
-    Value each, longer; ///< Units of a tile; so many tiles have a unit more.
+  /// What the entries of an expert's tiles have in common.
+  struct Owner {
+    Value expert, firstSlot, rows, tiles;
   };
   void storeShared();
   Value sumWarps();
@@ -63,8 +61,7 @@ private:
   void scanExperts(const Tally &expert);
   void storeExpert(const Tally &expert, Value first, Value tilesBefore, Value tiles);
   void place(Value firstExperts);
-  Cut cut(Value expert, Value firstSlot, Value rows, Value tiles);
-  void storeTile(const Cut &cut, Value index, Value at);
+  void storeTile(const Owner &owner, Value index, Value at);
   void storeManyTiles(Value routed);
   void storeTiles();
 
@@ -75,7 +72,7 @@ private:
   RouteRange range;
   Value thread, lane, warp;
   Value paddedRows; ///< Slots of a shared expert.
-  Cut shared;       ///< Of the first shared expert.
+  Owner shared;     ///< Of the first shared expert.
   Value isExpert;   ///< Whether there is an expert of the thread's number.
 };
 

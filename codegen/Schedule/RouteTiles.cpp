@@ -1,7 +1,8 @@
 //===- RouteTiles.cpp - Experts' rows cut into tiles -------------------------------------------------===//
 //
-// An expert's first tiles are written by its thread, from registers and without a search; what is more, in
-// large steps, by all CTAs.
+// An entry names its expert's slots and its own number among the expert's tiles; how rows are cut is reckoned
+// by whoever takes an item (GroupedItems.cpp). An expert's first entries are written by its thread, from
+// registers and without a search; what is more, in large steps, by all CTAs.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/MoeKernels.h"
@@ -16,30 +17,8 @@ namespace lathe::codegen {
 
 using namespace route;
 
-/// Rows in equal parts of whole units of moeSlotTile slots; the first ones have a unit more. tokenTile is a
-/// multiple of the unit, so that ceil(rows / tokenTile) parts suffice. One part, the usual case, takes no
-/// division.
-RouteMap::Cut RouteMap::cut(Value expert, Value firstSlot, Value rows, Value tiles) {
-  Value units = ceilDiv(k, rows, moeSlotTile);
-  auto op = scf::IfOp::create(k.b, k.loc, TypeRange{k.i32()}, k.lt(k.c(1), tiles), true);
-  {
-    OpBuilder::InsertionGuard guard(k.b);
-    k.b.setInsertionPointToStart(op.thenBlock());
-    scf::YieldOp::create(k.b, k.loc, ValueRange{k.divu(units, tiles)});
-    k.b.setInsertionPointToStart(op.elseBlock());
-    scf::YieldOp::create(k.b, k.loc, ValueRange{units});
-  }
-  Value each = op.getResult(0);
-  return {expert, firstSlot, rows, tiles, each, k.sub(units, k.mul(each, tiles))};
-}
-
-void RouteMap::storeTile(const Cut &cut, Value index, Value at) {
-  auto begin = [&](Value part) {
-    return k.mul(k.add(k.mul(part, cut.each), k.min(part, cut.longer)), moeSlotTile);
-  };
-  Value from = begin(index), to = k.min(begin(k.add(index, 1)), cut.rows);
-  Value words[] = {cut.expert, k.add(cut.firstSlot, from), k.sub(to, from),
-                   k.add(k.shl(cut.tiles, 16), index)};
+void RouteMap::storeTile(const Owner &owner, Value index, Value at) {
+  Value words[] = {owner.expert, owner.firstSlot, owner.rows, k.add(k.shl(owner.tiles, 16), index)};
   Value address = k.at(k["tiles"], k.wide(k.mul(at, 4 * moeTileWords)));
   for (int i = 0; i < moeTileWords; ++i) // Whoever passes the array need not align it for one store.
     k.store(words[i], k.at(address, int64_t(4) * i));
@@ -59,7 +38,7 @@ void RouteMap::storeManyTiles(Value routed) {
     Value begin = read(memory.tiles, expert), index = k.sub(at, begin);
     k.when(k.ge(index, k.c(ownTiles)), [&] {
       Value tiles = k.sub(read(memory.tiles, k.add(expert, 1)), begin);
-      storeTile(cut(expert, read(memory.first, expert), read(memory.rows, expert), tiles), index, at);
+      storeTile({expert, read(memory.first, expert), read(memory.rows, expert), tiles}, index, at);
     });
   });
 }
@@ -71,7 +50,7 @@ void RouteMap::storeTiles() {
   // From the last thread on: where rows are few, the first warps still place theirs.
   Value mine = k.add(k.mul(range.block, threads), k.sub(k.c(threads - 1), thread));
   for (int i = 0; i < problem.shared; ++i) {
-    Cut one = shared;
+    Owner one = shared;
     one.expert = k.c(problem.experts + i);
     one.firstSlot = k.add(shared.firstSlot, k.mul(paddedRows, i));
     Value first = k.add(routed, k.mul(shared.tiles, i));

@@ -48,6 +48,9 @@ static std::vector<Case> configCases() {
                                 "tokenTile=64,widths=4,ctasPerSm=1",
                                 "tokenTile=128,widths=8,consumers=2,depthTile=64,ctasPerSm=1",
                                 "permute=true",
+                                "dynamic=true",
+                                "dynamic=true,depthTile=64,stages=2,permute=true,ctasPerSm=1",
+                                "tokenTile=64,widths=4,consumers=2,dynamic=true,ctasPerSm=1",
                                 "tokenTile=32,cluster=2,permute=true,ctasPerSm=1",
                                 "evictFirst=false",
                                 "dependentLaunch=off"};

@@ -159,6 +159,7 @@ TEST(MoeCostModel, MoreRowsTakeNoLessTime) {
 
 TEST(MoeCostModel, PaddingCosts) {
   MoeConfig narrow = defaultFor(4096), wide = narrow;
+  narrow.widths = wide.widths = 1;
   narrow.tokenTile = 208; // Two hold the 384 rows of an expert and their spread.
   wide.tokenTile = 256;
   EXPECT_LT(predict(narrow, 4096).totalUs, predict(wide, 4096).totalUs);
@@ -172,6 +173,25 @@ TEST(MoeCostModel, SeveralWidthsPadLess) {
   several.widths = 8;
   EXPECT_LT(predict(several, 4096).paddedFlops, predict(one, 4096).paddedFlops);
   EXPECT_EQ(predict(several, 4096).tiles, predict(one, 4096).tiles);
+}
+
+/// Of 64 experts' rows at most one unit each is not full, however many tiles they have.
+TEST(MoeCostModel, PartsButTheLastFillTheirWidths) {
+  const MoeConfig config = defaultFor(4096);
+  ASSERT_EQ(config.widths, 8);
+  const MoeEstimate estimate = predict(config, 4096);
+  EXPECT_GE(estimate.tiles, 2 * 64);
+  EXPECT_LE(estimate.paddedFlops - estimate.flops,
+            64.0 * (codegen::moeWidthStep - 1) * estimate.flops / (4096 * 6));
+}
+
+/// Items of unequal rows, given to CTAs in turns, leave some with more than others.
+TEST(MoeCostModel, UnevenItemsAreBetterGivenOut) {
+  MoeConfig dynamic = defaultFor(4096), fixed = dynamic;
+  dynamic.dynamic = true;
+  fixed.dynamic = false;
+  EXPECT_LT(predict(dynamic, 4096).up.busiestUs, predict(fixed, 4096).up.busiestUs);
+  EXPECT_EQ(predict(dynamic, 4096).up.items, predict(fixed, 4096).up.items);
 }
 
 /// The figures of docs/schedules/moe.md, within a tenth, and above all in their order.

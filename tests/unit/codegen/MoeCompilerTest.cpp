@@ -41,6 +41,23 @@ TEST(MoeCompile, FewAndManyRowsAssembleWithoutSpill) {
   }
 }
 
+/// Each product has a counter, which `combine` sets back.
+TEST(MoeCompile, CountersGiveItemsOutWhereThatIsAsked) {
+  for (bool dynamic : {false, true}) {
+    MoeConfig config;
+    config.dynamic = dynamic;
+    const MoeArtifact artifact = compile(liteLayer(), config, ptxOnly());
+    size_t counters = 0;
+    for (size_t at = 0; (at = artifact.ptx.find("atom.global.add.u32", at)) != std::string::npos; ++at)
+      ++counters;
+    EXPECT_EQ(counters, dynamic ? 2u : 0u);
+    const std::vector<KernelArgument> &last = artifact.manifest.combine.arguments;
+    EXPECT_EQ(std::any_of(last.begin(), last.end(),
+                          [](const KernelArgument &argument) { return argument.name == "tile_count"; }),
+              dynamic);
+  }
+}
+
 TEST(MoeCompile, ManifestTellsTheLayer) {
   const MoeManifest manifest = compile(liteLayer(), MoeConfig(), ptxOnly()).manifest;
   EXPECT_EQ(manifest.family, "moe");

@@ -44,6 +44,8 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
       {"tokenTile", [](P &, C &c) { c.tokenTile = 12; }},
       {"consumers", [](P &, C &c) { c.consumers = 3; }},
       {"cluster", [](P &, C &c) { c.cluster = 4; }},
+      {"dynamic",
+       [](P &, C &c) { c.tokenTile = 32, c.cluster = 2, c.permute = c.dynamic = true, c.ctasPerSm = 1; }},
       {"cluster", [](P &, C &c) { c.tokenTile = 32, c.cluster = 2, c.permute = true, c.ctasPerSm = 2; }},
       {"cluster", [](P &, C &c) { c.tokenTile = 32, c.cluster = 2; }},
       {"widths", [](P &, C &c) { c.widths = 3; }},
@@ -96,6 +98,15 @@ TEST(MoeConfigDefault, FollowsTheRowsOfAStep) {
   EXPECT_EQ(many.consumers, 2);
   EXPECT_TRUE(many.permute);
   EXPECT_FALSE(many.evictFirst);
+  EXPECT_TRUE(many.dynamic);
+}
+
+/// Of 264 CTAs each has one of 6 · 44 items at one row; two rows may have twice as many.
+TEST(MoeConfigDefault, GivesItemsOutWhereCtasHaveSeveral) {
+  MoeProblem problem = lite();
+  problem.shared = 0;
+  EXPECT_FALSE(defaultMoeConfig(problem, {}, 1).dynamic);
+  EXPECT_TRUE(defaultMoeConfig(problem, {}, 2).dynamic);
 }
 
 TEST(MoeConfigDefault, ServesEveryWidth) {
@@ -129,6 +140,7 @@ TEST(MoeConfigJson, RejectsUnknownAndIllTypedFields) {
     EXPECT_THROW(parse(text), UserError) << text;
   EXPECT_EQ(parse(R"({"tokenTile": 24})").tokenTile, 24);
   EXPECT_TRUE(parse(R"({"permute": true})").permute);
+  EXPECT_TRUE(parse(R"({"dynamic": true})").dynamic);
 }
 
 TEST(MoeMemory, PartsDoNotOverlap) {
@@ -139,6 +151,11 @@ TEST(MoeMemory, PartsDoNotOverlap) {
     EXPECT_EQ(memory.staging, memory.rows + config.stages * memory.rowBytes);
     EXPECT_EQ(memory.barriers, memory.staging + config.consumers * memory.stagingBytes);
     EXPECT_EQ(memory.barriers % 8, 0);
-    EXPECT_EQ(memory.sharedBytes, memory.barriers + 2 * 2 * 8 * config.stages);
+    EXPECT_EQ(memory.items, memory.barriers + 2 * 2 * 8 * config.stages);
+    EXPECT_EQ(memory.items % 16, 0);
+    EXPECT_EQ(memory.itemBarriers, memory.items + 16 * moeQueueSlots);
+    EXPECT_EQ(memory.sharedBytes, memory.itemBarriers + 2 * 8 * moeQueueSlots);
+    EXPECT_LE(memory.pairsAtOnce, config.tokenTile);
+    EXPECT_LE(memory.pairsAtOnce * (32 * 2 + 16), memory.stagingBytes);
   }
 }
