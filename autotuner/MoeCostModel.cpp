@@ -9,9 +9,8 @@
 //            further tiles of an expert read again come in part from DRAM where they leave the L2 first; the
 //            bandwidth is reached the better the more bytes the rings hold
 //   stage    max(products at the matrix rate, bytes over a multiprocessor's share of L2, latency / ring)
-//   busiest  most items of a multiprocessor · (stages of an item · stage + what its results cost); where
-//   items are
-//            not given out to who is ready, more by what items differ
+//   busiest  most items of a multiprocessor · (stages of an item · stage + what its results cost); more where
+//            unequal items are not given to who is ready
 //   permute  rows read once and written in order; then a tenth less for a multiprocessor's items of the first
 //   product total    fixed + Σ products (max(memory, busiest) + a little of the other) + permute + combine
 //

@@ -5,9 +5,8 @@
 // for, and passes it on by a queue in shared memory: expert, slots, rows, block.
 //
 //   static    CTA c takes items c, c + CTAs, c + 2·CTAs, …
-//   dynamic   CTA c takes item c, then whatever is next when it begins an item, by a counter in global
-//   memory:
-//             CTAs that share an expert's weights stay together, and none has work left when others are idle
+//   dynamic   CTA c takes item c, then what is next when it begins an item, by a counter in global memory:
+//             CTAs that share an expert's weights stay together, and none has much left when others are idle
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/Grouped.h"
