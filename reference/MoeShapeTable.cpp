@@ -115,6 +115,9 @@ static void addShared(Table &table) {
       shape.sharedExperts = shared;
       add(table, fmt::format("shared_{}_rows_{}", shared, rows), shape, rows);
     }
+  for (int rows : {267, 282}) // More than one product serves, less than two tiles.
+    add(table, fmt::format("shared_1_rows_{}_narrow", rows),
+        {.hidden = 128, .inner = 64, .sharedExperts = 1, .router = {.experts = 4, .topK = 2}}, rows);
   MoeShape shape{.hidden = 64, .inner = 192, .sharedExperts = 2, .router = {.experts = 64, .topK = 6}};
   add(table, "shared_2_experts_64", shape, 30, {.stridedX = true, .stridedY = true});
 }

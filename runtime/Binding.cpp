@@ -70,6 +70,7 @@ static constexpr Row table[] = {
     {"x_stride", Slot::XStride, Class::Integer, experts},
     {"activated_base", Slot::ActivatedBase, Class::Pointer, experts},
     {"expert_out", Slot::ExpertOut, Class::Pointer, experts},
+    {"sums", Slot::Sums, Class::Pointer, experts},
     {"y", Slot::Y, Class::Pointer, experts},
     {"y_stride", Slot::YStride, Class::Integer, experts},
     {"w1", Slot::W1, Class::Map, experts},

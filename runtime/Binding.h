@@ -63,6 +63,7 @@ enum class Slot : uint8_t {
   XStride,
   ActivatedBase,
   ExpertOut,
+  Sums,
   Y,
   YStride,
   W1,

@@ -149,10 +149,18 @@ static void checkExperts(const MoeManifest &m) {
   for (const KernelEntry *entry : {&m.up, &m.down})
     require(m, entry->cluster == 1 || entry->cluster == 2, "the clusters of up and down must be 1 or 2",
             entry->cluster);
-  require(m, m.tokenTile >= m.slotTile && m.tokenTile <= 256, "tokenTile must be from slotTile to 256",
+  require(m, m.tokenTile >= m.slotTile && m.tokenTile <= 288, "tokenTile must be from slotTile to 288",
           m.tokenTile);
   require(m, (takes(m.up, "shared1") || takes(m.down, "shared2")) == (m.shared > 0),
           "up and down must take the weights of shared experts where there are some", m.shared);
+}
+
+/// Who makes the sums, and whether both sides know.
+static void checkSums(const MoeManifest &m) {
+  for (const auto &[role, entry] : {std::pair{"down", &m.down}, {"combine", &m.combine}})
+    require(m, takes(*entry, "sums") == m.atomic && takes(*entry, "expert_out") != m.atomic,
+            fmt::format("{} must take {}", role, m.atomic ? "sums, for it is atomic" : "expert_out"),
+            takes(*entry, "sums") ? "sums" : "no sums");
 }
 
 /// The boxes that MoeTensors.cpp encodes: those of weights have eights of two halves.
@@ -177,6 +185,7 @@ void runtime::checkManifest(const MoeManifest &manifest, const DeviceProperties 
   checkEntry(manifest, manifest.up, "up");
   checkEntry(manifest, manifest.down, "down");
   checkEntry(manifest, manifest.combine, "combine");
+  checkSums(manifest);
   for (const char *weights : {"w1", "w2"})
     checkBox(manifest, weights, 16);
   checkBox(manifest, "activated", manifest.slotTile);

@@ -70,7 +70,8 @@ MoeWorkspace MoeKernel::makeWorkspace(int maxRows) const {
   workspace.kernel_ = impl_->identity;
   workspace.maxRows_ = maxRows;
   workspace.memory_ = std::make_unique<MoeWorkspace::Memory>(impl_->device, Buffer(device, layout.bytes));
-  // The routing's counters begin at zero; and a tile's last rows, whose results nobody takes, are read.
+  // The routing's counters and the sums begin at zero; and a tile's last rows, whose results nobody takes,
+  // are read.
   device.fill(workspace.memory_->memory.get(), 0, layout.bytes, {});
   device.synchronize(); // The first step may be on any stream.
   return workspace;
@@ -119,6 +120,7 @@ static void setWorkspace(ArgumentValues &values, const MoeLayout &layout, Device
   values.set(Slot::Scratch, base + layout.scratch);
   values.set(Slot::ActivatedBase, base + layout.activated);
   values.set(Slot::ExpertOut, base + layout.expertOut);
+  values.set(Slot::Sums, base + layout.sums);
 }
 
 void MoeKernel::Impl::makeLogits(int64_t rows, ArgumentValues &values, Stream stream) const {

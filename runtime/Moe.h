@@ -7,11 +7,13 @@
 // is immutable and thread-safe; a workspace belongs to one stream at a time.
 //
 // Argument names that an artifact's kernels may use (support/MoeManifest.h), strides in elements:
-//   gate:    x x_stride rows gate logits
-//   route:   logits bias ids weights rows first_expert counts offsets slots places tiles tile_count scratch
-//   shared_start up:      w1 shared1 (tensor maps)  x x_stride slots tiles tile_count activated_base down: w2
-//   shared2 activated (tensor maps)  tiles tile_count expert_out combine: expert_out places weights rows
-//   shared_start y y_stride
+//   gate     x x_stride rows gate logits
+//   route    logits bias ids weights rows first_expert counts offsets slots places tiles tile_count scratch
+//            shared_start
+//   permute  x x_stride rows places shared_start expert_out
+//   up       w1 shared1 permuted (tensor maps)  x x_stride slots tiles tile_count activated_base
+//   down     w2 shared2 activated (tensor maps)  tiles tile_count expert_out; atomic: slots weights sums
+//   combine  expert_out places weights shared_start, or atomic: sums; rows y y_stride tile_count
 // The grids: gate a CTA for gateRows rows and gateExperts experts, all experts of some rows first; route
 // min(routeBlocks, rows / routeRows) CTAs, all resident; up and down ctasPerSm an SM, but no more than are
 // resident at once, whole clusters of them, which the device is asked at loading; combine a warp for each row

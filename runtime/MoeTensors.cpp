@@ -194,6 +194,9 @@ MoeLayout runtime::layoutWorkspace(const MoeManifest &m, int maxRows) {
     layout.logits = place(word * size_t(maxRows) * size_t(m.routedExperts));
   layout.scratch = place(word * size_t(m.routeScratchWords));
   layout.activated = place(slots * size_t(m.intermediate) * elementBytes);
-  layout.expertOut = place(slots * size_t(m.hidden) * elementBytes);
+  if (!m.atomic || m.permute)
+    layout.expertOut = place(slots * size_t(m.hidden) * elementBytes);
+  if (m.atomic)
+    layout.sums = place(sizeof(float) * size_t(maxRows) * size_t(m.hidden));
   return layout;
 }

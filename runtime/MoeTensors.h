@@ -32,7 +32,7 @@ MoeBounds boundsOf(const MoeManifest &manifest, int rows);
 /// what they hold).
 struct MoeLayout {
   size_t counts = 0, offsets = 0, slots = 0, places = 0, tiles = 0, tileCount = 0, ids = 0, weights = 0,
-         logits = 0, scratch = 0, activated = 0, expertOut = 0;
+         logits = 0, scratch = 0, activated = 0, expertOut = 0, sums = 0;
   size_t bytes = 0;
 };
 /// Throws UserError unless maxRows is at least 1 and its slots can be counted in 31 bits.

@@ -33,8 +33,11 @@ static constexpr std::array<std::pair<const char *, std::string MoeManifest::*>,
      {"logits", &MoeManifest::logits},
      {"gate", &MoeManifest::gate},
      {"assembler", &MoeManifest::assembler}}};
-static constexpr std::array<std::pair<const char *, bool MoeManifest::*>, 3> flags{
-    {{"bias", &MoeManifest::bias}, {"offset", &MoeManifest::offset}, {"permute", &MoeManifest::permute}}};
+static constexpr std::array<std::pair<const char *, bool MoeManifest::*>, 4> flags{
+    {{"bias", &MoeManifest::bias},
+     {"offset", &MoeManifest::offset},
+     {"permute", &MoeManifest::permute},
+     {"atomic", &MoeManifest::atomic}}};
 static constexpr std::array<std::pair<const char *, KernelEntry MoeManifest::*>, 6> kernels{
     {{"gateKernel", &MoeManifest::gateKernel},
      {"permuteKernel", &MoeManifest::permuteKernel},

@@ -42,6 +42,7 @@ struct MoeManifest {
   KernelEntry gateKernel;    ///< Where there is a gate.
   bool permute = false;      ///< Rows are copied into the order of slots before `up`.
   KernelEntry permuteKernel; ///< Then.
+  bool atomic = false;       ///< `down` adds to float32 sums, which `combine` rounds and sets to zero.
   KernelEntry route, up, down, combine;
   std::string assembler;
 

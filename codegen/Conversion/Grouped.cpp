@@ -110,6 +110,38 @@ private:
   }
 };
 
+/// One instruction adds eight neighbouring elements of each of four rows: whole sectors of 32 bytes.
+struct AddTransposedLowering : OpConversionPattern<AddTransposedOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(AddTransposedOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    const SmallVector<Value> values = e.unpack(in.getFragment());
+    Value first = e.wide(e.add(in.getFrom(), e.row()));
+    for (size_t pair = 0; pair < values.size() / 2; pair += 2) // Of rows r and r + 8, for eight columns.
+      for (size_t half : {size_t(0), size_t(1)}) {
+        const size_t group = pair / 2, told = group / 4;
+        Value lane = e.add(e.mul(e.quad(), 2), int64_t(8 * (group % 4) + half));
+        Value row = e.shuffle(in.getRows()[told], lane, NVVM::ShflKind::idx);
+        Value factor = e.shuffle(in.getFactors()[told], lane, NVVM::ShflKind::idx);
+        Value element = e.add(e.mul(e.wide(row), e.c64(int64_t(op.getStride()))), first);
+        Value address = e.at(in.getBase(), e.mul(element, e.c64(4)));
+        e.when(e.ge(row, e.c(0)), [&] {
+          for (size_t below : {size_t(0), size_t(1)})
+            addTo(e, e.at(address, int64_t(8 * 4 * below)),
+                  e.fmul(values[2 * pair + 2 * below + half], factor));
+        });
+      }
+    rewriter.eraseOp(op);
+    return success();
+  }
+
+private:
+  static void addTo(Emit &e, Value address, Value value) {
+    e.assembly({}, "red.relaxed.gpu.global.add.f32 [$0], $1;", "l,f", {address, value});
+  }
+};
+
 struct TanhLowering : OpConversionPattern<TanhOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(TanhOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
@@ -122,7 +154,8 @@ struct TanhLowering : OpConversionPattern<TanhOp> {
 } // namespace
 
 void populateGroupedPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<GatherLowering, StorePairsLowering, TanhLowering>(types, patterns.getContext());
+  patterns.add<GatherLowering, StorePairsLowering, AddTransposedLowering, TanhLowering>(
+      types, patterns.getContext());
 }
 
 } // namespace lathe::codegen

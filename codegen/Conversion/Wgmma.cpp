@@ -17,7 +17,7 @@ using namespace lathe::tile;
 
 namespace lathe::codegen {
 
-static constexpr int64_t stepsPerAssembly = 4;
+static constexpr int64_t stepsPerAssembly = 4, widestProduct = 256;
 using layout::stepDepth;
 
 static layout::BoxedMatrix matrixOf(BufferType type) { return {type.getRows(), type.getSwizzle()}; }
@@ -41,7 +41,6 @@ struct ChainOperand {
 };
 
 struct Chain {
-  int64_t columns;
   ChainOperand a, b;
   bool fromZero = false;    ///< The first step overwrites the accumulator.
   bool aTransposed = false; ///< A is stored with its rows contiguous (MN-major).
@@ -59,8 +58,8 @@ static std::string registerList(int64_t first, int64_t count) {
 
 /// One piece of assembly: all steps of the chain on the accumulator `acc`.
 static Value emitChain(Emit &e, Value acc, const Chain &chain) {
-  int64_t registers = chain.columns / 2;
   SmallVector<Value> operands = e.unpack(acc);
+  auto registers = int64_t(operands.size());
   std::string constraints;
   for (int64_t i = 0; i < registers; ++i)
     constraints += i ? ",=f" : "=f";
@@ -92,13 +91,35 @@ static Value emitChain(Emit &e, Value acc, const Chain &chain) {
     text += llvm::formatv("add.s64 db, ${0}, {1}; ", bIndex, chain.b.offsets[step]);
     text += llvm::formatv(
         "wgmma.mma_async.sync.aligned.m64n{0}k16.f32.bf16.bf16 {1}, {2}, db, {3}, 1, 1,{4} {5}; ",
-        chain.columns, registerList(0, registers), a, step == 0 ? "p" : "1",
+        2 * registers, registerList(0, registers), a, step == 0 ? "p" : "1",
         !chain.a.descriptor ? ""
         : chain.aTransposed ? " 1,"
                             : " 0,",
         chain.bTransposed ? 1 : 0);
   }
   return e.assembly(acc.getType(), text + "}", constraints, operands);
+}
+
+/// An accumulator's registers in equal parts, and put together again.
+static SmallVector<Value> partsOf(Emit &e, Value whole, int64_t parts) {
+  if (parts == 1)
+    return {whole};
+  const SmallVector<Value> registers = e.unpack(whole);
+  const size_t each = registers.size() / size_t(parts);
+  auto type = LLVM::LLVMStructType::getLiteral(e.b.getContext(), SmallVector<Type>(each, e.f32()));
+  SmallVector<Value> result;
+  for (size_t part = 0; part < size_t(parts); ++part)
+    result.push_back(e.pack(type, ArrayRef(registers).slice(part * each, each)));
+  return result;
+}
+
+static Value wholeOf(Emit &e, Type type, ArrayRef<Value> parts) {
+  if (parts.size() == 1)
+    return parts.front();
+  SmallVector<Value> registers;
+  for (Value part : parts)
+    registers.append(e.unpack(part));
+  return e.pack(type, registers);
 }
 
 namespace {
@@ -113,18 +134,21 @@ struct MmaNtLowering : OpConversionPattern<MmaNtOp> {
     Value aBase = descriptor(e, first, layout::sumsColumns(matrixOf(a)));
     Value bBase = descriptor(e, in.getB(), layout::sumsColumns(matrixOf(b)));
     bool onto = bool(op.getAcc());
-    Value acc = onto ? in.getAcc() : e.undef(getTypeConverter()->convertType(op.getResult().getType()));
+    Type type = getTypeConverter()->convertType(op.getResult().getType());
+    const int64_t columns = op.getResult().getType().getColumns(), parts = columns > widestProduct ? 2 : 1;
+    SmallVector<Value> acc = partsOf(e, onto ? in.getAcc() : e.undef(type), parts);
     int64_t begin = op.getFrom() / stepDepth, steps = begin + op.getDepth() / stepDepth;
-    for (int64_t start = begin; start < steps; start += stepsPerAssembly) {
-      Chain chain{
-          op.getResult().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}, start == begin && !onto};
-      for (int64_t step = start; step < std::min(steps, start + stepsPerAssembly); ++step) {
-        chain.a.offsets.push_back(layout::columnStep(matrixOf(a), step) / layout::chunkBytes);
-        chain.b.offsets.push_back(layout::columnStep(matrixOf(b), step) / layout::chunkBytes);
+    for (int64_t start = begin; start < steps; start += stepsPerAssembly)
+      for (int64_t part = 0; part < parts; ++part) {
+        const int64_t below = part * (columns / parts) * b.getSwizzle(); // Rows of `b`, whole patterns of 8.
+        Chain chain{{aBase, {}, {}}, {bBase, {}, {}}, start == begin && !onto};
+        for (int64_t step = start; step < std::min(steps, start + stepsPerAssembly); ++step) {
+          chain.a.offsets.push_back(layout::columnStep(matrixOf(a), step) / layout::chunkBytes);
+          chain.b.offsets.push_back((layout::columnStep(matrixOf(b), step) + below) / layout::chunkBytes);
+        }
+        acc[size_t(part)] = emitChain(e, acc[size_t(part)], chain);
       }
-      acc = emitChain(e, acc, chain);
-    }
-    rewriter.replaceOp(op, acc);
+    rewriter.replaceOp(op, wholeOf(e, type, acc));
     return success();
   }
 };
@@ -143,7 +167,7 @@ struct MmaNnLowering : OpConversionPattern<MmaNnOp> {
     Value acc = in.getAcc();
     int64_t steps = b.getRows() / stepDepth;
     for (int64_t start = 0; start < steps; start += stepsPerAssembly) {
-      Chain chain{op.getAcc().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}};
+      Chain chain{{aBase, {}, {}}, {bBase, {}, {}}};
       chain.bTransposed = true;
       for (int64_t step = start; step < std::min(steps, start + stepsPerAssembly); ++step) {
         chain.b.offsets.push_back(layout::rowStep(matrixOf(b), step) / layout::chunkBytes);
@@ -171,7 +195,7 @@ struct MmaTtLowering : OpConversionPattern<MmaTtOp> {
     Value acc = in.getAcc();
     int64_t steps = a.rows / stepDepth;
     for (int64_t first = 0; first < steps; first += stepsPerAssembly) {
-      Chain chain{op.getAcc().getType().getColumns(), {aBase, {}, {}}, {bBase, {}, {}}};
+      Chain chain{{aBase, {}, {}}, {bBase, {}, {}}};
       chain.aTransposed = true;
       for (int64_t step = first; step < std::min(steps, first + stepsPerAssembly); ++step) {
         int64_t offset = int64_t(op.getBox()) * a.boxBytes() + layout::rowStep(a, step);

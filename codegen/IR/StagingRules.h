@@ -1,7 +1,7 @@
 //===- StagingRules.h - Rules of operations whose rows pass through shared memory --------------------===//
 //
-// What tile.store_pairs and tile.store_transposed have in common, and the rule of named events. Included by
-// the verifiers of the tile dialect alone.
+// What tile.store_pairs and tile.store_transposed have in common, and the rules of named events and of
+// products. Included by the verifiers of the tile dialect alone.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -13,6 +13,16 @@ namespace lathe::tile {
 inline mlir::LogicalResult verifyEvent(mlir::Operation *op, int64_t event) {
   if (event < 1 || event > 15)
     return op->emitOpError() << "event must be 1 to 15 (0 is the CTA's own barrier), got " << event;
+  return mlir::success();
+}
+
+/// The result of one WGMMA, not of two halves.
+template <class Op>
+mlir::LogicalResult verifyOneProduct(Op op) {
+  const int64_t columns = op.getResult().getType().getColumns();
+  if (columns > 256)
+    return op.emitOpError() << "makes 256 columns at most, got " << columns
+                            << "; only tile.mma_nt makes more";
   return mlir::success();
 }
 

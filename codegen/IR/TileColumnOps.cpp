@@ -10,6 +10,8 @@ using namespace mlir;
 using namespace lathe::tile;
 
 LogicalResult MmaTtOp::verify() {
+  if (failed(verifyOneProduct(*this)))
+    return failure();
   BufferType a = getA().getType(), b = getB().getType();
   if (getAcc().getType() != getResult().getType())
     return emitOpError() << "accumulates into " << getAcc().getType() << ", result is "

@@ -88,8 +88,9 @@ LogicalResult ColumnsType::verify(EmitError emitError, int64_t columns, Type ele
 }
 
 LogicalResult FragmentType::verify(EmitError emitError, int64_t columns) {
-  if (columns < 8 || columns > 256 || columns % 8 != 0)
-    return emitError() << "a fragment has 8 to 256 columns in steps of 8, got " << columns;
+  const bool narrow = columns <= 256 && columns % 8 == 0, halves = columns <= 288 && columns % 16 == 0;
+  if (columns < 8 || (!narrow && !halves))
+    return emitError() << "a fragment has 8 to 256 columns in steps of 8, 272 or 288, got " << columns;
   return success();
 }
 

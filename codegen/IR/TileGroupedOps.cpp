@@ -43,3 +43,14 @@ LogicalResult StorePairsOp::verify() {
   return verifyYields(*this, getBody(), {i32}, {i64, i1},
                       "second region maps a column (i32) to an element offset (i64) and a condition (i1)");
 }
+
+LogicalResult AddTransposedOp::verify() {
+  const int64_t columns = getFragment().getType().getColumns();
+  const auto needed = size_t((columns + 31) / 32);
+  if (getRows().size() != needed || getFactors().size() != needed)
+    return emitOpError() << "needs a row and a factor for every 32 of " << columns << " columns, got "
+                         << getRows().size() << " and " << getFactors().size();
+  if (getStride() < 64)
+    return emitOpError() << "stride must be the 64 rows of a fragment at least, got " << getStride();
+  return success();
+}

@@ -58,4 +58,24 @@ def Tile_StorePairsOp : Tile_Op<"store_pairs"> {
   let hasVerifier = 1;
 }
 
+def Tile_AddTransposedOp : Tile_Op<"add_transposed", [AttrSizedOperandSegments]> {
+  let summary = "a warpgroup adds the columns of a fragment, each times a factor, to rows of global memory (red.add.f32)";
+  let description = [{
+    Element (r, c) goes, times the factor of column c, onto element from + r of the row of column c; rows have `stride` f32. Lane
+    l of each warp tells the rows and the factors of columns l, l + 32, …, one operand each for every 32 columns or part of them;
+    a negative row takes nothing. Sums of several adders are in no certain order, so their last bits differ between runs.
+
+    ```mlir
+    tile.add_transposed %sum to %sums[%from] stride 2048 rows(%row) factors(%weight) : !tile.fragment<24> to !llvm.ptr<1>
+    ```
+  }];
+  let arguments = (ins Tile_FragmentType:$fragment, LLVM_PointerInAddressSpace<1>:$base, I32:$from, I64Attr:$stride,
+                       Variadic<I32>:$rows, Variadic<F32>:$factors);
+  let assemblyFormat = [{
+    $fragment `to` $base `[` $from `]` `stride` $stride `rows` `(` $rows `)` `factors` `(` $factors `)` attr-dict
+    `:` type($fragment) `to` type($base)
+  }];
+  let hasVerifier = 1;
+}
+
 #endif // TILE_GROUPED_OPS

@@ -4,7 +4,7 @@
 // mistake of the compiler, found before lowering; tests/ir has a negative test per rule.
 //
 //===--------------------------------------------------------------------------------------------------===//
-#include "lathe/codegen/IR/TileDialect.h"
+#include "lathe/codegen/IR/StagingRules.h"
 
 #include "mlir/IR/Builders.h"
 
@@ -48,15 +48,15 @@ LogicalResult RolesOp::verify() {
 }
 
 template <class Op>
-static LogicalResult verifyEvent(Op op) {
-  if (op.getEvent() < 1 || op.getEvent() > 15)
-    return op.emitOpError() << "event must be 1 to 15 (0 is the CTA's own barrier), got " << op.getEvent();
+static LogicalResult verifyMeeting(Op op) {
+  if (failed(verifyEvent(op, int32_t(op.getEvent()))))
+    return failure();
   if (op.getThreads() < 32 || op.getThreads() % 32 != 0)
     return op.emitOpError() << "threads must be a multiple of 32, got " << op.getThreads();
   return success();
 }
-LogicalResult SyncEventOp::verify() { return verifyEvent(*this); }
-LogicalResult ArriveEventOp::verify() { return verifyEvent(*this); }
+LogicalResult SyncEventOp::verify() { return verifyMeeting(*this); }
+LogicalResult ArriveEventOp::verify() { return verifyMeeting(*this); }
 
 /// How many equal things an operation's index counts, where it tells.
 static LogicalResult verifyCount(Operation *op, std::optional<uint32_t> count) {
@@ -182,6 +182,8 @@ LogicalResult MmaNtOp::verify() {
 }
 
 LogicalResult MmaNnOp::verify() {
+  if (failed(verifyOneProduct(*this)))
+    return failure();
   if (getAcc().getType() != getResult().getType())
     return emitOpError() << "accumulates into " << getAcc().getType() << ", result is "
                          << getResult().getType();

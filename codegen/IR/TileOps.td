@@ -90,7 +90,10 @@ def Tile_PipeType : Tile_Type<"Pipe", "pipe"> {
 
 def Tile_FragmentType : Tile_Type<"Fragment", "fragment"> {
   let summary = "f32 matrix of 64 rows in the registers of a warpgroup";
-  let description = "64 rows × `columns` (a multiple of 8, at most 256) f32, columns/2 registers a thread.";
+  let description = [{
+    64 rows × `columns` f32, columns/2 registers a thread: a multiple of 8 up to 256, which is what one WGMMA has, or 272 or 288,
+    which tile.mma_nt alone makes, as two halves.
+  }];
   let parameters = (ins "int64_t":$columns);
   let assemblyFormat = "`<` $columns `>`";
   let genVerifyDecl = 1;

@@ -50,6 +50,7 @@ private:
   bool gathered() const { return up && !build.config.permute; }
   /// The launch before has waited for `route`, so that tiles are known from the beginning.
   bool mapKnown() const { return !gathered(); }
+  bool adds() const { return !up && build.config.atomic; }
   bool paired() const { return up && problem.halves == 2; }
   /// Columns that are summed over, and steps of a stage's depth in them.
   int depth() const { return up ? problem.hidden : problem.intermediate; }
@@ -118,6 +119,9 @@ private:
   /// A stage is given back when the product of the next one has been begun.
   void consume(const Item &item, Value count, int width);
   void store(const Item &item, Value sum);
+  /// With config.atomic, for `down`: what the lane must tell tile.add_transposed, and the sum's way out.
+  void findChoices(const Item &item);
+  void addToSums(const Item &item, Value sum);
   void fill(mlir::Region &region, llvm::ArrayRef<mlir::Type> arguments,
             llvm::function_ref<Values(mlir::Block &)> body);
   /// From a column of the accumulator to its slot's place in the result.
@@ -135,9 +139,10 @@ private:
   const MoeBuild &build;
   const MoeProblem &problem;
   const bool up;
-  Value weights, rows; ///< Pipes.
-  Value items;         ///< Queue.
-  Value consumer;      ///< Number of the warpgroup among several consumers.
+  Value weights, rows;              ///< Pipes.
+  Value items;                      ///< Queue.
+  Value consumer;                   ///< Number of the warpgroup among several consumers.
+  Values choiceRows, choiceWeights; ///< Of the item's columns, those that the lane tells.
 };
 
 } // namespace lathe::codegen

@@ -41,8 +41,8 @@ void GroupedBuilder::run() {
 
 void GroupedBuilder::writeRoles() {
   SmallVector<int32_t> registers(2, 0);
-  if (consumers() > 1) // Of 168 each.
-    registers = {200, 104};
+  if (consumers() > 1) // Of 168 each. Who gathers rows needs more than who brings boxes.
+    registers = gathered() ? SmallVector<int32_t>{192, 120} : SmallVector<int32_t>{232, 40};
   auto roles =
       RolesOp::create(k.b, k.loc, k.b.getStrArrayAttr({"consumer", "producer"}),
                       k.b.getDenseI32ArrayAttr({consumers(), 1}), k.b.getDenseI32ArrayAttr(registers), 2);
@@ -84,6 +84,8 @@ void GroupedBuilder::forWidth(Item item, llvm::function_ref<void(const Item &, i
 //===- Consumer ---------------------------------------------------------------------------------------===//
 
 Value GroupedBuilder::consume(const Item &item, Value count) {
+  if (adds())
+    findChoices(item);
   forWidth(item, [&](const Item &uniform, int width) { consume(uniform, count, width); });
   return k.add(count, steps());
 }
@@ -109,7 +111,26 @@ void GroupedBuilder::consume(const Item &item, Value count, int width) {
   store(item, sum);
 }
 
+void GroupedBuilder::findChoices(const Item &item) {
+  choiceRows.clear(), choiceWeights.clear();
+  for (int from = 0; from < build.config.tokenTile; from += 32) {
+    Value column = k.add(k.lane(), from);
+    Value choice = loadI32(k, k["slots"], k.add(item.firstSlot, k.min(column, k.sub(item.rows, 1))));
+    Value weight = k.load(k.f32(), k.at(k["weights"], k.wide(k.mul(choice, 4))));
+    choiceRows.push_back(k.select(k.lt(column, item.rows), k.divu(choice, problem.topK), k.c(-1)));
+    choiceWeights.push_back(k.select(k.lt(item.expert, problem.experts), weight, k.cf(1)));
+  }
+}
+
+void GroupedBuilder::addToSums(const Item &item, Value sum) {
+  const auto told = size_t(cast<FragmentType>(sum.getType()).getColumns() + 31) / 32;
+  AddTransposedOp::create(k.b, k.loc, sum, k["sums"], k.mul(blockOf(item), weightRows), outColumns(),
+                          ArrayRef(choiceRows).take_front(told), ArrayRef(choiceWeights).take_front(told));
+}
+
 void GroupedBuilder::store(const Item &item, Value sum) {
+  if (adds())
+    return addToSums(item, sum);
   Value base = k[up ? "activated_base" : "expert_out"];
   auto name = k.b.getStringAttr("result_rows");
   auto offset = k.b.getI32IntegerAttr(build.memory.staging), event = k.b.getI32IntegerAttr(groupEvent),
@@ -176,11 +197,13 @@ void buildUpKernel(OpBuilder &builder, const MoeBuild &build, KernelEntry &entry
 
 void buildDownKernel(OpBuilder &builder, const MoeBuild &build, KernelEntry &entry) {
   describe(build, entry, "down");
-  entry.arguments = {{"tensor_map", "w2"},
-                     {"tensor_map", "activated"},
-                     {"pointer", "tiles"},
-                     {"pointer", "tile_count"},
-                     {"pointer", "expert_out"}};
+  entry.arguments = {
+      {"tensor_map", "w2"}, {"tensor_map", "activated"}, {"pointer", "tiles"}, {"pointer", "tile_count"}};
+  if (build.config.atomic)
+    for (const char *name : {"slots", "weights", "sums"})
+      entry.arguments.push_back({"pointer", name});
+  else
+    entry.arguments.push_back({"pointer", "expert_out"});
   if (build.problem().shared > 0)
     entry.arguments.push_back({"tensor_map", "shared2"});
   GroupedBuilder(builder, build, entry, /*up=*/false).run();

@@ -44,6 +44,7 @@ static void describe(MoeManifest &manifest, const MoeBuild &build, const Target 
   manifest.routeScratchWords = routeScratchWords(problem);
   manifest.config = build.config;
   manifest.permute = build.config.permute;
+  manifest.atomic = build.config.atomic;
   const int weightRows = 64 * build.config.consumers; // Of a box.
   manifest.tensorMaps = {
       {"w1", 64, weightRows}, {"w2", 64, weightRows}, {"activated", 64, moeRowBox(build.config)}};

@@ -2,7 +2,8 @@
 //
 // A warp a row and 256 columns, eight columns a lane, 16 bytes a load; all choices' loads are on their way at
 // once. The order of additions is that of the choices, then of the shared experts, so that every run has the
-// same bits.
+// same bits. With config.atomic `down` has made the sums already, in float32: here they are rounded, and
+// zeros left for the next step.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/KernelBuilder.h"
@@ -34,7 +35,8 @@ public:
     Value task = k.add(k.mul(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), combineWarps), warp);
     row = k.divu(task, chunks);
     column = k.add(k.mul(k.sub(task, k.mul(row, chunks)), taskColumns), k.mul(k.lane(), laneColumns));
-    k.when(k.band(k.lt(row, k["rows"]), k.lt(column, problem.hidden)), [&] { storeSum(); });
+    k.when(k.band(k.lt(row, k["rows"]), k.lt(column, problem.hidden)),
+           [&] { storeSum(build.config.atomic ? takeSums() : sumUp()); });
     k.finish();
   }
 
@@ -68,7 +70,7 @@ private:
     return {loadSlot(k.add(k.add(k["shared_start"], k.mul(padded, expert)), row)), Value()};
   }
 
-  void storeSum() {
+  SmallVector<Value> sumUp() {
     SmallVector<Term> terms;
     for (int number = 0; number < problem.topK; ++number)
       terms.push_back(choice(number));
@@ -77,6 +79,25 @@ private:
     SmallVector<Value> sums(laneColumns, k.cf(0));
     for (const Term &term : terms)
       add(sums, term);
+    return sums;
+  }
+
+  SmallVector<Value> takeSums() {
+    auto four = VectorType::get({4}, k.f32());
+    Value element = k.add(k.mul(k.wide(row), k.c64(problem.hidden)), k.wide(column));
+    Value from = k.at(k["sums"], k.mul(element, k.c64(4)));
+    SmallVector<Value> sums;
+    for (int part = 0; part < laneColumns / 4; ++part) {
+      Value words = k.load(four, k.at(from, 16 * part));
+      for (int i = 0; i < 4; ++i)
+        sums.push_back(LLVM::ExtractElementOp::create(k.b, k.loc, words, k.c(i)));
+    }
+    for (int part = 0; part < laneColumns / 4; ++part)
+      k.store(LLVM::ZeroOp::create(k.b, k.loc, four), k.at(from, 16 * part));
+    return sums;
+  }
+
+  void storeSum(ArrayRef<Value> sums) {
     SmallVector<Value> packed;
     for (int word = 0; word < laneColumns / 2; ++word)
       packed.push_back(k.packBf16(sums[2 * word], sums[2 * word + 1]));
@@ -109,9 +130,14 @@ void buildMoeCombineKernel(OpBuilder &builder, const MoeBuild &build, KernelEntr
   entry.name = "combine";
   entry.threads = 32 * combineWarps;
   entry.sharedBytes = 0;
-  entry.arguments = {{"pointer", "expert_out"}, {"pointer", "places"},   {"pointer", "weights"},
-                     {"i32", "rows"},           {"i32", "shared_start"}, {"pointer", "y"},
-                     {"i64", "y_stride"}};
+  if (build.config.atomic)
+    entry.arguments = {{"pointer", "sums"}};
+  else
+    entry.arguments = {
+        {"pointer", "expert_out"}, {"pointer", "places"}, {"pointer", "weights"}, {"i32", "shared_start"}};
+  for (const KernelArgument &argument :
+       std::initializer_list<KernelArgument>{{"i32", "rows"}, {"pointer", "y"}, {"i64", "y_stride"}})
+    entry.arguments.push_back(argument);
   if (build.config.dynamic)
     entry.arguments.push_back({"pointer", "tile_count"});
   MoeCombineBuilder(builder, build, entry).run();

@@ -23,8 +23,8 @@ static constexpr int stagingRowBytes = weightRows * elementBytes + 16,
                      pairsRowBytes = weightRows / 2 * elementBytes + 16;
 static constexpr int reservedBytes = 1024; // Of shared memory, for each CTA of a multiprocessor.
 static constexpr int maxExperts = 512, maxTopK = 16, maxGroups = 32;
-static constexpr std::array tokenTileAxis{8,   16,  24,  32,  48,  64,  80,  96,  112,
-                                          128, 144, 160, 176, 192, 208, 224, 240, 256};
+static constexpr std::array tokenTileAxis{8,   16,  24,  32,  48,  64,  80,  96,  112, 128,
+                                          144, 160, 176, 192, 208, 224, 240, 256, 288};
 static constexpr std::array widthsAxis{1, 4, 8};
 static constexpr std::array consumersAxis{1, 2}, clusterAxis{1, 2};
 static constexpr int narrowBox = 32;   // Rows of a box where tiles differ in width, or CTAs divide them.
@@ -37,9 +37,9 @@ static constexpr std::array ctasPerSmAxis{1, 2, 3};
 
 std::string MoeConfig::str() const {
   return fmt::format("tokenTile={} widths={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} "
-                     "permute={} dynamic={} evictFirst={} dependentLaunch={}",
+                     "permute={} dynamic={} atomic={} evictFirst={} dependentLaunch={}",
                      tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic,
-                     evictFirst, dependentLaunch == DependentLaunch::Off ? "off" : "early");
+                     atomic, evictFirst, dependentLaunch == DependentLaunch::Off ? "off" : "early");
 }
 
 void to_json(nlohmann::json &json, const MoeConfig &config) {
@@ -52,6 +52,7 @@ void to_json(nlohmann::json &json, const MoeConfig &config) {
           {"ctasPerSm", config.ctasPerSm},
           {"permute", config.permute},
           {"dynamic", config.dynamic},
+          {"atomic", config.atomic},
           {"evictFirst", config.evictFirst},
           {"dependentLaunch", config.dependentLaunch == DependentLaunch::Off ? "off" : "early"}};
 }
@@ -60,7 +61,7 @@ static UserError configError(std::string rule, std::string value) {
   return UserError(Fault{
       "schedule config", std::move(rule), std::move(value),
       "fields are tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic, "
-      "evictFirst, dependentLaunch (off, early)"});
+      "atomic, evictFirst, dependentLaunch (off, early)"});
 }
 
 void from_json(const nlohmann::json &json, MoeConfig &config) {
@@ -75,9 +76,10 @@ void from_json(const nlohmann::json &json, MoeConfig &config) {
        {"depthTile", &MoeConfig::depthTile},
        {"stages", &MoeConfig::stages},
        {"ctasPerSm", &MoeConfig::ctasPerSm}}};
-  const std::array<std::pair<const char *, bool MoeConfig::*>, 3> flags{
+  const std::array<std::pair<const char *, bool MoeConfig::*>, 4> flags{
       {{"permute", &MoeConfig::permute},
        {"dynamic", &MoeConfig::dynamic},
+       {"atomic", &MoeConfig::atomic},
        {"evictFirst", &MoeConfig::evictFirst}}};
   for (const auto &[name, value] : json.items()) {
     auto number =
@@ -198,6 +200,11 @@ static Verdict checkBlocks(const MoeProblem &problem, const MoeConfig &config) {
                     fmt::format("with several widths or CTAs of a cluster tokenTile must be a multiple of {} "
                                 "and above {}, got {}",
                                 narrowBox, (config.widths - 1) * moeWidthStep, config.tokenTile));
+  if (config.tokenTile > moeProductRows && (config.widths == 1 || config.consumers == 1 || !config.permute))
+    return broken("tokenTile",
+                  fmt::format("a tile of more than {} rows needs several widths, two consumers and "
+                              "permute",
+                              moeProductRows));
   if (config.cluster > 1 && config.ctasPerSm > 1)
     return broken("cluster", "CTAs that share rows have a multiprocessor each; set ctasPerSm to 1");
   if (config.cluster > 1 && config.dynamic)
@@ -283,6 +290,8 @@ std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
 
 static constexpr int fewRows = 64;        // Up to so many a tile weights are the limit.
 static constexpr int severalWidths = 128; // From so many on tiles are worth main loops of several widths.
+static constexpr int narrowTile = 32;     // Up to so many rows are few beside a stage's weights.
+static constexpr int longColumns = 10000; // Of weights, that a CTA's items have together.
 
 /// Rows that an expert has no more of, `deviations` standard deviations above the mean, when rows spread
 /// evenly by chance.
@@ -292,41 +301,57 @@ static double usualCount(const MoeProblem &problem, int rows, double deviations)
   return std::min<double>(rows, mean + deviations * std::sqrt(mean));
 }
 
-/// The smallest tile that holds most experts' rows, for each further one reads the weights again; the widest
-/// where none does. Wide ones are such that they may have several widths.
+/// Whether an expert's rows are more than one product serves, so that weights are read again.
+static bool readsAgain(const MoeProblem &problem, int rows) {
+  return usualCount(problem, rows, 2.5) > moeProductRows;
+}
+
+/// The smallest tile that holds most experts' rows, for each further one reads the weights again; where none
+/// does, that which cuts them into as few parts. Wide ones are such that they may have several widths.
 static int usualTile(const MoeProblem &problem, int rows) {
-  const double usual = usualCount(problem, rows, 2.5);
+  double usual = usualCount(problem, rows, 2.5);
+  if (readsAgain(problem, rows)) {
+    usual = usualCount(problem, rows, 2);
+    usual /= std::ceil(usual / tokenTileAxis.back());
+  }
   for (int tile : tokenTileAxis)
     if (tile >= usual && (tile < severalWidths || tile % narrowBox == 0))
       return tile;
   return tokenTileAxis.back();
 }
 
-/// Whether CTAs have one item of `up` each at most, so that none needs to be given out.
-static bool oneItemEach(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
+/// Items of `up` that a CTA has in the mean, where rows choose as many experts as they can.
+static double itemsOfCta(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
   const int64_t tiles = std::min<int64_t>(problem.experts, int64_t(rows) * problem.topK) + problem.shared;
   const int64_t blocks = int64_t(problem.intermediate) * problem.halves / (weightRows * config.consumers);
-  return tiles * blocks <= int64_t(target.smCount) * config.ctasPerSm;
+  return double(tiles * blocks) / (double(target.smCount) * config.ctasPerSm);
+}
+
+/// Finer stages, more of them, keep more bytes in flight, which counts where CTAs read for long; before that
+/// the barriers of twice as many stages do.
+static int usualDepth(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
+  const bool readsLong = itemsOfCta(problem, config, target, rows) * problem.hidden > longColumns;
+  const bool fine = config.tokenTile >= severalWidths || (config.tokenTile <= narrowTile && readsLong);
+  return fine ? depthTileAxis.front() : depthTileAxis.back();
 }
 
 MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int rows) {
   const int tile = usualTile(problem, rows);
-  const bool many = tile > fewRows, several = tile >= severalWidths,
-             again = usualCount(problem, rows, 2.5) > tokenTileAxis.back();
+  const bool many = tile > fewRows, several = tile >= severalWidths, again = readsAgain(problem, rows);
   std::optional<MoeConfig> best;
   Verdict closest;
-  // With many rows two consumers that share them, else two CTAs where one's work is short; then wide stages,
-  // where there are three of them, and deep rings.
+  // With many rows two consumers that share them, else two CTAs where one's work is short; then the usual
+  // stages, where there are three of them, and deep rings.
   auto rank = [&](const MoeConfig &config) {
     const int form = (config.consumers == (many ? 2 : 1)) + (config.ctasPerSm == (many ? 1 : 2)) +
                      (config.widths == (several ? widthsAxis.back() : 1)) + (config.permute == again);
-    return std::make_tuple(-std::abs(config.tokenTile - tile), form, config.stages >= 3, config.depthTile,
-                           config.stages);
+    return std::make_tuple(-std::abs(config.tokenTile - tile), form, config.stages >= 3,
+                           config.depthTile == usualDepth(problem, config, target, rows), config.stages);
   };
   for (const MoeConfig &config : enumerateMoeConfigs(problem)) {
     if (config.cluster > 1 || config.evictFirst == again ||
         config.dependentLaunch != DependentLaunch::Early ||
-        config.dynamic == oneItemEach(problem, config, target, rows))
+        config.dynamic == (itemsOfCta(problem, config, target, rows) <= 1))
       continue; // Weights that several tiles read stay.
     if (Verdict verdict = check(problem, config, target); !verdict)
       closest = verdict;

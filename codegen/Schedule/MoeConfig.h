@@ -13,15 +13,17 @@ namespace lathe::codegen {
 
 /// Weights lie on WGMMA's M (64 rows a consumer warpgroup), rows of one expert on its N. Units in names.
 struct MoeConfig {
-  int tokenTile = 16;   ///< Rows of an expert that a tile serves: WGMMA's N, a multiple of 8 from 8 to 256.
-  int widths = 1;       ///< Main loops, for tiles of tokenTile, tokenTile - moeWidthStep, … rows: 1, 4 or 8.
-  int consumers = 1;    ///< Consumer warpgroups of a CTA, each with 64 rows of weights: 1 or 2.
-  int cluster = 1;      ///< CTAs that share rows by multicast, each with weights of its own: 1 or 2.
-  int depthTile = 128;  ///< Columns that a stage holds of weights and rows: 64 or 128.
-  int stages = 6;       ///< Stages of the rings of weights and of rows.
-  int ctasPerSm = 1;    ///< CTAs of a grouped product that share a multiprocessor: 1 to 4.
+  int tokenTile = 16;  ///< Rows of an expert that a tile serves: WGMMA's N, 8 to 256, or 288 of two products.
+  int widths = 1;      ///< Main loops, for tiles of tokenTile, tokenTile - moeWidthStep, … rows: 1, 4 or 8.
+  int consumers = 1;   ///< Consumer warpgroups of a CTA, each with 64 rows of weights: 1 or 2.
+  int cluster = 1;     ///< CTAs that share rows by multicast, each with weights of its own: 1 or 2.
+  int depthTile = 128; ///< Columns that a stage holds of weights and rows: 64 or 128.
+  int stages = 6;      ///< Stages of the rings of weights and of rows.
+  int ctasPerSm = 1;   ///< CTAs of a grouped product that share a multiprocessor: 1 to 4.
   bool permute = false; ///< Rows are first copied into the order of slots.
   bool dynamic = false; ///< A CTA takes the item that is next when it is ready, instead of every n-th one.
+  /// `down` adds to float32 sums, in no certain order, instead of leaving the sums to `combine`.
+  bool atomic = false;
   bool evictFirst = true;                                   ///< Weights leave the L2 cache before other data.
   DependentLaunch dependentLaunch = DependentLaunch::Early; ///< Off or early.
 
@@ -37,6 +39,9 @@ void from_json(const nlohmann::json &json, MoeConfig &config);
 inline constexpr int moeSlotTile = 8;
 /// Rows by which the widths of a kernel's main loops differ.
 inline constexpr int moeWidthStep = 16;
+
+/// Rows that one WGMMA serves at most.
+inline constexpr int moeProductRows = 256;
 
 /// Items that a CTA's producer may be ahead of its consumers.
 inline constexpr int moeQueueSlots = 4;

@@ -57,10 +57,12 @@ void buildPermuteKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelE
 /// tile_count, activated_base; x, x_stride, slots, or the tensor map permuted.
 void buildUpKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// expert_out[slot] = w2[expert] · activated[slot]. Arguments: w2, shared2, activated (tensor maps), tiles,
-/// tile_count, expert_out.
+/// tile_count, expert_out. With config.atomic, instead of expert_out: sums[row] += weight of the slot's
+/// choice · w2[expert] · activated[slot], in float32; slots, weights, sums.
 void buildDownKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// y[row] = sum over choices of weight · expert_out[place], in order of choices, then of shared experts.
-/// Arguments: expert_out, places, weights, rows, shared_start, y, y_stride; tile_count with config.dynamic.
+/// Arguments: expert_out, places, weights, shared_start, rows, y, y_stride; tile_count with config.dynamic.
+/// With config.atomic y[row] = sums[row], and zero to sums[row]; sums instead of the first four.
 void buildMoeCombineKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 
 } // namespace lathe::codegen

@@ -107,3 +107,31 @@ tile.kernel @pairs_of_two attributes {arg_names = ["out", "index"], threads = 25
   }
   tile.return
 }
+
+// Columns 0 to 31 and 32 to 39: told by the lane of their number in each 32, of the first or the second operand.
+// CHECK-LABEL: llvm.func @sums
+// CHECK-SAME: (%[[SUMS:[^:]*]]: !llvm.ptr<1>, %[[FROM:[^:]*]]: i32, %[[ROW0:[^:]*]]: i32, %[[ROW1:[^:]*]]: i32, %[[FACTOR0:[^:]*]]: f32, %[[FACTOR1:[^:]*]]: f32
+// CHECK: %[[FIRST:.*]] = arith.extsi
+// CHECK: %[[ROW:.*]] = nvvm.shfl.sync idx %{{.*}}, %[[ROW0]],
+// CHECK: %[[FACTOR:.*]] = nvvm.shfl.sync idx %{{.*}}, %[[FACTOR0]],
+// CHECK: %[[BEGIN:.*]] = arith.muli %{{.*}}, %c2048_i64
+// CHECK: arith.addi %[[BEGIN]], %[[FIRST]] : i64
+// CHECK: %[[THERE:.*]] = arith.cmpi sge, %[[ROW]], %c0_i32
+// CHECK: scf.if %[[THERE]]
+// CHECK: %[[VALUE:.*]] = arith.mulf %{{.*}}, %[[FACTOR]]
+// CHECK: "red.relaxed.gpu.global.add.f32 [$0], $1;", "l,f" %{{.*}}, %[[VALUE]]
+// Eight rows of the fragment further.
+// CHECK: llvm.getelementptr inbounds %{{.*}}[32]
+// CHECK: "red.relaxed.gpu.global.add.f32 [$0], $1;"
+// CHECK-COUNT-6: nvvm.shfl.sync idx %{{.*}}, %[[ROW0]],
+// CHECK-COUNT-2: nvvm.shfl.sync idx %{{.*}}, %[[ROW1]],
+// CHECK-NOT: nvvm.shfl.sync idx %{{.*}}, %[[ROW0]],
+// CHECK: llvm.return
+tile.kernel @sums attributes {arg_names = ["sums", "from", "row0", "row1", "factor0", "factor1"], threads = 128 : i32,
+                              shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%sums: !llvm.ptr<1>, %from: i32, %row0: i32, %row1: i32, %factor0: f32, %factor1: f32):
+  %zero = arith.constant 0.0 : f32
+  %sum = tile.splat %zero : f32 -> !tile.fragment<40>
+  tile.add_transposed %sum to %sums[%from] stride 2048 rows(%row0, %row1) factors(%factor0, %factor1) : !tile.fragment<40> to !llvm.ptr<1>
+  tile.return
+}

@@ -45,6 +45,26 @@ tile.kernel @nt attributes {arg_names = [], threads = 128 : i32, shared_bytes = 
   tile.return
 }
 
+// More columns than one product has are two halves, the second one's rows 136 · 128 / 16 further.
+// CHECK-LABEL: llvm.func @nt_halves
+// CHECK: %[[LEFT:.*]] = llvm.inline_asm has_side_effects
+// CHECK-SAME: add.s64 da, $136, 0; add.s64 db, $137, 0; wgmma.mma_async.sync.aligned.m64n136k16.f32.bf16.bf16 {$0,
+// CHECK-SAME: add.s64 da, $136, 2; add.s64 db, $137, 2; wgmma
+// CHECK: %[[RIGHT:.*]] = llvm.inline_asm has_side_effects
+// CHECK-SAME: add.s64 da, $136, 0; add.s64 db, $137, 1088; wgmma.mma_async.sync.aligned.m64n136k16.f32.bf16.bf16 {$0,
+// CHECK-SAME: add.s64 da, $136, 2; add.s64 db, $137, 1090; wgmma
+// CHECK-NOT: wgmma.mma_async
+// CHECK: llvm.return
+tile.kernel @nt_halves attributes {arg_names = ["x"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%x: f32):
+  %a = tile.buffer 0 : !tile.buffer<64, 64, swizzle 128>
+  %b = tile.buffer 16384 : !tile.buffer<288, 64, swizzle 128>
+  %c = tile.splat %x : f32 -> !tile.fragment<272>
+  %s = tile.mma_nt %a, %b depth 32 onto %c : !tile.fragment<272> : !tile.buffer<64, 64, swizzle 128>, !tile.buffer<288, 64, swizzle 128>
+    -> !tile.fragment<272>
+  tile.return
+}
+
 // P·V, P in registers, V transposed: its next box is the leading offset, 1 << 62 | 64 << 32 | (32 · 128 / 16) << 16; a step
 // is 16 rows. Accumulates from the first step on.
 // CHECK-LABEL: llvm.func @nn_registers

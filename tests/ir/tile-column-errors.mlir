@@ -44,6 +44,17 @@ tile.kernel @tt_result attributes {arg_names = ["c", "a", "b"], threads = 128 : 
 
 // -----
 
+tile.kernel @tt_wide attributes {arg_names = ["c", "a", "b"], threads = 128 : i32, shared_bytes = 0 : i32,
+                            max_registers = 0 : i32} {
+^bb0(%c: !tile.fragment<288>, %a: !tile.buffer<64, 128, swizzle 128>, %b: !tile.buffer<288, 64, swizzle 128>):
+  // expected-error @+1 {{makes 256 columns at most, got 288; only tile.mma_nt makes more}}
+  %d = tile.mma_tt %c, %a box 0, %b : !tile.fragment<288>, !tile.buffer<64, 128, swizzle 128>, !tile.buffer<288, 64, swizzle 128>
+    -> !tile.fragment<288>
+  tile.return
+}
+
+// -----
+
 tile.kernel @tt_swizzle attributes {arg_names = ["c", "a", "b"], threads = 128 : i32, shared_bytes = 0 : i32,
                             max_registers = 0 : i32} {
 ^bb0(%c: !tile.fragment<16>, %a: !tile.buffer<64, 128, swizzle 64>, %b: !tile.buffer<16, 64, swizzle 128>):

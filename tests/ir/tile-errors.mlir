@@ -63,17 +63,22 @@ func.func private @pipe_columns(!tile.pipe<2, 64, 60>)
 
 // -----
 
-// expected-error @+1 {{a fragment has 8 to 256 columns in steps of 8, got 12}}
+// expected-error @+1 {{a fragment has 8 to 256 columns in steps of 8, 272 or 288, got 12}}
 func.func private @fragment_step(!tile.fragment<12>)
 
 // -----
 
-// expected-error @+1 {{a fragment has 8 to 256 columns in steps of 8, got 264}}
+// expected-error @+1 {{a fragment has 8 to 256 columns in steps of 8, 272 or 288, got 264}}
 func.func private @fragment_wide(!tile.fragment<264>)
 
 // -----
 
-// expected-error @+1 {{a fragment has 8 to 256 columns in steps of 8, got 0}}
+// expected-error @+1 {{a fragment has 8 to 256 columns in steps of 8, 272 or 288, got 304}}
+func.func private @fragment_widest(!tile.fragment<304>)
+
+// -----
+
+// expected-error @+1 {{a fragment has 8 to 256 columns in steps of 8, 272 or 288, got 0}}
 func.func private @fragment_empty(!tile.fragment<0>)
 
 // -----
@@ -556,6 +561,16 @@ tile.kernel @nt_swizzle_right attributes {arg_names = ["a", "b"], threads = 128 
 ^bb0(%a: !tile.buffer<64, 128, swizzle 128>, %b: !tile.buffer<32, 32, swizzle 64>):
   // expected-error @+1 {{operands must have 128-byte swizzle}}
   %c = tile.mma_nt %a, %b depth 32 : !tile.buffer<64, 128, swizzle 128>, !tile.buffer<32, 32, swizzle 64> -> !tile.fragment<32>
+  tile.return
+}
+
+// -----
+
+tile.kernel @nn_wide attributes {arg_names = ["c", "a", "b", "n"], threads = 128 : i32, shared_bytes = 0 : i32,
+                            max_registers = 0 : i32} {
+^bb0(%c: !tile.fragment<272>, %a: !tile.operand<32>, %b: !tile.buffer<32, 320, swizzle 128>, %n: i32):
+  // expected-error @+1 {{makes 256 columns at most, got 272; only tile.mma_nt makes more}}
+  %d = tile.mma_nn %c, %a, %b box %n : !tile.fragment<272>, !tile.operand<32>, !tile.buffer<32, 320, swizzle 128> -> !tile.fragment<272>
   tile.return
 }
 

@@ -113,3 +113,21 @@ tile.kernel @whole attributes {arg_names = ["p", "m", "n"], threads = 128 : i32,
   tile.load %m[%n] into %p[%n] box 0 rows 0 to 16 whole : !tile.pipe<2, 16, 128>
   tile.return
 }
+
+// -----
+
+tile.kernel @sums_told attributes {arg_names = ["f", "out", "n", "x"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%f: !tile.fragment<40>, %out: !llvm.ptr<1>, %n: i32, %x: f32):
+  // expected-error @+1 {{needs a row and a factor for every 32 of 40 columns, got 2 and 1}}
+  tile.add_transposed %f to %out[%n] stride 2048 rows(%n, %n) factors(%x) : !tile.fragment<40> to !llvm.ptr<1>
+  tile.return
+}
+
+// -----
+
+tile.kernel @sums_stride attributes {arg_names = ["f", "out", "n", "x"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%f: !tile.fragment<16>, %out: !llvm.ptr<1>, %n: i32, %x: f32):
+  // expected-error @+1 {{stride must be the 64 rows of a fragment at least, got 63}}
+  tile.add_transposed %f to %out[%n] stride 63 rows(%n) factors(%x) : !tile.fragment<16> to !llvm.ptr<1>
+  tile.return
+}

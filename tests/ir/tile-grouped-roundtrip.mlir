@@ -29,5 +29,7 @@ tile.kernel @grouped attributes {arg_names = ["x", "out", "n", "t"], threads = 2
     %offset = arith.extsi %column : i32 to i64
     tile.yield %offset, %yes : i64, i1
   }
+  // CHECK: tile.add_transposed %{{.*}} to %{{.*}}[%{{.*}}] stride 2048 rows(%{{.*}}) factors(%{{.*}}) : <16> to <1>
+  tile.add_transposed %sum to %out[%n] stride 2048 rows(%t) factors(%zero) : !tile.fragment<16> to !llvm.ptr<1>
   tile.return
 }

@@ -33,7 +33,7 @@ func.func private @columns_element(!tile.columns<16, bf16>)
 
 // -----
 
-// expected-error @+1 {{a fragment has 8 to 256 columns in steps of 8, got 12}}
+// expected-error @+1 {{a fragment has 8 to 256 columns in steps of 8, 272 or 288, got 12}}
 func.func private @columns_step(!tile.columns<12, f32>)
 
 // -----

@@ -54,7 +54,7 @@ int cpuSampleRows(const reference::MoeCase &entry);
 
 struct MoeJudgeOptions {
   int sampleRows = 0; ///< Not 0: the CPU reference judges so many random rows only.
-  bool twice = false; ///< Runs again and expects the same bits.
+  bool twice = false; ///< Runs again and expects the same bits, but of an atomic kernel's output.
 };
 
 /// Runs `entry` on the kernel's device, synchronously, and compares with "cpu" or "gpu".

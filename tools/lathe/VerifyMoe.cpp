@@ -131,6 +131,7 @@ void lathe::tools::addVerifyMoe(CLI::App &verify) {
       "choice with the rules for the kernel's own logits. Without a\n"
       "GPU it runs on the PTX emulator, where a finding (a race, a missing fence, …) fails a case too; on a "
       "GPU each case\n"
-      "runs twice, and different bits fail it. Exit code 1 when a case failed, 2 for bad input.");
+      "runs twice, and different bits fail it (but with atomic=true, whose sums have no order). Exit code 1 "
+      "when a case failed, 2 for bad input.");
   command->callback([options] { run(*options); });
 }

@@ -241,7 +241,9 @@ TEST(MoeCostModel, EvictionHelpsWhereWeightsAreReadOnce) {
 }
 
 TEST(MoeCostModel, DeeperRingsHelpAndPaddingCostsWhereMemoryIsTheLimit) {
-  MoeConfig deep = defaultFor(64), flat = deep, wide = deep;
+  MoeConfig deep = defaultFor(64);
+  deep.depthTile = 128;
+  MoeConfig flat = deep, wide = deep;
   deep.stages = 5;
   flat.stages = 2;
   EXPECT_LT(predict(deep, 64).totalUs, predict(flat, 64).totalUs);

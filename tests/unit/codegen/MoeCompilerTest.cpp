@@ -58,6 +58,23 @@ TEST(MoeCompile, CountersGiveItemsOutWhereThatIsAsked) {
   }
 }
 
+/// Sums are made by who multiplies, or else in one order by `combine`.
+TEST(MoeCompile, SumsAreAtomicWhereThatIsAsked) {
+  for (bool atomic : {false, true}) {
+    MoeConfig config;
+    config.atomic = atomic;
+    const MoeArtifact artifact = compile(liteLayer(), config, ptxOnly());
+    EXPECT_EQ(artifact.manifest.atomic, atomic);
+    EXPECT_EQ(artifact.ptx.find("red.relaxed.gpu.global.add.f32") != std::string::npos, atomic);
+    for (const KernelEntry *entry : {&artifact.manifest.down, &artifact.manifest.combine})
+      for (const char *name : {"sums", "expert_out"})
+        EXPECT_EQ(std::any_of(entry->arguments.begin(), entry->arguments.end(),
+                              [&](const KernelArgument &argument) { return argument.name == name; }),
+                  atomic == (name == std::string("sums")))
+            << entry->name << ", " << name;
+  }
+}
+
 TEST(MoeCompile, ManifestTellsTheLayer) {
   const MoeManifest manifest = compile(liteLayer(), MoeConfig(), ptxOnly()).manifest;
   EXPECT_EQ(manifest.family, "moe");

@@ -37,8 +37,20 @@ TEST(MoeArtifact, WidestTilesAssembleWithoutSpill) {
           widest = config;
       ASSERT_TRUE(widest);
       expectSound(kernel, *widest);
+      widest->atomic = true;
+      expectSound(kernel, *widest);
     }
   }
+}
+
+/// Whose threads hold a place for each row: the widest tiles with most boxes, and a loop that ptxas unrolls.
+TEST(MoeArtifact, GatheredTilesAssembleWithoutSpill) {
+  MoeConfig config{.tokenTile = 256, .widths = 8, .consumers = 2, .depthTile = 128, .stages = 2};
+  expectSound(dsl::moeFfn(shapeOf(dsl::Activation::SwiGlu)), config);
+  config.tokenTile = 192, config.depthTile = 64, config.stages = 5;
+  dsl::MoeShape narrow = shapeOf(dsl::Activation::SwiGlu);
+  narrow.hidden = 128;
+  expectSound(dsl::moeFfn(narrow), config);
 }
 
 /// Both types of gate at the widths of published models, with each of its tiles.
@@ -69,7 +81,10 @@ TEST(MoeArtifact, RandomConfigurationsAssembleWithoutSpill) {
     std::vector<MoeConfig> legal = enumerateMoeConfigs(problem);
     std::erase_if(legal, [&](const MoeConfig &config) { return !check(problem, config, {}); });
     ASSERT_FALSE(legal.empty());
-    for (int round = 0; round < 4; ++round)
-      expectSound(kernel, legal[random() % legal.size()]);
+    for (int round = 0; round < 4; ++round) {
+      MoeConfig config = legal[random() % legal.size()];
+      config.atomic = round % 2 == 1;
+      expectSound(kernel, config);
+    }
   }
 }

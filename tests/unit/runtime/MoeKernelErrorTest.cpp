@@ -181,7 +181,7 @@ TEST_F(MoeKernelErrorTest, ManifestsThatContradictThemselves) {
   bad([](MoeManifest &m) { m.shared = -1; }, "shared");
   bad([](MoeManifest &m) { m.shared = 0; }, "shared");
   bad([](MoeManifest &m) { m.slotTile = 0; }, "slotTile");
-  bad([](MoeManifest &m) { m.tokenTile = 264; }, "tokenTile");
+  bad([](MoeManifest &m) { m.tokenTile = 296; }, "tokenTile");
   bad([](MoeManifest &m) { m.ctasPerSm = 0; }, "ctasPerSm");
   bad([](MoeManifest &m) { m.routeRows = 0; }, "routeRows");
   bad([](MoeManifest &m) { m.routeBlocks = 0; }, "routeBlocks");
@@ -198,6 +198,9 @@ TEST_F(MoeKernelErrorTest, ManifestsThatContradictThemselves) {
     bad([rows](MoeManifest &m) { m.tensorMaps[0].boxRows = rows; },
         "'w1' must have boxes of 64 columns and 16 to 256 rows");
   bad([](MoeManifest &m) { m.down.cluster = 4; }, "must be 1 or 2");
+  bad([](MoeManifest &m) { m.atomic = true; }, "down must take sums, for it is atomic, got no sums");
+  bad([](MoeManifest &m) { m.down.arguments[4].name = "sums"; }, "down must take expert_out, got sums");
+  bad([](MoeManifest &m) { m.combine.arguments[0].name = "sums"; }, "combine must take expert_out, got sums");
 }
 
 TEST_F(MoeKernelErrorTest, ManifestsWhoseGateContradictsItself) {

@@ -105,6 +105,16 @@ TEST_F(MoeKernelTest, RowsArePermutedBeforeUp) {
   EXPECT_EQ(step(exampleMoeTensors(9000), 9000).at(1).shape.gridX, 8u * 132);
 }
 
+TEST_F(MoeKernelTest, AtomicProductsAndCombineShareTheSums) {
+  manifest.atomic = true;
+  manifest.down.arguments[4].name = "sums";
+  manifest.combine.arguments = {{"pointer", "sums"}, {"i32", "rows"}, {"pointer", "y"}, {"i64", "y_stride"}};
+  auto launches = step(exampleMoeTensors(40));
+  ASSERT_EQ(launches.size(), 4u);
+  EXPECT_NE(launches[2].arguments["sums"].integer, 0u);
+  EXPECT_EQ(launches[2].arguments["sums"].integer, launches[3].arguments["sums"].integer);
+}
+
 TEST_F(MoeKernelTest, RoutingAlone) {
   const MoeKernel kernel = load();
   MoeWorkspace workspace = kernel.makeWorkspace(64);

@@ -62,6 +62,22 @@ TEST(MoeLayout, BoundsHoldForAnyRouting) {
   }
 }
 
+/// Sums take the place of results; permuted rows need theirs all the same.
+TEST(MoeLayout, AtomicSumsTakeThePlaceOfResults) {
+  MoeManifest m = exampleMoe();
+  const MoeLayout plain = layoutWorkspace(m, 100);
+  m.atomic = true;
+  const MoeLayout sums = layoutWorkspace(m, 100);
+  EXPECT_EQ(plain.sums, 0u);
+  EXPECT_EQ(sums.expertOut, 0u);
+  EXPECT_EQ(sums.sums, plain.expertOut);
+  EXPECT_EQ(sums.bytes, sums.sums + size_t(100) * m.hidden * sizeof(float));
+  m.permute = true;
+  const MoeLayout both = layoutWorkspace(m, 100);
+  EXPECT_EQ(both.expertOut, plain.expertOut);
+  EXPECT_EQ(both.sums, plain.bytes);
+}
+
 /// Tiles of an expert are counted in half a word.
 TEST(MoeLayout, AnExpertHasNoMoreTilesThanAreCounted) {
   MoeManifest m = exampleMoe();

@@ -42,6 +42,12 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
       {"groups", [](P &p, C &) { p.groups = 64, p.topGroups = 8; }},
       {"shared", [](P &p, C &) { p.sharedColumns = 704; }},
       {"tokenTile", [](P &, C &c) { c.tokenTile = 12; }},
+      {"tokenTile",
+       [](P &, C &c) { c.tokenTile = 288, c.widths = 8, c.consumers = 2, c.depthTile = 64, c.stages = 4; }},
+      {"tokenTile",
+       [](P &, C &c) {
+         c.tokenTile = 288, c.consumers = 2, c.permute = true, c.depthTile = 64, c.stages = 4;
+       }},
       {"consumers", [](P &, C &c) { c.consumers = 3; }},
       {"cluster", [](P &, C &c) { c.cluster = 4; }},
       {"dynamic",
@@ -93,12 +99,21 @@ TEST(MoeConfigDefault, FollowsTheRowsOfAStep) {
   }
   EXPECT_EQ(defaultMoeConfig(lite(), {}, 1).tokenTile, 8);
   const MoeConfig many = defaultMoeConfig(lite(), {}, 4096); // 384 rows an expert.
-  EXPECT_EQ(many.tokenTile, 256);
+  EXPECT_EQ(many.tokenTile, 224);                            // Two parts.
   EXPECT_EQ(many.widths, 8);
   EXPECT_EQ(many.consumers, 2);
   EXPECT_TRUE(many.permute);
   EXPECT_FALSE(many.evictFirst);
   EXPECT_TRUE(many.dynamic);
+}
+
+/// Of finer stages there are more, for narrow tiles of CTAs that read for long, and for wide tiles.
+TEST(MoeConfigDefault, StagesAreFineWhereMuchIsRead) {
+  MoeProblem problem = lite();
+  problem.shared = 0;
+  for (const auto &[rows, columns] :
+       {std::pair{1, 128}, {4, 128}, {16, 64}, {64, 64}, {128, 64}, {256, 128}, {1024, 64}})
+    EXPECT_EQ(defaultMoeConfig(problem, {}, rows).depthTile, columns) << rows << " rows";
 }
 
 /// Of 264 CTAs each has one of 6 · 44 items at one row; two rows may have twice as many.
@@ -127,6 +142,7 @@ TEST(MoeConfigSpace, HasTheDefaultAndNoDuplicates) {
   EXPECT_EQ(std::count(space.begin(), space.end(), defaultMoeConfig(lite(), {}, 64)), 1);
   std::set<std::string> texts;
   for (const MoeConfig &config : space) {
+    EXPECT_FALSE(config.atomic) << "bits that differ between runs are for who asks for them";
     EXPECT_TRUE(texts.insert(config.str()).second) << config.str();
     EXPECT_EQ(nlohmann::json(config).get<MoeConfig>(), config);
   }
@@ -141,6 +157,7 @@ TEST(MoeConfigJson, RejectsUnknownAndIllTypedFields) {
   EXPECT_EQ(parse(R"({"tokenTile": 24})").tokenTile, 24);
   EXPECT_TRUE(parse(R"({"permute": true})").permute);
   EXPECT_TRUE(parse(R"({"dynamic": true})").dynamic);
+  EXPECT_TRUE(parse(R"({"atomic": true})").atomic);
 }
 
 TEST(MoeMemory, PartsDoNotOverlap) {
