@@ -29,6 +29,7 @@ static constexpr int seesawProducerRegisters = 56; // Pages of two tiles ahead.
 static constexpr int seesawConsumerRegisters = 224;
 static constexpr int seesawTile = 64, seesawStages = 2, seesawConsumers = 2;
 static constexpr int seesawPrefetchPage = 32;   // With 16 some shapes spill.
+static constexpr int ownFirstPage = 32;         // With 16, and with a prefetch with 32, the producer's 40 do.
 static constexpr int seesawColumns = 128;       // Each consumer has half of the values, in whole boxes.
 static constexpr int bookkeepingRegisters = 32; // Addresses, statistics, loop state of a consumer thread.
 static constexpr int maxRegistersPerThread = 255;
@@ -79,7 +80,7 @@ Resources resources(const AttentionProblem &problem, const Config &config) {
   cost.sharedBytes = memory.sharedBytes;
   cost.mbarriers = memory.mbarriers;
   cost.threads = config.consumers * warpgroupThreads + (config.swapOperands ? warpThreads : warpgroupThreads);
-  if (config.seesaw) {
+  if (config.seesaw && !config.ownFirst) {
     cost.consumerRegisters = seesawConsumerRegisters;
     cost.producerRegisters = seesawProducerRegisters;
   } else if (!config.swapOperands) { // With a producer of one warp every thread has as many as it can use.
@@ -188,6 +189,8 @@ static std::string brokenSwap(const AttentionProblem &, const Config &config, co
 static std::string brokenSeesaw(const AttentionProblem &problem, const Config &config, const Target &) {
   if (config.prefetch && !config.seesaw)
     return "prefetch is the seesaw's, got prefetch 1 and seesaw 0; set seesaw=true";
+  if (config.ownFirst && !config.seesaw)
+    return "ownFirst is the seesaw's, got ownFirst 1 and seesaw 0; set seesaw=true";
   if (!config.seesaw)
     return {};
   if (config.swapOperands || config.kvTile != seesawTile || config.stages != seesawStages ||
@@ -202,6 +205,12 @@ static std::string brokenSeesaw(const AttentionProblem &problem, const Config &c
         "prefetch keeps a unit's pages in the producer's registers, which must have at least {} "
         "tokens, got {}; set prefetch=false",
         seesawPrefetchPage, problem.page);
+  const int ownPage = config.prefetch ? 2 * ownFirstPage : ownFirstPage;
+  if (config.ownFirst && problem.page < ownPage)
+    return fmt::format(
+        "ownFirst leaves the producer registers for pages of at least {} tokens{}, got {}; set "
+        "ownFirst=false",
+        ownPage, config.prefetch ? " with prefetch" : "", problem.page);
   if (problem.valueDim % seesawColumns != 0)
     return fmt::format(
         "seesaw halves the value columns in boxes of 64: they must be a multiple of {}, got {}",
@@ -380,12 +389,14 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
                              .cluster = cluster});
   }
   for (auto [cluster, prefetch] : {std::pair{1, false}, {1, true}, {2, false}})
-    forms.push_back({.kvTile = seesawTile,
-                     .stages = seesawStages,
-                     .consumers = seesawConsumers,
-                     .cluster = cluster,
-                     .seesaw = true,
-                     .prefetch = prefetch});
+    for (bool ownFirst : {false, true})
+      forms.push_back({.kvTile = seesawTile,
+                       .stages = seesawStages,
+                       .consumers = seesawConsumers,
+                       .cluster = cluster,
+                       .seesaw = true,
+                       .ownFirst = ownFirst,
+                       .prefetch = prefetch});
   std::vector<Config> space;
   for (Config config : forms)
     for (auto [split, parts, tokens] : splitAxis())
@@ -403,11 +414,13 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
   return space;
 }
 
-/// Preference among safe configs, from `lathe bench mla` on an H100 (docs/schedules has the tables): operands
-/// exchanged where all rows fit one block, without spare rows (7.3 against 11.1 µs at 1 × 4096 tokens, 204.5
+/// Preference among safe configs, from `lathe bench mla` (docs/schedules has the tables): operands exchanged
+/// where all rows fit one block, without spare rows (H100: 7.3 against 11.1 µs at 1 × 4096 tokens, 204.5
 /// against 221.3 µs at 128 × 4096, with 16 heads); else two consumers in turns (247 against 303 µs at
-/// 128 × 4096 whole, with 128 heads); else two consumers, then the larger tile (fewer barriers a byte, a
-/// wider product for the scores), then the deeper ring.
+/// 128 × 4096 whole, with 128 heads), each with its own tile first where several CTAs read a tile (H200: 74.5
+/// against 77.4 µs at 32 × 4096, 444 against 516 with two query tokens; but 48.7 against 47.3 with 64 heads);
+/// else two consumers, then the larger tile (fewer barriers a byte, a wider product for the scores), then the
+/// deeper ring.
 static auto preference(const AttentionProblem &problem, const Config &config) {
   const bool oneBlock = config.swapOperands && config.rowsPerCta >= problem.rows();
   int form = config.consumers;
@@ -415,7 +428,7 @@ static auto preference(const AttentionProblem &problem, const Config &config) {
     form = oneBlock ? maxConsumers + 1 + swappedRowsAxis.back() - config.rowsPerCta + 1 : 0;
   else if (config.seesaw)
     form = maxConsumers + 1;
-  return std::make_tuple(form, config.kvTile, config.stages);
+  return std::make_tuple(form, config.kvTile, config.stages, config.ownFirst == (problem.rows() > 64));
 }
 
 int fixedPartUnits(const Config &config) {

@@ -37,16 +37,34 @@ private:
   struct Range {
     int from, to;
   };
+  /// Named events. Own and the one after it are each a consumer's own.
+  enum Event {
+    LeftProbabilities = 1,
+    RightProbabilities = 2,
+    Sums = 3,
+    Own = 4,
+    LeftMaxima = 6,
+    RightMaxima = 7
+  };
+  /// Arrays of the row statistics.
+  enum Array { LeftMaximum = 0, LeftShrink = 1, RightMaximum = 2, RightShrink = 3, FirstSums = 4 };
   /// State of a consumer between units.
   struct State {
     Value count, output, maxima, sums;
-    Values values() const { return {count, output, maxima, sums}; }
-    static State of(ValueRange v) { return {v[0], v[1], v[2], v[3]}; }
+    Value scores; ///< Of the next unit, where own tiles come first; else null.
+    Values values() const {
+      Values all{count, output, maxima, sums};
+      if (scores)
+        all.push_back(scores);
+      return all;
+    }
+    static State of(ValueRange v) { return {v[0], v[1], v[2], v[3], v.size() > 4 ? v[4] : Value()}; }
   };
 
   //===- Both -----------------------------------------------------------------------------------------===//
 
   bool isLeft() const { return role == 0; }
+  bool ownFirst() const { return build.config.ownFirst; }
   bool hasKeysOnly() const { return build.memory.stageParts > 2; }
   Range boxesOf(Part part) const;
   /// Parts of a unit's first or second tile, as the producer loads and the scores use them.
@@ -66,8 +84,20 @@ private:
   /// One unit; the state's count is that of the unit.
   State left(Value scores, State state);
   State right(Value scores, State state);
+  State leftOwnFirst(const Item &item, Value unit, Value scores, State state);
+  State rightOwnFirst(const Item &item, Value unit, Value scores, State state);
+  /// With own tiles first: where another unit follows, goOn(its count) gives the output and its raw scores,
+  /// all waited for; else the output is waited for and `end` follows.
+  State endUnit(const Item &item, Value unit, State state, llvm::function_ref<Values(Value)> goOn,
+                llvm::function_ref<void()> end);
+  /// Scores of the item's first unit, where it has one.
+  Value firstScores(const Item &item, Value count);
   /// Q·Kᵀ of the own tile, box by box as they arrive, in base-2 units.
   Value scoresOf(Value count);
+  /// Begins raw + Q·Kᵀ over the columns of these parts of the own tile, as a group of its own.
+  Value multiplyKeys(Value raw, llvm::ArrayRef<Part> parts, Value count);
+  /// Waits for all groups of products but the last `pending`; their fragments stay in flight.
+  void waitBut(int pending) { tile::MmaWaitOp::create(k.b, k.loc, mlir::TypeRange{}, pending, ValueRange{}); }
   /// Masks scores at the rows' limits; rows of the own tile without tokens are cleared.
   Value maskTail(const Item &item, Value unit, Value scores);
   /// `before` where the maxima found exceed it by at most 2^8, else these.

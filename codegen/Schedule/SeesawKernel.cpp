@@ -10,26 +10,25 @@ using namespace lathe::tile;
 
 namespace lathe::codegen {
 
-namespace {
-/// Named events. The last two, from Own on, are each a consumer's own.
-enum Event { LeftProbabilities = 1, RightProbabilities = 2, Sums = 3, Own = 4 };
-/// Arrays of the row statistics.
-enum Array { LeftMaximum = 0, LeftShrink = 1, RightMaximum = 2, RightShrink = 3, FirstSums = 4 };
-} // namespace
-
 static constexpr float maximaSlack = 8; // Base-2 logarithm of the largest probability before maxima move.
+
+//===- Items -----------------------------------------------------------------------------------------===//
 
 SeesawBuilder::Value SeesawBuilder::consumeItem(const Item &item, Value count, Value queryCount) {
   auto queryBuffer = BufferType::get(k.b.getContext(), build.config.rowsPerCta, problem.keyDim, 128);
   query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, queryCount, 0);
   State state{count, splat(fragment(columns()), k.cf(0)), splat(floatRows(), k.cf(lowestScore)),
-              splat(floatRows(), k.cf(0))};
+              splat(floatRows(), k.cf(0)), ownFirst() ? firstScores(item, count) : Value()};
   state = State::of(loop(item.begin, item.end, state.values(), [&](Value unit, ValueRange carried) {
     State before = State::of(carried);
-    Value scores = scoresOf(before.count);
+    Value scores = ownFirst() ? before.scores : scoresOf(before.count);
     k.when(k.eq(k.add(unit, 1), item.end), [&] { ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0); });
     scores = maskTail(item, unit, scores);
-    State after = isLeft() ? left(scores, before) : right(scores, before);
+    State after;
+    if (ownFirst())
+      after = isLeft() ? leftOwnFirst(item, unit, scores, before) : rightOwnFirst(item, unit, scores, before);
+    else
+      after = isLeft() ? left(scores, before) : right(scores, before);
     after.count = k.add(before.count, 1);
     return after.values();
   }));
@@ -39,56 +38,14 @@ SeesawBuilder::Value SeesawBuilder::consumeItem(const Item &item, Value count, V
   return state.count;
 }
 
-SeesawBuilder::State SeesawBuilder::left(Value scores, State state) {
-  release(0, KeysOnly, state.count);
-  Value found = ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false);
-  Value maxima = moved(state.maxima, found), shrink = shrinkOf(state.maxima, maxima);
-  putStatistics(maxima, k.c(LeftMaximum));
-  putStatistics(shrink, k.c(LeftShrink));
-  Value p = probabilitiesOf(scores, maxima), operand = pack(p);
-  PutOperandOp::create(k.b, k.loc, operand, probabilityBuffer(0));
-  arrive(LeftProbabilities, 2);
-  state.output = multiply(scaled(state.output, shrink), operand, 0);
-  state.sums = addedSums(state.sums, shrink, p);
-  state.output = waitAll(state.output)[0];
-  release(0, LeftValues, state.count);
-
-  sync(RightProbabilities, 2);
-  state.maxima = getStatistics(k.c(RightMaximum));
-  shrink = getStatistics(k.c(RightShrink));
-  state.sums = product(state.sums, shrink);
-  state.output = waitAll(multiply(scaled(state.output, shrink), probabilityBuffer(1), 1))[0];
-  release(1, LeftValues, state.count);
-  release(1, KeysOnly, state.count);
-  return state;
-}
-
-SeesawBuilder::State SeesawBuilder::right(Value scores, State state) {
-  Value found = ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false);
-  sync(LeftProbabilities, 2);
-  Value before = getStatistics(k.c(LeftMaximum)), shrinkBefore = getStatistics(k.c(LeftShrink));
-  state.output = multiply(scaled(state.output, shrinkBefore), probabilityBuffer(0), 0);
-
-  state.maxima = moved(before, found);
-  Value shrink = shrinkOf(before, state.maxima);
-  putStatistics(state.maxima, k.c(RightMaximum));
-  putStatistics(shrink, k.c(RightShrink));
-  Value p = probabilitiesOf(scores, state.maxima), operand = pack(p);
-  PutOperandOp::create(k.b, k.loc, operand, probabilityBuffer(1));
-  arrive(RightProbabilities, 2);
-  state.sums = addedSums(state.sums, product(shrink, shrinkBefore), p);
-  state.output = waitAll(state.output)[0];
-  release(0, RightValues, state.count);
-  state.output = waitAll(multiply(scaled(state.output, shrink), operand, 1))[0];
-  release(1, RightValues, state.count);
-  return state;
-}
-
 //===- Scores ----------------------------------------------------------------------------------------===//
 
 SeesawBuilder::Value SeesawBuilder::scoresOf(Value count) {
-  Value raw;
-  for (Part part : partsOf(role))
+  return product(waitAll(multiplyKeys(Value(), partsOf(role), count))[0], factor);
+}
+
+SeesawBuilder::Value SeesawBuilder::multiplyKeys(Value raw, ArrayRef<Part> parts, Value count) {
+  for (Part part : parts)
     for (int box = boxesOf(part).from; box < boxesOf(part).to; ++box) {
       int from = box * boxColumns, depth = std::min(boxColumns, problem.keyDim - from);
       Value keys = WaitOp::create(k.b, k.loc, tileType(), pipeOf(role), count, box);
@@ -96,7 +53,7 @@ SeesawBuilder::Value SeesawBuilder::scoresOf(Value count) {
       raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, keys, depth, from, raw, Value());
     }
   MmaCommitOp::create(k.b, k.loc);
-  return product(waitAll(raw)[0], factor);
+  return raw;
 }
 
 SeesawBuilder::Value SeesawBuilder::maskTail(const Item &item, Value unit, Value scores) {

@@ -25,6 +25,7 @@ static const reference::ShapeCase &shapeOf(Base base) {
   case Base::Cluster:
     return cluster;
   case Base::Seesaw:
+  case Base::OwnFirst:
     return seesaw;
   default:
     return plain;
@@ -44,8 +45,9 @@ static const codegen::Artifact &artifactOf(Base base) {
     config.swapOperands = true;
     config.rowsPerCta = 16;
   }
-  if (base == Base::Seesaw) { // Workers with several items, some of them empty.
+  if (base == Base::Seesaw || base == Base::OwnFirst) { // Workers with several items, some of them empty.
     config.seesaw = true;
+    config.ownFirst = base == Base::OwnFirst;
     config.split = codegen::SplitPolicy::Whole;
     config.fixedSplits = 1;
   }
@@ -84,7 +86,7 @@ TEST_P(PlantedBugs, IsCaught) {
 }
 
 TEST(PlantedBugs, UneditedKernelsHaveNoFinding) {
-  for (Base base : {Base::Plain, Base::Single, Base::Cluster, Base::Swapped, Base::Seesaw}) {
+  for (Base base : {Base::Plain, Base::Single, Base::Cluster, Base::Swapped, Base::Seesaw, Base::OwnFirst}) {
     const codegen::Artifact &artifact = artifactOf(base);
     const RunResult result = run(PtxEditor(artifact.ptx, "attend").text(), artifact.manifest, shapeOf(base));
     EXPECT_EQ(result.error, "");

@@ -17,7 +17,7 @@ using runtime::emulator::FindingKind;
 
 /// What is run: the default kernel, one consumer warpgroup, two CTAs a cluster, operands exchanged, or two
 /// consumers in turns.
-enum class Base { Plain, Single, Cluster, Swapped, Seesaw };
+enum class Base { Plain, Single, Cluster, Swapped, Seesaw, OwnFirst };
 
 struct Planted {
   std::string name;

@@ -155,7 +155,48 @@ static std::vector<Planted> boxes() {
   };
 }
 
+//===- Own tiles first -------------------------------------------------------------------------------===//
+
+static std::vector<Planted> ownFirst() {
+  auto planted = [](const char *name, FindingKind kind, const char *address, auto edit,
+                    std::vector<FindingKind> orFirst = {}) {
+    Planted bug = seesaw(name, kind, address, "", edit, std::move(orFirst));
+    bug.base = Base::OwnFirst;
+    return bug;
+  };
+  auto unheard = [](int event) {
+    return [=](PtxEditor &e) { e.remove(e.findOf("bar.sync", fmt::format("tile.sync_event {} ", event))); };
+  };
+  auto untold = [](int event) {
+    return
+        [=](PtxEditor &e) { e.remove(e.findOf("bar.arrive", fmt::format("tile.arrive_event {} ", event))); };
+  };
+  return {
+      planted("own_left_maxima_not_waited_for", FindingKind::DataRace, "row_statistics", unheard(6),
+              {FindingKind::UnwrittenRead}),
+      planted("own_right_maxima_not_waited_for", FindingKind::DataRace, "row_statistics", unheard(7),
+              {FindingKind::UnwrittenRead}),
+      planted("own_left_probabilities_not_waited_for", FindingKind::DataRace, "probabilities", unheard(1),
+              {FindingKind::UnwrittenRead}),
+      planted("own_right_probabilities_not_waited_for", FindingKind::DataRace, "kv1 row", unheard(2),
+              {FindingKind::UnwrittenRead}),
+      planted("own_left_maxima_not_told", FindingKind::Deadlock, "", untold(6)),
+      planted("own_right_maxima_not_told", FindingKind::Deadlock, "", untold(7)),
+      planted("own_left_values_of_the_first_tile_given_back_early", FindingKind::DataRace, "kv0 row",
+              [](PtxEditor &e) {
+                releaseBehind(
+                    e, "tile.release %kv0\\[%\\w+\\] :", e.findOf("bar.arrive", "tile.arrive_event 6 "));
+              }),
+      planted("own_right_values_of_the_first_tile_given_back_early", FindingKind::DataRace, "kv0 row",
+              [](PtxEditor &e) {
+                releaseBehind(e, "tile.release %kv0\\[%\\w+\\] part 1 :",
+                              e.findOf("bar.arrive", "tile.arrive_event 7 "));
+              }),
+  };
+}
+
 INSTANTIATE_TEST_SUITE_P(SeesawEvents, PlantedBugs, testing::ValuesIn(events()), plantedName);
+INSTANTIATE_TEST_SUITE_P(SeesawOwnFirst, PlantedBugs, testing::ValuesIn(ownFirst()), plantedName);
 INSTANTIATE_TEST_SUITE_P(SeesawFences, PlantedBugs, testing::ValuesIn(fences()), plantedName);
 INSTANTIATE_TEST_SUITE_P(SeesawParts, PlantedBugs, testing::ValuesIn(parts()), plantedName);
 INSTANTIATE_TEST_SUITE_P(SeesawBoxes, PlantedBugs, testing::ValuesIn(boxes()), plantedName);

@@ -46,8 +46,8 @@ static void setScores(AttentionInstance &instance, const std::vector<double> &gr
     }
 }
 
-static Config seesaw(SplitPolicy split = SplitPolicy::Whole) {
-  return {.kvTile = tile, .stages = 2, .split = split, .seesaw = true};
+static Config seesaw(bool ownFirst, SplitPolicy split = SplitPolicy::Whole) {
+  return {.kvTile = tile, .stages = 2, .split = split, .seesaw = true, .ownFirst = ownFirst};
 }
 
 /// Runs with a scale that makes scores base-2 logarithms, and expects the reference's result.
@@ -73,13 +73,14 @@ TEST(SeesawMaxima, RowsThatGrowDifferently) {
   const std::vector<double> growth = {0, 8.0625, 7.96875, 2, 300, -9, 8, 1};
   for (auto [keyDim, valueDim] : {std::pair{576, 512}, {512, 512}, {256, 128}})
     for (SplitPolicy split : {SplitPolicy::Whole, SplitPolicy::Balanced})
-      runGrowing({.heads = 40, .queryTokens = 2, .keyDim = keyDim, .valueDim = valueDim}, {1450, 200, 65},
-                 growth, seesaw(split));
+      for (bool ownFirst : {false, true})
+        runGrowing({.heads = 40, .queryTokens = 2, .keyDim = keyDim, .valueDim = valueDim}, {1450, 200, 65},
+                   growth, seesaw(ownFirst, split));
 }
 
-static int64_t multiplications(double growth, int tiles) {
+static int64_t multiplications(bool ownFirst, double growth, int tiles) {
   const AttentionShape shape{.heads = 64, .causal = false};
-  const RunResult result = runGrowing(shape, {tiles * tile}, {growth}, seesaw());
+  const RunResult result = runGrowing(shape, {tiles * tile}, {growth}, seesaw(ownFirst));
   for (const auto &launch : result.launches)
     if (launch.kernel == "attend")
       return int64_t(launch.counters.instructions[size_t(Mix::Float)]);
@@ -91,11 +92,15 @@ static int64_t multiplications(double growth, int tiles) {
 /// one, and each time outputs are scaled.
 TEST(SeesawMaxima, OutputsAreScaledWhereMaximaMove) {
   const int tiles = 8;
-  const int64_t stay = multiplications(0, tiles); // But for the first, where the output is empty.
-  const int64_t seldom = multiplications(7.96875, tiles), always = multiplications(8.0625, tiles);
   const int64_t scaling = 8 * 128; // Warps and registers.
-  EXPECT_GE(seldom, stay + (tiles / 2 - 1) * scaling);
-  EXPECT_GE(always, seldom + scaling);
-  EXPECT_EQ(multiplications(-9, tiles), stay);
-  EXPECT_EQ(multiplications(0.875, tiles), stay) << "6.125 after all tiles";
+  for (bool ownFirst : {false, true}) {
+    SCOPED_TRACE(ownFirst);
+    const int64_t stay = multiplications(ownFirst, 0, tiles); // But for the first, where the output is empty.
+    const int64_t seldom = multiplications(ownFirst, 7.96875, tiles),
+                  always = multiplications(ownFirst, 8.0625, tiles);
+    EXPECT_GE(seldom, stay + (tiles / 2 - 1) * scaling);
+    EXPECT_GE(always, seldom + scaling);
+    EXPECT_EQ(multiplications(ownFirst, -9, tiles), stay);
+    EXPECT_EQ(multiplications(ownFirst, 0.875, tiles), stay) << "6.125 after all tiles";
+  }
 }

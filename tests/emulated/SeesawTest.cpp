@@ -14,8 +14,8 @@ using codegen::DependentLaunch;
 using codegen::SplitPolicy;
 using reference::AttentionShape;
 
-static Config seesaw(bool prefetch) {
-  return {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = prefetch};
+static Config seesaw(bool prefetch, bool ownFirst = false) {
+  return {.kvTile = 64, .stages = 2, .seesaw = true, .ownFirst = ownFirst, .prefetch = prefetch};
 }
 
 static Config withSplit(Config config, int parts) { // 0: whole.
@@ -24,16 +24,18 @@ static Config withSplit(Config config, int parts) { // 0: whole.
   return config;
 }
 
-/// Without the prefetch where the pages are too small for it.
+/// Without the prefetch and own tiles first where the pages are too small for them.
 static Case caseOf(const AttentionShape &shape, const std::vector<int> &lengths, Config config,
                    reference::AttentionProblemOptions options = {}) {
   options.seed = std::random_device()();
   config.prefetch = config.prefetch && shape.page >= 32;
+  config.ownFirst = config.ownFirst && shape.page >= (config.prefetch ? 64 : 32);
   std::string name =
-      fmt::format("heads{}_queries{}_key{}_value{}_page{}{}__cluster{}_split{}{}_launch{}{}{}", shape.heads,
+      fmt::format("heads{}_queries{}_key{}_value{}_page{}{}__cluster{}_split{}{}_launch{}{}{}{}", shape.heads,
                   shape.queryTokens, shape.keyDim, shape.valueDim, shape.page, shape.causal ? "" : "_full",
                   config.cluster, int(config.split), config.fixedSplits, int(config.dependentLaunch),
-                  config.prefetch ? "_prefetch" : "", options.stridedCache ? "_strided" : "");
+                  config.ownFirst ? "_own" : "", config.prefetch ? "_prefetch" : "",
+                  options.stridedCache ? "_strided" : "");
   return {name, {name, shape, lengths, options}, config};
 }
 
@@ -55,12 +57,17 @@ static std::vector<Case> shapeCases() {
                                  .keyDim = key,
                                  .valueDim = value,
                                  .page = std::array{16, 64, 128, 256}[turn % 4]};
-      Config config = seesaw(turn % 2 == 0);
-      if (turn % 3 != 1)
-        config = withSplit(config, turn % 3 == 0 ? 0 : std::array{2, 4}[turn / 3 % 2]);
-      if (turn % 3 != 0)
-        config.dependentLaunch = DependentLaunch((turn / 2 + 1) % 3);
-      cases.push_back(caseOf(shape, lengths[turn % lengths.size()], config, {.stridedCache = turn % 4 == 2}));
+      for (bool ownFirst : {false, true}) {
+        if (ownFirst && shape.page < 64)
+          continue;
+        Config config = seesaw(turn % 2 == 0, ownFirst);
+        if (turn % 3 != 1)
+          config = withSplit(config, turn % 3 == 0 ? 0 : std::array{2, 4}[turn / 3 % 2]);
+        if (turn % 3 != 0)
+          config.dependentLaunch = DependentLaunch((turn / 2 + 1) % 3);
+        cases.push_back(
+            caseOf(shape, lengths[turn % lengths.size()], config, {.stridedCache = turn % 4 == 2}));
+      }
       ++turn;
     }
   return cases;
@@ -79,7 +86,7 @@ static std::vector<Case> dimensionCases() {
                                  .valueDim = value,
                                  .page = std::array{16, 64, 128, 256}[at],
                                  .causal = (pair + at) % 3 != 0};
-      cases.push_back(caseOf(shape, {130, 0, 321}, seesaw(at % 2 == 0)));
+      cases.push_back(caseOf(shape, {130, 0, 321}, seesaw(at % 2 == 0, at / 2 % 2 == 0)));
     }
   return cases;
 }
@@ -90,9 +97,10 @@ static std::vector<Case> splitCases() {
   const AttentionShape shape{.heads = 64, .keyDim = 128, .valueDim = 128};
   std::vector<Case> cases;
   for (int parts : {0, 2, 4, 8, 32})
-    cases.push_back(caseOf(shape,
-                           {0, 1, 63, 64, 0, 65, 127, 128, 129, 0, 192, 193, 256, 257, 0, 384, 385, 700},
-                           withSplit(seesaw(parts % 4 == 0), parts)));
+    for (bool ownFirst : {false, true})
+      cases.push_back(caseOf(shape,
+                             {0, 1, 63, 64, 0, 65, 127, 128, 129, 0, 192, 193, 256, 257, 0, 384, 385, 700},
+                             withSplit(seesaw(parts % 4 == 0, ownFirst), parts)));
   cases.push_back(caseOf(shape, {1000, 0, 1, 129, 0, 64, 513}, seesaw(true), {.stridedOutputs = true}));
   return cases;
 }
@@ -108,7 +116,7 @@ static std::vector<Case> clusterCases() {
                                  .keyDim = page == 128 ? 576 : 192,
                                  .valueDim = page == 128 ? 512 : 128,
                                  .page = page};
-      Config config = withSplit(seesaw(false), queries == 1 ? 0 : 4);
+      Config config = withSplit(seesaw(false, (page == 64) == (queries == 1)), queries == 1 ? 0 : 4);
       config.cluster = 2;
       cases.push_back(caseOf(shape, {129, 0, 65, 1, 300}, config, {.stridedCache = page == 256}));
     }

@@ -44,6 +44,7 @@ struct Instr {
   bool guarded = false, guardNegated = false;
   bool tracked = false; ///< Touches a register that some WGMMA uses.
   bool hinted = false;  ///< The last source is a cache policy.
+  bool fresh = false;   ///< The first sources are the results' registers, whose old values play no part.
   Value guard;
   uint32_t detail = 0;              ///< Meaning is the handler's.
   int64_t offset = 0;               ///< Of an address.

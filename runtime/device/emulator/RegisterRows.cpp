@@ -56,7 +56,7 @@ private:
   void stepBack(Bits &live, const Instr &instr) const {
     for (int i = 0; i < instr.results && !instr.guarded; ++i)
       clear(live, instr.result(i).reg);
-    for (int i = 0; i < instr.sources; ++i)
+    for (int i = instr.fresh ? instr.results : 0; i < instr.sources; ++i)
       set(live, instr.source(i).reg);
     if (instr.guarded)
       set(live, instr.guard.reg);

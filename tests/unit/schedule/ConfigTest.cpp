@@ -54,10 +54,21 @@ static std::vector<Rejection> rejections() {
       {"swap_operands", [](P &, C &c, T &) { c.swapOperands = true, c.rowsPerCta = 8, c.kvTile = 64; }},
       {"seesaw", [](P &, C &c, T &) { c.seesaw = true; }},
       {"seesaw", [](P &, C &c, T &) { c.prefetch = true; }},
+      {"seesaw", [](P &, C &c, T &) { c.ownFirst = true; }},
       {"seesaw",
        [](P &p, C &c, T &) {
          p.page = 16;
          c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
+       }},
+      {"seesaw",
+       [](P &p, C &c, T &) {
+         p.page = 16;
+         c = {.kvTile = 64, .stages = 2, .seesaw = true, .ownFirst = true};
+       }},
+      {"seesaw",
+       [](P &p, C &c, T &) {
+         p.page = 32;
+         c = {.kvTile = 64, .stages = 2, .seesaw = true, .ownFirst = true, .prefetch = true};
        }},
       {"seesaw",
        [](P &p, C &c, T &) {
@@ -262,6 +273,7 @@ TEST(ConfigDefault, ManyRowsTakeTurns) {
   for (int heads : {33, 64, 128}) {
     EXPECT_TRUE(defaultConfig(mla(heads), {}).seesaw) << heads;
     EXPECT_TRUE(defaultConfig(mla(heads), {}).evictFirst) << heads;
+    EXPECT_EQ(defaultConfig(mla(heads), {}).ownFirst, heads == 128) << heads;
   }
   AttentionProblem odd = mla(64);
   odd.valueDim = 448; // No halves in whole boxes.
@@ -324,8 +336,7 @@ TEST(ConfigJson, RejectsUnknownAndIllTypedFields) {
 
 TEST(ConfigText, NamesEveryAxis) {
   const Config config{.split = SplitPolicy::Fixed, .fixedSplits = 8};
-  EXPECT_EQ(
-      config.str(),
-      "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
-      "partTokens=0 swapOperands=false seesaw=false prefetch=false evictFirst=false dependentLaunch=off");
+  EXPECT_EQ(config.str(), "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
+                          "partTokens=0 swapOperands=false seesaw=false ownFirst=false prefetch=false "
+                          "evictFirst=false dependentLaunch=off");
 }

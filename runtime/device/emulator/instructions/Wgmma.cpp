@@ -447,6 +447,22 @@ static uint32_t takeShape(Decoder &d) {
 static bool takeSign(Decoder &d, size_t at) { return d.integer(d.operand(at), -1, 1) < 0; }
 static bool takeFlag(Decoder &d, size_t at) { return d.integer(d.operand(at), 0, 1) != 0; }
 
+/// Whether the predicate before the product says that nothing is added to: `setp.ne.b32 p, 0, 0`, whose
+/// scope is the product's own.
+static bool beginsAnew(Decoder &d, const ptx::Operand &scale) {
+  const std::vector<ptx::Instruction> &code = d.kernel().body;
+  for (auto at = size_t(&d.in() - code.data()); at-- > 0;) {
+    const ptx::Instruction &before = code[at];
+    if (before.operands.empty() || before.operands[0].kind != Kind::Register ||
+        before.operands[0].reg != scale.reg)
+      continue;
+    return before.opcode == "setp.ne.b32" && before.guard < 0 && before.operands.size() == 3 &&
+           before.operands[1].kind == Kind::Integer && before.operands[2].kind == Kind::Integer &&
+           before.operands[1].bits == before.operands[2].bits;
+  }
+  return false;
+}
+
 static bool decodeProduct(Decoder &d) {
   WgmmaDetail detail;
   if (!d.take("sync") || !d.take("aligned"))
@@ -476,6 +492,7 @@ static bool decodeProduct(Decoder &d) {
   }
   d.source(d.operand(2), Type::B64);
   d.source(d.operand(3), Type::Pred);
+  d.out.fresh = beginsAnew(d, d.operand(3));
   detail.aNegated = takeSign(d, 4);
   detail.bNegated = takeSign(d, 5);
   detail.aTransposed = !detail.aInRegisters && takeFlag(d, 6);
