@@ -13,6 +13,12 @@
 // Who tells probabilities and maxima does not wait, who asks for them does. Each output is first brought to
 // the maxima of the left consumer, then to those of both.
 //
+// With config.ownFirst each multiplies with its own tile first, so that halves of tiles come free one by one,
+// and begins the next scores under the last products (SeesawTurns.cpp):
+//
+//   left    S0 │ softmax → P0 ─ O += P0·V0 │ maxima of both, P0 told ── O += P1·V1 ┬ next S0 ···
+//   right   S1 ······ maxima told │ softmax → P1 ─ O += P1·V1 ┬ O += P0·V0 ────────┴ next S1 ···
+//
 // The idea of two consumers over two tiles and halves of the output is FlashMLA's ("seesaw"). Maxima move
 // only where they grow by more than 2^8, so that most tiles leave the output alone: probabilities stay below
 // 2^8 and the result does not change beyond rounding.

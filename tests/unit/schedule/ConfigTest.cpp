@@ -22,6 +22,7 @@ static AttentionProblem mla(int heads = 16) {
   return {.name = "mla_decode", .heads = heads, .queryTokens = 1, .keyDim = 576, .valueDim = 512, .page = 64};
 }
 
+static const Config ownFirst{.kvTile = 64, .stages = 2, .seesaw = true, .ownFirst = true};
 static Config smallConfig() { return {.kvTile = 16, .rowsPerCta = 64, .stages = 4, .consumers = 2}; }
 
 namespace {
@@ -60,16 +61,8 @@ static std::vector<Rejection> rejections() {
          p.page = 16;
          c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
        }},
-      {"seesaw",
-       [](P &p, C &c, T &) {
-         p.page = 16;
-         c = {.kvTile = 64, .stages = 2, .seesaw = true, .ownFirst = true};
-       }},
-      {"seesaw",
-       [](P &p, C &c, T &) {
-         p.page = 32;
-         c = {.kvTile = 64, .stages = 2, .seesaw = true, .ownFirst = true, .prefetch = true};
-       }},
+      {"seesaw", [](P &p, C &c, T &) { c = ownFirst, p.page = 16; }},
+      {"seesaw", [](P &p, C &c, T &) { c = ownFirst, c.prefetch = true, p.page = 32; }},
       {"seesaw",
        [](P &p, C &c, T &) {
          p.valueDim = 448;
