@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Markdown table of what `lathe bench mla --grid … --json` printed: one line a row, with its best configuration.
+"""Markdown table of what `lathe bench mla|moe --grid … --json` printed: one line a row, with its (best) configuration.
 
     scripts/bench_table.py docs/benchmarks/mla-h100-standard.json
 """
@@ -11,7 +11,7 @@ import sys
 # Fields of a configuration that are worth a column's width, and how they read.
 SHORT = [
     ("swapOperands", True, lambda c: f"exchanged {c['rowsPerCta']}"),
-    ("seesaw", True, lambda c: "seesaw"),
+    ("seesaw", True, lambda c: "seesaw, own tiles first" if c.get("ownFirst") else "seesaw"),
     ("prefetch", True, lambda c: "prefetch"),
     ("evictFirst", True, lambda c: "evict first"),
     ("split", "whole", lambda c: "whole"),
@@ -33,11 +33,32 @@ def line(row):
     return "| " + " | ".join(cells + [configuration(row["config"])]) + " |"
 
 
+def experts_configuration(c):
+    parts = [f"tile {c['tokenTile']}" + (f", {c['widths']} widths" if c.get("widths", 1) > 1 else ""),
+             f"{c['stages']} stages of {c['depthTile']}"]
+    parts += [name for field, name in [("permute", "permuted"), ("dynamic", "given out"), ("evictFirst", "evict first")]
+              if c.get(field)]
+    return ", ".join(parts)
+
+
+def experts_table(run):
+    titles = ["row", "busy experts", "µs from logits", "best", "experts µs", "experts / floor", "TFLOPS", "configuration"]
+    print("| " + " | ".join(titles) + " |\n|" + "---|" * len(titles))
+    for row in run["rows"]:
+        us, experts = row["us"], row["expertsUs"]["median"]
+        cells = [row["name"], f"{row['busyExperts']:.0f}", f"{us['median']:.1f}", f"{us['best']:.1f}", f"{experts:.1f}",
+                 f"{experts / row['floorUs']:.3f}", f"{row['operations'] / us['median'] / 1e6:.0f}",
+                 experts_configuration(row["config"])]
+        print("| " + " | ".join(cells) + " |")
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__.strip())
     with open(sys.argv[1], encoding="utf-8") as file:
         run = json.load(file)
+    if run["benchmark"] == "moe":
+        return experts_table(run)
     peers = next((row["peers"] for row in run["rows"] if row.get("peers")), [])
     titles = ["row", "µs", "GB/s", "TFLOPS"]
     for peer in peers:

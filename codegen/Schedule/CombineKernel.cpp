@@ -37,7 +37,7 @@ public:
       GridLaunchOp::create(k.b, k.loc);
     findTask();
     if (dependent) // The work list is older than the launch before.
-      GridWaitOp::create(k.b, k.loc);
+      waitForParts();
     SmallVector<Value> sums = whenSplit([&] { return weightedSum(); });
     sums = overWarps(sums);
     k.when(k.band(split, k.eq(member, 0)), [&] { storeColumns(sums); });
@@ -47,6 +47,13 @@ public:
 private:
   Value exp2(Value x) { return Exp2Op::create(k.b, k.loc, k.f32(), x); }
   int chunks() const { return (problem.valueDim + taskColumns - 1) / taskColumns; }
+
+  /// Who has nothing to merge goes at once, so that a large batch of whole sequences does not come through
+  /// after the main kernel; but the first CTA stays, for whoever follows waits for this launch alone.
+  void waitForParts() {
+    Value first = k.eq(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), 0);
+    k.when(k.bor(split, first), [&] { GridWaitOp::create(k.b, k.loc); });
+  }
 
   void findTask() {
     Value block = NVVM::BlockIdXOp::create(k.b, k.loc, k.i32());
