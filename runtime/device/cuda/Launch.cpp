@@ -186,9 +186,11 @@ TensorMap CudaDevice::encode(const TensorMapSpec &spec) {
   // NOLINTNEXTLINE(performance-no-int-to-ptr): the driver takes the address as a pointer.
   void *base = reinterpret_cast<void *>(spec.base);
   CUtensorMap encoded{};
+  // A box's rows have 128 bytes. Twice as many are fetched in vain where the rest has left the L2 when it is
+  // asked for (H200: 7 % at 128 × 4096 tokens of 16 heads, 2 % of the time of few rows' experts).
   CUresult result = driver_.tensorMapEncodeTiled(
       &encoded, tensorMapType(spec.dtype), spec.rank, base, extents, strides, box, elementStrides,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, tensorMapSwizzle(spec.swizzleBytes), CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+      CU_TENSOR_MAP_INTERLEAVE_NONE, tensorMapSwizzle(spec.swizzleBytes), CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   driver_.check(result, "cuTensorMapEncodeTiled");
   TensorMap map;
