@@ -97,6 +97,22 @@ struct ZeroRowsLowering : OpConversionPattern<ZeroRowsOp> {
   }
 };
 
+/// The rows of 8 × 8 matrices that lanes name (layout::matrixRow), four matrices a step of 16 columns.
+struct MatrixRows {
+  Value offset, chunk; ///< Of the lane's row, and of its matrix in it, swizzled.
+  MatrixRows(Emit &e, int64_t swizzle) {
+    Value matrix = e.shr(e.lane(), 3), inner = e.band(e.lane(), 7);
+    Value row = e.add(e.add(e.mul(e.warp(), 16), e.mul(e.band(matrix, 1), 8)), inner);
+    layout::ChunkPattern chunks = layout::chunkPattern(swizzle);
+    Value pattern = e.band(chunks.shift ? e.shr(row, chunks.shift) : row, chunks.mask);
+    chunk = e.bxor(e.shr(matrix, 1), pattern);
+    offset = e.mul(row, swizzle);
+  }
+  Value at(Emit &e, Value start, int64_t step) const {
+    return e.at(e.at(start, offset), e.mul(e.bxor(chunk, 2 * step), 16));
+  }
+};
+
 struct PutOperandLowering : OpConversionPattern<PutOperandOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(PutOperandOp op, OpAdaptor in,
@@ -104,20 +120,52 @@ struct PutOperandLowering : OpConversionPattern<PutOperandOp> {
     Emit e{rewriter, op.getLoc()};
     BufferType type = op.getBuffer().getType();
     int64_t swizzle = type.getSwizzle();
-    // The rows that lanes name: layout::matrixRow.
-    Value matrix = e.shr(e.lane(), 3), inner = e.band(e.lane(), 7);
-    Value row = e.add(e.add(e.mul(e.warp(), 16), e.mul(e.band(matrix, 1), 8)), inner);
-    layout::ChunkPattern chunks = layout::chunkPattern(swizzle);
-    Value pattern = e.band(chunks.shift ? e.shr(row, chunks.shift) : row, chunks.mask);
-    Value chunk = e.bxor(e.shr(matrix, 1), pattern);
-    Value rowStart = e.at(e.rebased(in.getBuffer()), e.mul(row, swizzle));
+    const MatrixRows rows(e, swizzle);
+    Value start = e.rebased(in.getBuffer());
     SmallVector<Value> registers = e.unpack(in.getOperand());
-    for (int64_t step = 0; step < type.getColumns() / 16; ++step) {
-      Value address = e.at(rowStart, e.mul(e.bxor(chunk, 2 * step), 16));
-      storeMatrices(e, address, ArrayRef(registers).slice(4 * step, 4), /*transposed=*/false);
-    }
+    for (int64_t step = 0; step < type.getColumns() / 16; ++step)
+      storeMatrices(e, rows.at(e, start, step), ArrayRef(registers).slice(4 * step, 4), /*transposed=*/false);
     e.fenceAsyncShared();
     rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct LoadOperandLowering : OpConversionPattern<LoadOperandOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(LoadOperandOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    BufferType type = op.getBuffer().getType();
+    const MatrixRows rows(e, type.getSwizzle());
+    Value start = e.at(in.getBuffer(), int64_t(op.getBox()) * type.getBoxBytes());
+    auto four = LLVM::LLVMStructType::getLiteral(getContext(), SmallVector<Type>(4, e.i32()));
+    SmallVector<Value> registers;
+    for (int64_t step = 0; step < op.getOperand().getType().getColumns() / 16; ++step)
+      registers.append(
+          e.unpack(e.assembly(four, "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$0,$1,$2,$3}, [$4];",
+                              "=r,=r,=r,=r,l", {rows.at(e, start, step)})));
+    e.fenceAsyncShared(); // TMA may write over what was read.
+    rewriter.replaceOp(op, e.pack(getTypeConverter()->convertType(op.getOperand().getType()), registers));
+    return success();
+  }
+};
+
+/// A register holds two columns of a row, those of odd numbers of the row 8 below.
+struct ScaleOperandLowering : OpConversionPattern<ScaleOperandOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(ScaleOperandOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    const SmallVector<Value> factors = e.unpack(in.getBy());
+    SmallVector<Value> registers = e.unpack(in.getOperand());
+    for (auto [i, both] : llvm::enumerate(registers)) {
+      auto scaled = [&](Value bits) {
+        return e.fmul(LLVM::BitcastOp::create(rewriter, op.getLoc(), e.f32(), bits), factors[i % 2]);
+      };
+      both = e.packBf16(scaled(e.shl(both, 16)), scaled(e.band(both, -65536)));
+    }
+    rewriter.replaceOp(op, e.pack(in.getOperand().getType(), registers));
     return success();
   }
 };
@@ -270,8 +318,9 @@ struct StoreRowsLowering : OpConversionPattern<StoreRowsOp> {
 } // namespace
 
 void populateMemoryPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<BufferLowering, BoxLowering, ZeroRowsLowering, PutOperandLowering, PutRowsLowering,
-               GetRowsLowering, StoreLowering, StoreRowsLowering>(types, patterns.getContext());
+  patterns.add<BufferLowering, BoxLowering, ZeroRowsLowering, PutOperandLowering, LoadOperandLowering,
+               ScaleOperandLowering, PutRowsLowering, GetRowsLowering, StoreLowering, StoreRowsLowering>(
+      types, patterns.getContext());
 }
 
 } // namespace lathe::codegen

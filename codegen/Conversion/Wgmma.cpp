@@ -129,9 +129,11 @@ struct MmaNtLowering : OpConversionPattern<MmaNtOp> {
   LogicalResult matchAndRewrite(MmaNtOp op, OpAdaptor in,
                                 ConversionPatternRewriter &rewriter) const override {
     Emit e{rewriter, op.getLoc()};
-    BufferType a = op.getA().getType(), b = op.getB().getType();
+    BufferType b = op.getB().getType();
+    auto a = dyn_cast<BufferType>(op.getA().getType());
     Value first = in.getRow() ? e.at(in.getA(), e.mul(in.getRow(), a.getSwizzle())) : in.getA();
-    Value aBase = descriptor(e, first, layout::sumsColumns(matrixOf(a)));
+    Value aBase = a ? descriptor(e, first, layout::sumsColumns(matrixOf(a))) : Value();
+    const SmallVector<Value> aRegisters = a ? SmallVector<Value>() : e.unpack(in.getA());
     Value bBase = descriptor(e, in.getB(), layout::sumsColumns(matrixOf(b)));
     bool onto = bool(op.getAcc());
     Type type = getTypeConverter()->convertType(op.getResult().getType());
@@ -143,7 +145,11 @@ struct MmaNtLowering : OpConversionPattern<MmaNtOp> {
         const int64_t below = part * (columns / parts) * b.getSwizzle(); // Rows of `b`, whole patterns of 8.
         Chain chain{{aBase, {}, {}}, {bBase, {}, {}}, start == begin && !onto};
         for (int64_t step = start; step < std::min(steps, start + stepsPerAssembly); ++step) {
-          chain.a.offsets.push_back(layout::columnStep(matrixOf(a), step) / layout::chunkBytes);
+          if (a)
+            chain.a.offsets.push_back(layout::columnStep(matrixOf(a), step) / layout::chunkBytes);
+          else
+            chain.a.registers.append(aRegisters.begin() + 4 * (step - begin),
+                                     aRegisters.begin() + 4 * (step - begin) + 4);
           chain.b.offsets.push_back((layout::columnStep(matrixOf(b), step) + below) / layout::chunkBytes);
         }
         acc[size_t(part)] = emitChain(e, acc[size_t(part)], chain);

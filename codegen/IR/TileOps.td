@@ -359,9 +359,10 @@ def Tile_MmaNtOp : Tile_Op<"mma_nt", [AttrSizedOperandSegments]> {
   let summary = "result = a · bᵀ over `depth` columns of both from column `from` on (asynchronous)";
   let description = [{
     The product takes 64 rows of `a`, from `row` on (a multiple of 8, told where `a` has more), and of `b` the first rows, as many as
-    the result has columns; `depth` and `from` are multiples of 16. With an accumulator, `onto` it.
+    the result has columns; `depth` and `from` are multiples of 16. An `a` in registers has `depth` columns, which belong to those of
+    `b` from `from` on. With an accumulator, `onto` it.
   }];
-  let arguments = (ins Tile_BufferType:$a, Tile_BufferType:$b, I32Attr:$depth, DefaultValuedAttr<I32Attr, "0">:$from,
+  let arguments = (ins AnyTypeOf<[Tile_OperandType, Tile_BufferType]>:$a, Tile_BufferType:$b, I32Attr:$depth, DefaultValuedAttr<I32Attr, "0">:$from,
                        Optional<Tile_FragmentType>:$acc, Optional<I32>:$row);
   let results = (outs Tile_FragmentType:$result);
   let assemblyFormat = [{
@@ -501,6 +502,23 @@ def Tile_PutOperandOp : Tile_Op<"put_operand"> {
   let summary = "writes an operand to a buffer of one box (stmatrix), visible to WGMMA after the next event";
   let arguments = (ins Tile_OperandType:$operand, Tile_BufferType:$buffer);
   let assemblyFormat = "$operand `,` $buffer attr-dict `:` type($operand) `,` type($buffer)";
+  let hasVerifier = 1;
+}
+
+def Tile_LoadOperandOp : Tile_Op<"load_operand"> {
+  let summary = "a warpgroup reads the first columns of box `box` of a buffer of 64 rows as an operand (ldmatrix)";
+  let description = "The memory may be loaded over once the readers have given it back.";
+  let arguments = (ins Tile_BufferType:$buffer, I32Attr:$box);
+  let results = (outs Tile_OperandType:$operand);
+  let assemblyFormat = "$buffer `box` $box attr-dict `:` type($buffer) `->` type($operand)";
+  let hasVerifier = 1;
+}
+
+def Tile_ScaleOperandOp : Tile_Op<"scale_operand", [Pure, AllTypesMatch<["operand", "result"]>]> {
+  let summary = "an operand times a value (f32) for each of its rows, rounded to bf16 again";
+  let arguments = (ins Tile_OperandType:$operand, Tile_RowsType:$by);
+  let results = (outs Tile_OperandType:$result);
+  let assemblyFormat = "$operand `by` $by attr-dict `:` type($operand) `,` type($by)";
   let hasVerifier = 1;
 }
 

@@ -418,9 +418,10 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
 /// where all rows fit one block, without spare rows (H100: 7.3 against 11.1 µs at 1 × 4096 tokens, 204.5
 /// against 221.3 µs at 128 × 4096, with 16 heads); else two consumers in turns (247 against 303 µs at
 /// 128 × 4096 whole, with 128 heads), each with its own tile first where several CTAs read a tile (H200: 74.5
-/// against 77.4 µs at 32 × 4096, 444 against 516 with two query tokens; but 48.7 against 47.3 with 64 heads);
-/// else two consumers, then the larger tile (fewer barriers a byte, a wider product for the scores), then the
-/// deeper ring.
+/// against 77.4 µs at 32 × 4096, 444 against 516 with two query tokens; but 48.7 against 47.3 with 64 heads),
+/// and then with the prefetch (232 against 264 µs at 128 × 4096, 37.9 in both at 16 × 4096; but 25.6 against
+/// 24.8 at 8 × 4096); else two consumers, then the larger tile (fewer barriers a byte, a wider product for
+/// the scores), then the deeper ring.
 static auto preference(const AttentionProblem &problem, const Config &config) {
   const bool oneBlock = config.swapOperands && config.rowsPerCta >= problem.rows();
   int form = config.consumers;
@@ -428,7 +429,8 @@ static auto preference(const AttentionProblem &problem, const Config &config) {
     form = oneBlock ? maxConsumers + 1 + swappedRowsAxis.back() - config.rowsPerCta + 1 : 0;
   else if (config.seesaw)
     form = maxConsumers + 1;
-  return std::make_tuple(form, config.kvTile, config.stages, config.ownFirst == (problem.rows() > 64));
+  return std::make_tuple(form, config.kvTile, config.stages, config.ownFirst == (problem.rows() > 64),
+                         config.prefetch && !config.evictFirst);
 }
 
 int fixedPartUnits(const Config &config) {
@@ -444,11 +446,11 @@ static bool isInvariantSplit(const Config &config) {
                              : config.fixedSplits == 32 && config.partTokens == 1024;
 }
 
-/// Axes that the default does not explore: what is rarely worse.
+/// Axes that the default does not explore: what is rarely worse. What is prefetched must stay in the L2.
 static bool isPlain(const Config &config, bool invariant) {
   const bool split = invariant ? isInvariantSplit(config) : config.split == SplitPolicy::Balanced;
   return split && config.cluster == 1 && config.dependentLaunch == DependentLaunch::Early &&
-         config.evictFirst && !config.prefetch;
+         config.evictFirst != (config.prefetch && config.ownFirst);
 }
 
 Config defaultConfig(const AttentionProblem &problem, const Target &target, bool invariant) {

@@ -71,6 +71,7 @@ private:
 
   bool isLeft() const { return role == 0; }
   bool ownFirst() const { return build.config.ownFirst; }
+  int depthOf(int box) const { return std::min(boxColumns, problem.keyDim - box * boxColumns); }
   bool hasKeysOnly() const { return build.memory.stageParts > 2; }
   Range boxesOf(Part part) const;
   /// Parts of a unit's first or second tile, as the producer loads and the scores use them.
@@ -127,6 +128,7 @@ private:
   void prefetch(const Pages &pages);
 
   Value oddPipe, query;
+  Value lastQuery; ///< With own tiles first: the last box of the query, in registers.
 };
 
 } // namespace lathe::codegen

@@ -17,6 +17,10 @@ static constexpr float maximaSlack = 8; // Base-2 logarithm of the largest proba
 SeesawBuilder::Value SeesawBuilder::consumeItem(const Item &item, Value count, Value queryCount) {
   auto queryBuffer = BufferType::get(k.b.getContext(), build.config.rowsPerCta, problem.keyDim, 128);
   query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, queryCount, 0);
+  if (ownFirst()) // The tensor cores read it from there with less energy, and that much less shared memory.
+    lastQuery =
+        LoadOperandOp::create(k.b, k.loc, OperandType::get(k.b.getContext(), depthOf(build.memory.boxes - 1)),
+                              query, build.memory.boxes - 1);
   State state{count, splat(fragment(columns()), k.cf(0)), splat(floatRows(), k.cf(lowestScore)),
               splat(floatRows(), k.cf(0)), ownFirst() ? firstScores(item, count) : Value()};
   state = State::of(loop(item.begin, item.end, state.values(), [&](Value unit, ValueRange carried) {
@@ -47,10 +51,11 @@ SeesawBuilder::Value SeesawBuilder::scoresOf(Value count) {
 SeesawBuilder::Value SeesawBuilder::multiplyKeys(Value raw, ArrayRef<Part> parts, Value count) {
   for (Part part : parts)
     for (int box = boxesOf(part).from; box < boxesOf(part).to; ++box) {
-      int from = box * boxColumns, depth = std::min(boxColumns, problem.keyDim - from);
       Value keys = WaitOp::create(k.b, k.loc, tileType(), pipeOf(role), count, box);
       MmaFenceOp::create(k.b, k.loc);
-      raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), query, keys, depth, from, raw, Value());
+      Value rows = lastQuery && box == build.memory.boxes - 1 ? lastQuery : query;
+      raw = MmaNtOp::create(k.b, k.loc, fragment(tokens), rows, keys, depthOf(box), box * boxColumns, raw,
+                            Value());
     }
   MmaCommitOp::create(k.b, k.loc);
   return raw;

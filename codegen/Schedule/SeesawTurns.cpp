@@ -73,17 +73,19 @@ SeesawBuilder::State SeesawBuilder::leftOwnFirst(const Item &item, Value unit, V
   putStatistics(shrink, k.c(LeftShrink));
   arrive(LeftMaxima, 2);
   Value p = probabilitiesOf(scores, maxima), operand = pack(p);
-  PutOperandOp::create(k.b, k.loc, operand, probabilityBuffer(0));
-  state.output = multiply(scaled(state.output, shrink), operand, 0);
   state.sums = addedSums(state.sums, shrink, p);
-  state.output = waitAll(state.output)[0];
+  PutOperandOp::create(k.b, k.loc, operand, probabilityBuffer(0));
+  state.output = waitAll(multiply(scaled(state.output, shrink), operand, 0))[0];
   release(0, LeftValues, state.count);
 
   sync(RightMaxima, 2);
   state.maxima = getStatistics(k.c(RightMaximum));
   shrink = getStatistics(k.c(RightShrink));
   Value moves = AnyRowOp::create(k.b, k.loc, k.b.getI1Type(), shrink, k.b.getF32FloatAttr(1));
-  k.when(moves, [&] { PutOperandOp::create(k.b, k.loc, pack(product(p, shrink)), probabilityBuffer(0)); });
+  k.when(moves, [&] {
+    Value less = ScaleOperandOp::create(k.b, k.loc, operand.getType(), operand, shrink);
+    PutOperandOp::create(k.b, k.loc, less, probabilityBuffer(0));
+  });
   arrive(LeftProbabilities, 2);
   state.sums = product(state.sums, shrink);
   Value output = scaled(state.output, shrink);

@@ -25,12 +25,12 @@ tile.kernel @attend attributes {arg_names = ["map", "out", "n"], threads = 160 :
     %q = tile.buffer 0 : !tile.buffer<16, 192, swizzle 128>
     // CHECK: %[[K0:.*]] = tile.wait %[[KV]][%[[N:.*]]] : <2, 64, 192 groups 3> -> <64, 192, swizzle 128>
     %k0 = tile.wait %kv[%n] : !tile.pipe<2, 64, 192 groups 3> -> !tile.buffer<64, 192, swizzle 128>
-    // CHECK: %[[S0:.*]] = tile.mma_nt %[[K0]], %[[Q]] depth 64 : <64, 192, swizzle 128>, <16, 192, swizzle 128> -> <16>
+    // CHECK: %[[S0:.*]] = tile.mma_nt %[[K0]], %[[Q]] depth 64 : !tile.buffer<64, 192, swizzle 128>, <16, 192, swizzle 128> -> <16>
     %s0 = tile.mma_nt %k0, %q depth 64 : !tile.buffer<64, 192, swizzle 128>, !tile.buffer<16, 192, swizzle 128>
       -> !tile.fragment<16>
     // CHECK: %[[K:.*]] = tile.wait %[[KV]][%[[N]]] group 2 : <2, 64, 192 groups 3> -> <64, 192, swizzle 128>
     %k = tile.wait %kv[%n] group 2 : !tile.pipe<2, 64, 192 groups 3> -> !tile.buffer<64, 192, swizzle 128>
-    // CHECK: %[[S:.*]] = tile.mma_nt %[[K]], %[[Q]] depth 128 from 64 onto %[[S0]] : !tile.fragment<16> : <64, 192, swizzle 128>, <16, 192, swizzle 128> -> <16>
+    // CHECK: %[[S:.*]] = tile.mma_nt %[[K]], %[[Q]] depth 128 from 64 onto %[[S0]] : !tile.fragment<16> : !tile.buffer<64, 192, swizzle 128>, <16, 192, swizzle 128> -> <16>
     %s = tile.mma_nt %k, %q depth 128 from 64 onto %s0 : !tile.fragment<16>
       : !tile.buffer<64, 192, swizzle 128>, !tile.buffer<16, 192, swizzle 128> -> !tile.fragment<16>
     // CHECK: %[[PART:.*]] = tile.reduce_rows "max" %[[S]] : <16> -> <16, f32>

@@ -566,6 +566,43 @@ tile.kernel @nt_swizzle_right attributes {arg_names = ["a", "b"], threads = 128 
 
 // -----
 
+tile.kernel @nt_registers attributes {arg_names = ["a", "b"], threads = 128 : i32, shared_bytes = 0 : i32,
+                            max_registers = 0 : i32} {
+^bb0(%a: !tile.operand<64>, %b: !tile.buffer<32, 128, swizzle 128>):
+  // expected-error @+1 {{an operand in registers has no first row and depth columns, got 64 for a depth of 32}}
+  %c = tile.mma_nt %a, %b depth 32 : !tile.operand<64>, !tile.buffer<32, 128, swizzle 128> -> !tile.fragment<32>
+  tile.return
+}
+
+// -----
+
+tile.kernel @load_operand_box attributes {arg_names = ["a"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%a: !tile.buffer<64, 128, swizzle 128>):
+  // expected-error @+1 {{buffer must have 64 rows and a box 2, got '!tile.buffer<64, 128, swizzle 128>'}}
+  %c = tile.load_operand %a box 2 : !tile.buffer<64, 128, swizzle 128> -> !tile.operand<64>
+  tile.return
+}
+
+// -----
+
+tile.kernel @load_operand_columns attributes {arg_names = ["a"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%a: !tile.buffer<64, 128, swizzle 128>):
+  // expected-error @+1 {{a box has 64 columns, the operand 80}}
+  %c = tile.load_operand %a box 0 : !tile.buffer<64, 128, swizzle 128> -> !tile.operand<80>
+  tile.return
+}
+
+// -----
+
+tile.kernel @scale_operand_rows attributes {arg_names = ["a", "r"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%a: !tile.operand<64>, %r: !tile.rows<i32>):
+  // expected-error @+1 {{rows must be f32, got '!tile.rows<i32>'}}
+  %c = tile.scale_operand %a by %r : !tile.operand<64>, !tile.rows<i32>
+  tile.return
+}
+
+// -----
+
 tile.kernel @nn_wide attributes {arg_names = ["c", "a", "b", "n"], threads = 128 : i32, shared_bytes = 0 : i32,
                             max_registers = 0 : i32} {
 ^bb0(%c: !tile.fragment<272>, %a: !tile.operand<32>, %b: !tile.buffer<32, 320, swizzle 128>, %n: i32):

@@ -32,7 +32,7 @@ tile.kernel @attend attributes {arg_names = ["map", "out", "n"], threads = 256 :
     tile.zero_rows %b from %n boxes 1 : !tile.buffer<32, 128, swizzle 128>
     // CHECK: tile.mma_fence
     tile.mma_fence
-    // CHECK: %[[S:.*]] = tile.mma_nt %[[A]], %[[B]] depth 112 : <64, 128, swizzle 128>, <32, 128, swizzle 128> -> <32>
+    // CHECK: %[[S:.*]] = tile.mma_nt %[[A]], %[[B]] depth 112 : !tile.buffer<64, 128, swizzle 128>, <32, 128, swizzle 128> -> <32>
     %s = tile.mma_nt %a, %b depth 112 : !tile.buffer<64, 128, swizzle 128>, !tile.buffer<32, 128, swizzle 128>
       -> !tile.fragment<32>
     // CHECK: tile.mma_commit
@@ -43,6 +43,11 @@ tile.kernel @attend attributes {arg_names = ["map", "out", "n"], threads = 256 :
     %p = tile.pack %s1 : !tile.fragment<32> -> !tile.operand<32>
     // CHECK: %[[BOX:.*]] = tile.box %[[B]] 1 : <32, 128, swizzle 128> -> <64, 32, swizzle 64>
     %box = tile.box %b 1 : !tile.buffer<32, 128, swizzle 128> -> !tile.buffer<64, 32, swizzle 64>
+    // CHECK: %[[ROWS_Q:.*]] = tile.load_operand %[[A]] box 1 : <64, 128, swizzle 128> -> <48>
+    %rows_q = tile.load_operand %a box 1 : !tile.buffer<64, 128, swizzle 128> -> !tile.operand<48>
+    // CHECK: tile.mma_nt %[[ROWS_Q]], %[[B]] depth 48 from 64 onto %[[S]] : !tile.fragment<32> : !tile.operand<48>, <32, 128, swizzle 128> -> <32>
+    %s_q = tile.mma_nt %rows_q, %b depth 48 from 64 onto %s : !tile.fragment<32> : !tile.operand<48>, !tile.buffer<32, 128, swizzle 128>
+      -> !tile.fragment<32>
     // CHECK: tile.put_operand %[[P]], %[[BOX]] : <32>, <64, 32, swizzle 64>
     tile.put_operand %p, %box : !tile.operand<32>, !tile.buffer<64, 32, swizzle 64>
     // CHECK: tile.sync_event 2 threads 128

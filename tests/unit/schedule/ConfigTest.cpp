@@ -265,9 +265,14 @@ TEST(ConfigCompleted, TakesWhatGoesWithTheGivenFields) {
 TEST(ConfigDefault, ManyRowsTakeTurns) {
   for (int heads : {33, 64, 128}) {
     EXPECT_TRUE(defaultConfig(mla(heads), {}).seesaw) << heads;
-    EXPECT_TRUE(defaultConfig(mla(heads), {}).evictFirst) << heads;
     EXPECT_EQ(defaultConfig(mla(heads), {}).ownFirst, heads == 128) << heads;
+    EXPECT_EQ(defaultConfig(mla(heads), {}).prefetch, heads == 128) << heads;
+    EXPECT_EQ(defaultConfig(mla(heads), {}).evictFirst, heads != 128) << heads;
   }
+  AttentionProblem small = mla(128);
+  small.page = 32; // The prefetch would leave the producer too few registers.
+  EXPECT_TRUE(defaultConfig(small, {}).ownFirst);
+  EXPECT_FALSE(defaultConfig(small, {}).prefetch);
   AttentionProblem odd = mla(64);
   odd.valueDim = 448; // No halves in whole boxes.
   EXPECT_FALSE(defaultConfig(odd, {}).seesaw);
