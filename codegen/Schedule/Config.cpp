@@ -29,7 +29,7 @@ static constexpr int seesawProducerRegisters = 56; // Pages of two tiles ahead.
 static constexpr int seesawConsumerRegisters = 224;
 static constexpr int seesawTile = 64, seesawStages = 2, seesawConsumers = 2;
 static constexpr int seesawPrefetchPage = 32;   // With 16 some shapes spill.
-static constexpr int ownFirstPage = 32;         // With 16, and with a prefetch with 32, the producer's 40 do.
+static constexpr int ownFirstPage = 64;         // With 32 the producer, which has 40, does.
 static constexpr int seesawColumns = 128;       // Each consumer has half of the values, in whole boxes.
 static constexpr int bookkeepingRegisters = 32; // Addresses, statistics, loop state of a consumer thread.
 static constexpr int maxRegistersPerThread = 255;
@@ -205,12 +205,10 @@ static std::string brokenSeesaw(const AttentionProblem &problem, const Config &c
         "prefetch keeps a unit's pages in the producer's registers, which must have at least {} "
         "tokens, got {}; set prefetch=false",
         seesawPrefetchPage, problem.page);
-  const int ownPage = config.prefetch ? 2 * ownFirstPage : ownFirstPage;
-  if (config.ownFirst && problem.page < ownPage)
-    return fmt::format(
-        "ownFirst leaves the producer registers for pages of at least {} tokens{}, got {}; set "
-        "ownFirst=false",
-        ownPage, config.prefetch ? " with prefetch" : "", problem.page);
+  if (config.ownFirst && problem.page < ownFirstPage)
+    return fmt::format("ownFirst leaves the producer registers for pages of at least {} tokens, got {}; set "
+                       "ownFirst=false",
+                       ownFirstPage, problem.page);
   if (problem.valueDim % seesawColumns != 0)
     return fmt::format(
         "seesaw halves the value columns in boxes of 64: they must be a multiple of {}, got {}",

@@ -29,7 +29,7 @@ static Case caseOf(const AttentionShape &shape, const std::vector<int> &lengths,
                    reference::AttentionProblemOptions options = {}) {
   options.seed = std::random_device()();
   config.prefetch = config.prefetch && shape.page >= 32;
-  config.ownFirst = config.ownFirst && shape.page >= (config.prefetch ? 64 : 32);
+  config.ownFirst = config.ownFirst && shape.page >= 64;
   std::string name =
       fmt::format("heads{}_queries{}_key{}_value{}_page{}{}__cluster{}_split{}{}_launch{}{}{}{}", shape.heads,
                   shape.queryTokens, shape.keyDim, shape.valueDim, shape.page, shape.causal ? "" : "_full",

@@ -83,6 +83,16 @@ TEST(Compile, SameInputSamePtx) {
   }
 }
 
+/// Whose sequence was not split goes at once; all but the first CTA.
+TEST(Compile, OnlyWhoMergesWaitsForTheMainKernel) {
+  const Config config{.split = SplitPolicy::Balanced, .dependentLaunch = DependentLaunch::Early};
+  const std::string body = entryOf(compile(liteDecode(), config, ptxOnly()).ptx, "combine").body;
+  const size_t wait = body.find("griddepcontrol.wait"), branch = body.find("bra");
+  ASSERT_NE(wait, std::string::npos);
+  EXPECT_LT(branch, wait);
+  EXPECT_LT(body.find("%ctaid.x"), branch);
+}
+
 TEST(Compile, OtherInputOtherPtx) {
   const std::string base = compile(liteDecode(), {}, ptxOnly()).ptx;
   EXPECT_NE(base, compile(liteDecode(), {.stages = 3}, ptxOnly()).ptx);

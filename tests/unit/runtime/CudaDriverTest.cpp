@@ -174,7 +174,7 @@ TEST_F(FakeDriverTest, TensorMapsAreEncodedAsTheKernelsExpect) {
   EXPECT_EXIT(body(), ::testing::ExitedWithCode(0),
               "tensor map rank 3 extents 576,64,512 strides 1152,73728 box 64,32,1 steps 1,1,1 interleave 0 "
               "swizzle 3 "
-              "promotion 3 fill 0");
+              "promotion 2 fill 0");
 }
 
 TEST_F(FakeDriverTest, MemoryErrorsNameSizes) {

@@ -61,8 +61,7 @@ static std::vector<Rejection> rejections() {
          p.page = 16;
          c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
        }},
-      {"seesaw", [](P &p, C &c, T &) { c = ownFirst, p.page = 16; }},
-      {"seesaw", [](P &p, C &c, T &) { c = ownFirst, c.prefetch = true, p.page = 32; }},
+      {"seesaw", [](P &p, C &c, T &) { c = ownFirst, p.page = 32; }},
       {"seesaw",
        [](P &p, C &c, T &) {
          p.valueDim = 448;
@@ -270,9 +269,9 @@ TEST(ConfigDefault, ManyRowsTakeTurns) {
     EXPECT_EQ(defaultConfig(mla(heads), {}).evictFirst, heads != 128) << heads;
   }
   AttentionProblem small = mla(128);
-  small.page = 32; // The prefetch would leave the producer too few registers.
-  EXPECT_TRUE(defaultConfig(small, {}).ownFirst);
-  EXPECT_FALSE(defaultConfig(small, {}).prefetch);
+  small.page = 32; // Its places would exceed the producer's registers.
+  EXPECT_TRUE(defaultConfig(small, {}).seesaw);
+  EXPECT_FALSE(defaultConfig(small, {}).ownFirst);
   AttentionProblem odd = mla(64);
   odd.valueDim = 448; // No halves in whole boxes.
   EXPECT_FALSE(defaultConfig(odd, {}).seesaw);
