@@ -128,7 +128,7 @@ struct AddTransposedLowering : OpConversionPattern<AddTransposedOp> {
         Value address = e.at(in.getBase(), e.mul(element, e.c64(4)));
         e.when(e.ge(row, e.c(0)), [&] {
           for (size_t below : {size_t(0), size_t(1)})
-            addTo(e, e.at(address, int64_t(8 * 4 * below)),
+            addTo(e, e.at(address, int64_t(below) * 8 * 4),
                   e.fmul(values[2 * pair + 2 * below + half], factor));
         });
       }

@@ -189,7 +189,7 @@ struct PutRowsLowering : OpConversionPattern<PutRowsOp> {
     e.when(e.eq(e.quad(), 0), [&] {
       Value address = rowArray(e, in.getIndex(), op.getOffset());
       e.store(values[0], address);
-      e.store(values[1], e.at(address, 8 * 4));
+      e.store(values[1], e.at(address, int64_t(8) * 4));
     });
     rewriter.eraseOp(op);
     return success();
@@ -204,7 +204,7 @@ struct GetRowsLowering : OpConversionPattern<GetRowsOp> {
     RowsType type = op.getRows().getType();
     Value address = rowArray(e, in.getIndex(), op.getOffset());
     Value first = e.load(type.getElementType(), address);
-    Value second = e.load(type.getElementType(), e.at(address, 8 * 4));
+    Value second = e.load(type.getElementType(), e.at(address, int64_t(8) * 4));
     rewriter.replaceOp(op, e.pack(getTypeConverter()->convertType(type), {first, second}));
     return success();
   }

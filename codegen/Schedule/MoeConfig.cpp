@@ -323,7 +323,8 @@ static int usualTile(const MoeProblem &problem, int rows) {
 /// Items of `up` that a CTA has in the mean, where rows choose as many experts as they can.
 static double itemsOfCta(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
   const int64_t tiles = std::min<int64_t>(problem.experts, int64_t(rows) * problem.topK) + problem.shared;
-  const int64_t blocks = int64_t(problem.intermediate) * problem.halves / (weightRows * config.consumers);
+  const int64_t blocks =
+      int64_t(problem.intermediate) * problem.halves / (int64_t(weightRows) * config.consumers);
   return double(tiles * blocks) / (double(target.smCount) * config.ctasPerSm);
 }
 
