@@ -88,19 +88,19 @@ private:
     Value from = k.at(k["sums"], k.mul(element, k.c64(4)));
     SmallVector<Value> sums;
     for (int part = 0; part < laneColumns / 4; ++part) {
-      Value words = k.load(four, k.at(from, 16 * part));
+      Value words = k.load(four, k.at(from, int64_t(16) * part));
       for (int i = 0; i < 4; ++i)
         sums.push_back(LLVM::ExtractElementOp::create(k.b, k.loc, words, k.c(i)));
     }
     for (int part = 0; part < laneColumns / 4; ++part)
-      k.store(LLVM::ZeroOp::create(k.b, k.loc, four), k.at(from, 16 * part));
+      k.store(LLVM::ZeroOp::create(k.b, k.loc, four), k.at(from, int64_t(16) * part));
     return sums;
   }
 
   void storeSum(ArrayRef<Value> sums) {
     SmallVector<Value> packed;
     for (int word = 0; word < laneColumns / 2; ++word)
-      packed.push_back(k.packBf16(sums[2 * word], sums[2 * word + 1]));
+      packed.push_back(k.packBf16(sums[size_t(word) * 2], sums[size_t(word) * 2 + 1]));
     Value element = k.add(k.mul(k.wide(row), k["y_stride"]), k.wide(column));
     k.store(k.vector(packed), k.at(k["y"], k.mul(element, k.c64(2))));
   }
@@ -111,7 +111,7 @@ private:
       Value halves[] = {k.shl(both, 16), k.band(both, -65536)};
       for (int i = 0; i < 2; ++i) {
         Value value = LLVM::BitcastOp::create(k.b, k.loc, k.f32(), halves[i]);
-        Value &sum = sums[size_t(2 * word + i)];
+        Value &sum = sums[size_t(word) * 2 + size_t(i)];
         sum = term.weight ? k.fma(value, term.weight, sum) : k.fadd(value, sum);
       }
     }

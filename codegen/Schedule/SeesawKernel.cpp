@@ -62,7 +62,7 @@ SeesawBuilder::Value SeesawBuilder::multiplyKeys(Value raw, ArrayRef<Part> parts
 }
 
 SeesawBuilder::Value SeesawBuilder::maskTail(const Item &item, Value unit, Value scores) {
-  Value firstToken = k.add(k.mul(unit, build.unitTokens()), role * tokens);
+  Value firstToken = k.add(k.mul(unit, build.unitTokens()), int64_t(role) * tokens);
   k.when(k.lt(item.length, k.add(firstToken, tokens)), [&] {
     sync(Own + role, 1); // Other warps may still be reading the rows as keys.
     ZeroRowsOp::create(k.b, k.loc, tileOf(role), k.sub(item.length, firstToken), build.memory.valueBoxes);
