@@ -159,41 +159,28 @@ LogicalResult ZeroRowsOp::verify() {
   return success();
 }
 
-/// The first operand of tile.mma_nt in memory: enough rows and columns, swizzled.
-static LogicalResult verifyFirst(MmaNtOp op, BufferType a) {
-  if (op.getRow() ? a.getRows() < 64 : a.getRows() != 64)
-    return op.emitOpError() << "first operand must have 64 rows, or more and the row to begin at, got "
-                            << a.getRows();
-  if (int64_t(op.getFrom()) + op.getDepth() > a.getColumns())
-    return op.emitOpError() << "depth must be a multiple of 16 within both operands, got " << op.getDepth()
-                            << " from column " << op.getFrom();
-  if (a.getSwizzle() != 128)
-    return op.emitOpError() << "operands must have 128-byte swizzle";
-  return success();
-}
-
 LogicalResult MmaNtOp::verify() {
   BufferType b = getB().getType();
-  if (auto a = dyn_cast<BufferType>(getA().getType())) {
-    if (failed(verifyFirst(*this, a)))
-      return failure();
-  } else if (auto operand = cast<OperandType>(getA().getType());
-             getRow() || operand.getColumns() != int64_t(getDepth())) {
+  auto a = dyn_cast<BufferType>(getA().getType()); // Null: in registers.
+  const int64_t end = int64_t(getFrom()) + getDepth();
+  if (a && (getRow() ? a.getRows() < 64 : a.getRows() != 64))
+    return emitOpError() << "first operand must have 64 rows, or more and the row to begin at, got "
+                         << a.getRows();
+  if (!a && (getRow() || cast<OperandType>(getA().getType()).getColumns() != int64_t(getDepth())))
     return emitOpError() << "an operand in registers has no first row and depth columns, got "
-                         << operand.getColumns() << " for a depth of " << getDepth();
-  }
+                         << getA().getType() << " for a depth of " << getDepth();
   if (b.getRows() < getResult().getType().getColumns())
     return emitOpError() << "second operand has " << b.getRows() << " rows, the result "
                          << getResult().getType().getColumns() << " columns";
   if (getFrom() % 16 != 0)
     return emitOpError() << "the first column must be a multiple of 16, got " << getFrom();
-  if (getDepth() % 16 != 0 || getDepth() < 16 || int64_t(getFrom()) + getDepth() > b.getColumns())
+  if (getDepth() % 16 != 0 || getDepth() < 16 || end > std::min(a ? a.getColumns() : end, b.getColumns()))
     return emitOpError() << "depth must be a multiple of 16 within both operands, got " << getDepth()
                          << " from column " << getFrom();
   if (getAcc() && getAcc().getType() != getResult().getType())
     return emitOpError() << "accumulates onto " << getAcc().getType() << ", result is "
                          << getResult().getType();
-  if (b.getSwizzle() != 128)
+  if ((a && a.getSwizzle() != 128) || b.getSwizzle() != 128)
     return emitOpError() << "operands must have 128-byte swizzle";
   return success();
 }

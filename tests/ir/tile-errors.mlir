@@ -569,7 +569,7 @@ tile.kernel @nt_swizzle_right attributes {arg_names = ["a", "b"], threads = 128 
 tile.kernel @nt_registers attributes {arg_names = ["a", "b"], threads = 128 : i32, shared_bytes = 0 : i32,
                             max_registers = 0 : i32} {
 ^bb0(%a: !tile.operand<64>, %b: !tile.buffer<32, 128, swizzle 128>):
-  // expected-error @+1 {{an operand in registers has no first row and depth columns, got 64 for a depth of 32}}
+  // expected-error @+1 {{an operand in registers has no first row and depth columns, got '!tile.operand<64>' for a depth of 32}}
   %c = tile.mma_nt %a, %b depth 32 : !tile.operand<64>, !tile.buffer<32, 128, swizzle 128> -> !tile.fragment<32>
   tile.return
 }

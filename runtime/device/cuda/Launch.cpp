@@ -187,7 +187,7 @@ TensorMap CudaDevice::encode(const TensorMapSpec &spec) {
   void *base = reinterpret_cast<void *>(spec.base);
   CUtensorMap encoded{};
   // A box's rows have 128 bytes. Twice as many are fetched in vain where the rest has left the L2 when it is
-  // asked for (H200: 7 % at 128 × 4096 tokens of 16 heads, 2 % of the time of few rows' experts).
+  // asked for (H200: 7 % at 128 × 4096 tokens of 16 heads, 1 to 4 % of few rows' experts).
   CUresult result = driver_.tensorMapEncodeTiled(
       &encoded, tensorMapType(spec.dtype), spec.rank, base, extents, strides, box, elementStrides,
       CU_TENSOR_MAP_INTERLEAVE_NONE, tensorMapSwizzle(spec.swizzleBytes), CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
