@@ -62,7 +62,7 @@ void requireGpu(const MachineOptions &machine);
 std::unique_ptr<runtime::Graph> capture(runtime::Device &device, runtime::Stream stream,
                                         const std::function<void()> &body);
 
-/// Replays the contenders' graphs in turns of ten replays, who begins changing from turn to turn, and over
+/// Replays the contenders' graphs in turns of three replays, who begins changing from turn to turn, and over
 /// the graphs in turn whoever replays them. `layers` of one graph. The times are in the contenders' order.
 std::vector<Timing> timeInTurns(runtime::Device &device, runtime::Stream stream,
                                 const std::vector<Graphs> &contenders, int layers,
