@@ -11,7 +11,7 @@ import sys
 # Fields of a configuration that are worth a column's width, and how they read.
 SHORT = [
     ("swapOperands", True, lambda c: f"exchanged {c['rowsPerCta']}"),
-    ("seesaw", True, lambda c: "seesaw, own tiles first" if c.get("ownFirst") else "seesaw"),
+    ("seesaw", True, lambda c: "seesaw"),
     ("prefetch", True, lambda c: "prefetch"),
     ("evictFirst", True, lambda c: "evict first"),
     ("split", "whole", lambda c: "whole"),

@@ -151,25 +151,6 @@ struct LoadOperandLowering : OpConversionPattern<LoadOperandOp> {
   }
 };
 
-/// A register holds two columns of a row, those of odd numbers of the row 8 below.
-struct ScaleOperandLowering : OpConversionPattern<ScaleOperandOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(ScaleOperandOp op, OpAdaptor in,
-                                ConversionPatternRewriter &rewriter) const override {
-    Emit e{rewriter, op.getLoc()};
-    const SmallVector<Value> factors = e.unpack(in.getBy());
-    SmallVector<Value> registers = e.unpack(in.getOperand());
-    for (auto [i, both] : llvm::enumerate(registers)) {
-      auto scaled = [&](Value bits) {
-        return e.fmul(LLVM::BitcastOp::create(rewriter, op.getLoc(), e.f32(), bits), factors[i % 2]);
-      };
-      both = e.packBf16(scaled(e.shl(both, 16)), scaled(e.band(both, -65536)));
-    }
-    rewriter.replaceOp(op, e.pack(in.getOperand().getType(), registers));
-    return success();
-  }
-};
-
 } // namespace
 
 /// Address of the lane's first row in shared row array `index` of those at byte `offset`.
@@ -319,8 +300,8 @@ struct StoreRowsLowering : OpConversionPattern<StoreRowsOp> {
 
 void populateMemoryPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
   patterns.add<BufferLowering, BoxLowering, ZeroRowsLowering, PutOperandLowering, LoadOperandLowering,
-               ScaleOperandLowering, PutRowsLowering, GetRowsLowering, StoreLowering, StoreRowsLowering>(
-      types, patterns.getContext());
+               PutRowsLowering, GetRowsLowering, StoreLowering, StoreRowsLowering>(types,
+                                                                                   patterns.getContext());
 }
 
 } // namespace lathe::codegen

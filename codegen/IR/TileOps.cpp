@@ -323,12 +323,6 @@ LogicalResult LoadOperandOp::verify() {
   return success();
 }
 
-LogicalResult ScaleOperandOp::verify() {
-  if (!getBy().getType().getElementType().isF32())
-    return emitOpError() << "rows must be f32, got " << getBy().getType();
-  return success();
-}
-
 LogicalResult PutRowsOp::verify() { return verifyCount(*this, getCount()); }
 LogicalResult GetRowsOp::verify() { return verifyCount(*this, getCount()); }
 

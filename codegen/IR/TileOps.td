@@ -514,14 +514,6 @@ def Tile_LoadOperandOp : Tile_Op<"load_operand"> {
   let hasVerifier = 1;
 }
 
-def Tile_ScaleOperandOp : Tile_Op<"scale_operand", [Pure, AllTypesMatch<["operand", "result"]>]> {
-  let summary = "an operand times a value (f32) for each of its rows, rounded to bf16 again";
-  let arguments = (ins Tile_OperandType:$operand, Tile_RowsType:$by);
-  let results = (outs Tile_OperandType:$result);
-  let assemblyFormat = "$operand `by` $by attr-dict `:` type($operand) `,` type($by)";
-  let hasVerifier = 1;
-}
-
 def Tile_PutRowsOp : Tile_Op<"put_rows"> {
   let summary = "writes 64 row values to the shared array number `index` of those that start at byte `offset`";
   let description = [{

@@ -25,11 +25,10 @@ static constexpr int warpgroupThreads = 128;
 static constexpr int warpThreads = 32;
 static constexpr int producerRegisterCount = 40;
 static constexpr int consumerRegisterCount = 232;
-static constexpr int seesawProducerRegisters = 56; // Pages of two tiles ahead.
+static constexpr int seesawProducerRegisters = 56; // Pages of two tiles ahead. Not with the prefetch.
 static constexpr int seesawConsumerRegisters = 224;
 static constexpr int seesawTile = 64, seesawStages = 2, seesawConsumers = 2;
-static constexpr int seesawPrefetchPage = 32;   // With 16 some shapes spill.
-static constexpr int ownFirstPage = 64;         // With 32 the producer, which has 40, does.
+static constexpr int seesawPrefetchPage = 64;   // With 32 the producer, which has 40 registers, spills.
 static constexpr int seesawColumns = 128;       // Each consumer has half of the values, in whole boxes.
 static constexpr int bookkeepingRegisters = 32; // Addresses, statistics, loop state of a consumer thread.
 static constexpr int maxRegistersPerThread = 255;
@@ -80,7 +79,7 @@ Resources resources(const AttentionProblem &problem, const Config &config) {
   cost.sharedBytes = memory.sharedBytes;
   cost.mbarriers = memory.mbarriers;
   cost.threads = config.consumers * warpgroupThreads + (config.swapOperands ? warpThreads : warpgroupThreads);
-  if (config.seesaw && !config.ownFirst) {
+  if (config.seesaw && !config.prefetch) {
     cost.consumerRegisters = seesawConsumerRegisters;
     cost.producerRegisters = seesawProducerRegisters;
   } else if (!config.swapOperands) { // With a producer of one warp every thread has as many as it can use.
@@ -189,8 +188,6 @@ static std::string brokenSwap(const AttentionProblem &, const Config &config, co
 static std::string brokenSeesaw(const AttentionProblem &problem, const Config &config, const Target &) {
   if (config.prefetch && !config.seesaw)
     return "prefetch is the seesaw's, got prefetch 1 and seesaw 0; set seesaw=true";
-  if (config.ownFirst && !config.seesaw)
-    return "ownFirst is the seesaw's, got ownFirst 1 and seesaw 0; set seesaw=true";
   if (!config.seesaw)
     return {};
   if (config.swapOperands || config.kvTile != seesawTile || config.stages != seesawStages ||
@@ -200,15 +197,15 @@ static std::string brokenSeesaw(const AttentionProblem &problem, const Config &c
         "or prefetch, not both; got {}, {}, {}, swapOperands={}, cluster {} and prefetch={}",
         seesawTile, seesawStages, seesawConsumers, config.kvTile, config.stages, config.consumers,
         config.swapOperands, config.cluster, config.prefetch);
+  if (const int blocks = resources(problem, config).rowBlocks; config.prefetch && blocks == 1)
+    return fmt::format(
+        "prefetch is for tiles that several CTAs read, got {} rows and CTAs of {}; set prefetch=false",
+        problem.rows(), config.rowsPerCta);
   if (config.prefetch && problem.page < seesawPrefetchPage)
     return fmt::format(
         "prefetch keeps a unit's pages in the producer's registers, which must have at least {} "
         "tokens, got {}; set prefetch=false",
         seesawPrefetchPage, problem.page);
-  if (config.ownFirst && problem.page < ownFirstPage)
-    return fmt::format("ownFirst leaves the producer registers for pages of at least {} tokens, got {}; set "
-                       "ownFirst=false",
-                       ownFirstPage, problem.page);
   if (problem.valueDim % seesawColumns != 0)
     return fmt::format(
         "seesaw halves the value columns in boxes of 64: they must be a multiple of {}, got {}",
@@ -387,14 +384,12 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
                              .cluster = cluster});
   }
   for (auto [cluster, prefetch] : {std::pair{1, false}, {1, true}, {2, false}})
-    for (bool ownFirst : {false, true})
-      forms.push_back({.kvTile = seesawTile,
-                       .stages = seesawStages,
-                       .consumers = seesawConsumers,
-                       .cluster = cluster,
-                       .seesaw = true,
-                       .ownFirst = ownFirst,
-                       .prefetch = prefetch});
+    forms.push_back({.kvTile = seesawTile,
+                     .stages = seesawStages,
+                     .consumers = seesawConsumers,
+                     .cluster = cluster,
+                     .seesaw = true,
+                     .prefetch = prefetch});
   std::vector<Config> space;
   for (Config config : forms)
     for (auto [split, parts, tokens] : splitAxis())
@@ -415,11 +410,10 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
 /// Preference among safe configs, from `lathe bench mla` (docs/schedules has the tables): operands exchanged
 /// where all rows fit one block, without spare rows (H100: 7.3 against 11.1 µs at 1 × 4096 tokens, 204.5
 /// against 221.3 µs at 128 × 4096, with 16 heads); else two consumers in turns (247 against 303 µs at
-/// 128 × 4096 whole, with 128 heads), each with its own tile first where several CTAs read a tile (H200: 74.5
-/// against 77.4 µs at 32 × 4096, 444 against 516 with two query tokens; but 48.7 against 47.3 with 64 heads),
-/// and then with the prefetch (232 against 264 µs at 128 × 4096, 37.9 in both at 16 × 4096; but 25.6 against
-/// 24.8 at 8 × 4096); else two consumers, then the larger tile (fewer barriers a byte, a wider product for
-/// the scores), then the deeper ring.
+/// 128 × 4096 whole, with 128 heads), with the prefetch where several CTAs read a tile (H200, 128 heads: 478
+/// against 499 µs at 128 × normal(8192), 72.3 against 72.7 at 32 × 4096; but 25.5 against 24.8 at 8 × 4096,
+/// whose first units take the longer); else two consumers, then the larger tile (fewer barriers a byte, a
+/// wider product for the scores), then the deeper ring.
 static auto preference(const AttentionProblem &problem, const Config &config) {
   const bool oneBlock = config.swapOperands && config.rowsPerCta >= problem.rows();
   int form = config.consumers;
@@ -427,8 +421,7 @@ static auto preference(const AttentionProblem &problem, const Config &config) {
     form = oneBlock ? maxConsumers + 1 + swappedRowsAxis.back() - config.rowsPerCta + 1 : 0;
   else if (config.seesaw)
     form = maxConsumers + 1;
-  return std::make_tuple(form, config.kvTile, config.stages, config.ownFirst == (problem.rows() > 64),
-                         config.prefetch && !config.evictFirst);
+  return std::make_tuple(form, config.kvTile, config.stages, config.prefetch == (problem.rows() > 64));
 }
 
 int fixedPartUnits(const Config &config) {
@@ -448,7 +441,7 @@ static bool isInvariantSplit(const Config &config) {
 static bool isPlain(const Config &config, bool invariant) {
   const bool split = invariant ? isInvariantSplit(config) : config.split == SplitPolicy::Balanced;
   return split && config.cluster == 1 && config.dependentLaunch == DependentLaunch::Early &&
-         config.evictFirst != (config.prefetch && config.ownFirst);
+         config.evictFirst != config.prefetch;
 }
 
 Config defaultConfig(const AttentionProblem &problem, const Target &target, bool invariant) {

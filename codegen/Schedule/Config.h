@@ -47,8 +47,7 @@ struct Config {
   int partTokens = 0;  ///< And most tokens of a part while there are fewer parts; 0: always fixedSplits.
   bool swapOperands = false; ///< KV tokens on WGMMA's M and query rows on its N: for few rows.
   bool seesaw = false;       ///< Two consumers in turns over two KV tiles: for many rows.
-  bool ownFirst = false;     ///< With seesaw: each consumer multiplies with its own tile first.
-  bool prefetch = false;     ///< With seesaw: brings the next two KV tiles to the L2 cache.
+  bool prefetch = false;     ///< With seesaw: the next two KV tiles come to the L2 cache, scores begin early.
   bool evictFirst = false;   ///< KV tiles leave the L2 cache before other data.
   DependentLaunch dependentLaunch = DependentLaunch::Off;
 

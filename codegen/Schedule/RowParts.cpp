@@ -27,8 +27,10 @@ RowParts::Value RowParts::rowLimits(const Item &item) {
   });
 }
 
-RowParts::Value RowParts::mask(const Item &item, Value scores, Value firstToken, Value unmasked) {
+RowParts::Value RowParts::mask(const Item &item, Value scores, Value firstToken, Value unmasked,
+                               llvm::function_ref<void()> before) {
   return choose(k.lt(unmasked, k.add(firstToken, tokens)), scores, [&] {
+    before();
     return map(scores.getType(), {scores, rowLimits(item), firstToken}, [&](Block *b) {
       Value token = k.add(b->getArgument(2), Value(ColumnOp::create(k.b, k.loc, k.i32())));
       return k.select(k.lt(token, b->getArgument(1)), b->getArgument(0),

@@ -25,8 +25,10 @@ protected:
   Value firstBox();
 
   /// Scores of the tile from `firstToken` on, -inf past the rows' limits; only tiles that reach past
-  /// `unmasked` pay for it, and only they have the limits in registers.
-  Value mask(const Item &item, Value scores, Value firstToken, Value unmasked);
+  /// `unmasked` pay for it, and only they have the limits in registers. `before`: what else these need.
+  Value mask(
+      const Item &item, Value scores, Value firstToken, Value unmasked,
+      llvm::function_ref<void()> before = [] {});
 
   /// Array number `index` of the row statistics, of MemoryPlan::statisticsArrays.
   void putStatistics(Value mine, Value index);

@@ -5,19 +5,17 @@
 // columns of the output. They take turns, so that one's softmax runs while the tensor cores work for the
 // other:
 //
-//   left    S0 box by box │ softmax → P0 ─┬ O += P0·V0 (registers) │ ┌─ O += P1·V1 │ next S0 ···
+//   left    S0 box by box │ softmax → P0 ─┬ O += P0·V0 (registers) │ ┌─ O += P1·V1 ┬ next S0 ···
 //   right   S1 box by box ················└ O += P0·V0 │ softmax → P1 ┴ O += P1·V1 (registers) │ next S1 ···
 //
-// Both multiply with a tile at the same time, so that it is given back soon: with room for two tiles only,
-// whose boxes every CTA brings for itself, the way from L2 to the SMs is the limit, and it must never idle.
-// Who tells probabilities and maxima does not wait, who asks for them does. Each output is first brought to
-// the maxima of the left consumer, then to those of both.
+// Both multiply with a tile at the same time, so that it is given back soon. Who tells probabilities and
+// maxima does not wait, who asks for them does. Each output is first brought to the maxima of the left
+// consumer, then to those of both.
 //
-// With config.ownFirst each multiplies with its own tile first, so that halves of tiles come free one by one,
-// and begins the next scores under the last products (SeesawTurns.cpp):
-//
-//   left    S0 │ softmax → P0 ─ O += P0·V0 │ maxima of both, P0 told ── O += P1·V1 ┬ next S0 ···
-//   right   S1 ······ maxima told │ softmax → P1 ─ O += P1·V1 ┬ O += P0·V0 ────────┴ next S1 ···
+// With config.prefetch the next unit is there soon after it is asked for: the left consumer begins its next
+// scores under its last products. Without, it would wait there for the memory, and gives back the second tile
+// first. With the prefetch, too, the last box of the query is in registers, so that scores read less shared
+// memory, whose bandwidth they take all of.
 //
 // The idea of two consumers over two tiles and halves of the output is FlashMLA's ("seesaw"). Maxima move
 // only where they grow by more than 2^8, so that most tiles leave the output alone: probabilities stay below
@@ -44,20 +42,13 @@ private:
     int from, to;
   };
   /// Named events. Own and the one after it are each a consumer's own.
-  enum Event {
-    LeftProbabilities = 1,
-    RightProbabilities = 2,
-    Sums = 3,
-    Own = 4,
-    LeftMaxima = 6,
-    RightMaxima = 7
-  };
+  enum Event { LeftProbabilities = 1, RightProbabilities = 2, Sums = 3, Own = 4 };
   /// Arrays of the row statistics.
   enum Array { LeftMaximum = 0, LeftShrink = 1, RightMaximum = 2, RightShrink = 3, FirstSums = 4 };
   /// State of a consumer between units.
   struct State {
     Value count, output, maxima, sums;
-    Value scores; ///< Of the next unit, where own tiles come first; else null.
+    Value scores; ///< Of the next unit, not masked yet, where a unit ends with them; else null.
     Values values() const {
       Values all{count, output, maxima, sums};
       if (scores)
@@ -70,7 +61,9 @@ private:
   //===- Both -----------------------------------------------------------------------------------------===//
 
   bool isLeft() const { return role == 0; }
-  bool ownFirst() const { return build.config.ownFirst; }
+  /// Whether a unit ends with the next one's scores, so that no jump stands between them and the products. It
+  /// is code for an item's first scores, too, which costs CTAs of few units more than it gains.
+  bool carriesScores() const { return build.resources.rowBlocks > 1; }
   int depthOf(int box) const { return std::min(boxColumns, problem.keyDim - box * boxColumns); }
   bool hasKeysOnly() const { return build.memory.stageParts > 2; }
   Range boxesOf(Part part) const;
@@ -88,17 +81,19 @@ private:
 
   void beginConsumer() override {}
   Value consumeItem(const Item &item, Value count, Value queryCount) override;
-  /// One unit; the state's count is that of the unit.
+  /// One unit from its scores, masked, to its last products, which are in flight. The state's count is that
+  /// of the unit.
   State left(Value scores, State state);
   State right(Value scores, State state);
-  State leftOwnFirst(const Item &item, Value unit, Value scores, State state);
-  State rightOwnFirst(const Item &item, Value unit, Value scores, State state);
-  /// With own tiles first: where another unit follows, goOn(its count) gives the output and its raw scores,
-  /// all waited for; else the output is waited for and `end` follows.
-  State endUnit(const Item &item, Value unit, State state, llvm::function_ref<Values(Value)> goOn,
-                llvm::function_ref<void()> end);
+  /// After it: all products waited for.
+  State endUnit(const Item &item, Value unit, State state);
+  Value nextScores(State &state, Value count);
+  /// Its last products are waited for, and what they read of the second tile is given back.
+  void waitAndGiveBack(State &state);
+  void giveBack(Value count);
   /// Scores of the item's first unit, where it has one.
   Value firstScores(const Item &item, Value count);
+  Value noScores() { return splat(fragment(tokens), k.cf(0)); }
   /// Q·Kᵀ of the own tile, box by box as they arrive, in base-2 units.
   Value scoresOf(Value count);
   /// Begins raw + Q·Kᵀ over the columns of these parts of the own tile, as a group of its own.
@@ -125,10 +120,11 @@ private:
   Value produceItem(const Item &item, ValueRange ahead, Value count, Value queryCount) override;
   void loadPart(int tile, Part part, const Pages &pages, Value count);
   void loadUnit(const Item &item, Value unit, const Pages &pages, Value count, Value queryCount);
+  void awaitUnit(Value count);
   void prefetch(const Pages &pages);
 
   Value oddPipe, query;
-  Value lastQuery; ///< With own tiles first: the last box of the query, in registers.
+  Value lastQuery; ///< With the prefetch: the last box of the query, in registers.
 };
 
 } // namespace lathe::codegen

@@ -17,24 +17,19 @@ static constexpr float maximaSlack = 8; // Base-2 logarithm of the largest proba
 SeesawBuilder::Value SeesawBuilder::consumeItem(const Item &item, Value count, Value queryCount) {
   auto queryBuffer = BufferType::get(k.b.getContext(), build.config.rowsPerCta, problem.keyDim, 128);
   query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, queryCount, 0);
-  if (ownFirst()) // The tensor cores read it from there with less energy, and that much less shared memory.
+  if (build.config.prefetch) // The tensor cores read it from there with less energy, and that much less
+                             // shared memory.
     lastQuery =
         LoadOperandOp::create(k.b, k.loc, OperandType::get(k.b.getContext(), depthOf(build.memory.boxes - 1)),
                               query, build.memory.boxes - 1);
   State state{count, splat(fragment(columns()), k.cf(0)), splat(floatRows(), k.cf(lowestScore)),
-              splat(floatRows(), k.cf(0)), ownFirst() ? firstScores(item, count) : Value()};
-  state = State::of(loop(item.begin, item.end, state.values(), [&](Value unit, ValueRange carried) {
-    State before = State::of(carried);
-    Value scores = ownFirst() ? before.scores : scoresOf(before.count);
+              splat(floatRows(), k.cf(0)), carriesScores() ? firstScores(item, count) : Value()};
+  state = State::of(loop(item.begin, item.end, state.values(), [&](Value unit, ValueRange values) {
+    const State before = State::of(values);
+    Value scores = carriesScores() ? before.scores : scoresOf(before.count);
     k.when(k.eq(k.add(unit, 1), item.end), [&] { ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0); });
     scores = maskTail(item, unit, scores);
-    State after;
-    if (ownFirst())
-      after = isLeft() ? leftOwnFirst(item, unit, scores, before) : rightOwnFirst(item, unit, scores, before);
-    else
-      after = isLeft() ? left(scores, before) : right(scores, before);
-    after.count = k.add(before.count, 1);
-    return after.values();
+    return endUnit(item, unit, isLeft() ? left(scores, before) : right(scores, before)).values();
   }));
   k.when(k.eq(item.begin, item.end), [&] { ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0); });
   launchLate();
@@ -63,12 +58,13 @@ SeesawBuilder::Value SeesawBuilder::multiplyKeys(Value raw, ArrayRef<Part> parts
 
 SeesawBuilder::Value SeesawBuilder::maskTail(const Item &item, Value unit, Value scores) {
   Value firstToken = k.add(k.mul(unit, build.unitTokens()), int64_t(role) * tokens);
-  k.when(k.lt(item.length, k.add(firstToken, tokens)), [&] {
-    sync(Own + role, 1); // Other warps may still be reading the rows as keys.
-    ZeroRowsOp::create(k.b, k.loc, tileOf(role), k.sub(item.length, firstToken), build.memory.valueBoxes);
-    sync(Own + role, 1);
+  return mask(item, scores, firstToken, unmaskedTokens(item), [&] {
+    k.when(k.lt(item.length, k.add(firstToken, tokens)), [&] {
+      sync(Own + role, 1); // Other warps may still be reading the rows as keys.
+      ZeroRowsOp::create(k.b, k.loc, tileOf(role), k.sub(item.length, firstToken), build.memory.valueBoxes);
+      sync(Own + role, 1);
+    });
   });
-  return mask(item, scores, firstToken, unmaskedTokens(item));
 }
 
 SeesawBuilder::Value SeesawBuilder::moved(Value before, Value found) {

@@ -1,9 +1,9 @@
 //===- SeesawProducer.cpp - Who brings queries and KV tiles to two consumers in turns -----------------===//
 //
 // Parts are loaded in the order in which they are given back and asked for: keys and values of the first
-// tile, values and keys of the second; with own tiles first both right halves change places. An item's query
-// goes behind what its first scores need first. The pages of the next unit are read from the table, and
-// brought to the L2 cache where that is asked for, while those of this one are on their way.
+// tile, values and keys of the second. An item's query goes behind what its first scores need first. The
+// pages of the next unit are read from the table, and brought to the L2 cache where that is asked for, while
+// those of this one are on their way.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/Seesaw.h"
@@ -57,7 +57,10 @@ SeesawBuilder::Value SeesawBuilder::produceItem(const Item &item, ValueRange ahe
                    [&](Value unit, const Pages &pages, const Pages &next, Value unitCount) {
                      loadUnit(item, unit, pages, unitCount, queryCount);
                      if (build.config.prefetch)
-                       k.when(k.lt(k.add(unit, 1), item.end), [&] { prefetch(next); });
+                       k.when(k.lt(k.add(unit, 1), item.end), [&] {
+                         k.when(k.eq(unit, item.begin), [&] { awaitUnit(unitCount); });
+                         prefetch(next);
+                       });
                      return k.add(unitCount, 1);
                    });
 }
@@ -79,13 +82,16 @@ void SeesawBuilder::loadUnit(const Item &item, Value unit, const Pages &pages, V
   for (int tile : {0, 1})
     for (Part part : partsOf(tile))
       order.push_back({tile, part});
-  if (ownFirst()) // Who gives the first tile's right values back first asks for the second one's.
-    std::swap(*llvm::find(order, std::pair{0, RightValues}), *llvm::find(order, std::pair{1, RightValues}));
   for (auto [tile, part] : order) {
     loadPart(tile, part, pages, count);
     if (tile == 0 && part == LeftValues)
       k.when(k.eq(unit, item.begin), [&] { loadQuery(item, queryCount); });
   }
+}
+
+/// An item's first unit is not slowed down by the prefetch of its second.
+void SeesawBuilder::awaitUnit(Value count) {
+  WaitOp::create(k.b, k.loc, tileType(), oddPipe, count, build.memory.boxes - 1);
 }
 
 /// Each row block of a sequence brings its share of every piece's rows: all of them read the same tiles at

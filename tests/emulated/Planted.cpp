@@ -19,14 +19,17 @@ static const reference::ShapeCase &shapeOf(Base base) {
   static const reference::ShapeCase cluster{"cluster", {.heads = 128}, {400, 65, 0, 1, 200}, {.seed = seed}};
   static const reference::ShapeCase seesaw{
       "seesaw", {.heads = 64, .keyDim = 288, .valueDim = 256}, {700, 0, 65, 0, 1, 333, 0}, {.seed = seed}};
+  static const reference::ShapeCase early{
+      "early", {.heads = 128, .keyDim = 288, .valueDim = 256}, {700, 0, 65, 333}, {.seed = seed}};
   switch (base) {
   case Base::Single:
     return single;
   case Base::Cluster:
     return cluster;
   case Base::Seesaw:
-  case Base::OwnFirst:
     return seesaw;
+  case Base::SeesawEarly:
+    return early;
   default:
     return plain;
   }
@@ -45,9 +48,9 @@ static const codegen::Artifact &artifactOf(Base base) {
     config.swapOperands = true;
     config.rowsPerCta = 16;
   }
-  if (base == Base::Seesaw || base == Base::OwnFirst) { // Workers with several items, some of them empty.
+  if (base == Base::Seesaw || base == Base::SeesawEarly) { // Workers with several items, some of them empty.
     config.seesaw = true;
-    config.ownFirst = base == Base::OwnFirst;
+    config.prefetch = base == Base::SeesawEarly;
     config.split = codegen::SplitPolicy::Whole;
     config.fixedSplits = 1;
   }
@@ -86,7 +89,8 @@ TEST_P(PlantedBugs, IsCaught) {
 }
 
 TEST(PlantedBugs, UneditedKernelsHaveNoFinding) {
-  for (Base base : {Base::Plain, Base::Single, Base::Cluster, Base::Swapped, Base::Seesaw, Base::OwnFirst}) {
+  for (Base base :
+       {Base::Plain, Base::Single, Base::Cluster, Base::Swapped, Base::Seesaw, Base::SeesawEarly}) {
     const codegen::Artifact &artifact = artifactOf(base);
     const RunResult result = run(PtxEditor(artifact.ptx, "attend").text(), artifact.manifest, shapeOf(base));
     EXPECT_EQ(result.error, "");

@@ -15,9 +15,9 @@ namespace lathe::emulatedtest {
 
 using runtime::emulator::FindingKind;
 
-/// What is run: the default kernel, one consumer warpgroup, two CTAs a cluster, operands exchanged, or two
-/// consumers in turns.
-enum class Base { Plain, Single, Cluster, Swapped, Seesaw, OwnFirst };
+/// What is run: the default kernel, one consumer warpgroup, two CTAs a cluster, operands exchanged, two
+/// consumers in turns, or these with the next scores begun early.
+enum class Base { Plain, Single, Cluster, Swapped, Seesaw, SeesawEarly };
 
 struct Planted {
   std::string name;

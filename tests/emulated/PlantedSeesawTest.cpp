@@ -155,48 +155,33 @@ static std::vector<Planted> boxes() {
   };
 }
 
-//===- Own tiles first -------------------------------------------------------------------------------===//
+//===- Next scores begun early -----------------------------------------------------------------------===//
 
-static std::vector<Planted> ownFirst() {
+static std::vector<Planted> early() {
   auto planted = [](const char *name, FindingKind kind, const char *address, auto edit,
                     std::vector<FindingKind> orFirst = {}) {
     Planted bug = seesaw(name, kind, address, "", edit, std::move(orFirst));
-    bug.base = Base::OwnFirst;
+    bug.base = Base::SeesawEarly;
     return bug;
   };
   auto unheard = [](int event) {
     return [=](PtxEditor &e) { e.remove(e.findOf("bar.sync", fmt::format("tile.sync_event {} ", event))); };
   };
-  auto untold = [](int event) {
-    return
-        [=](PtxEditor &e) { e.remove(e.findOf("bar.arrive", fmt::format("tile.arrive_event {} ", event))); };
-  };
   return {
-      planted("own_left_maxima_not_waited_for", FindingKind::DataRace, "row_statistics", unheard(6),
+      planted("early_left_probabilities_not_waited_for", FindingKind::DataRace, "row_statistics", unheard(1),
               {FindingKind::UnwrittenRead}),
-      planted("own_right_maxima_not_waited_for", FindingKind::DataRace, "row_statistics", unheard(7),
+      planted("early_right_probabilities_not_waited_for", FindingKind::DataRace, "kv1 row", unheard(2),
               {FindingKind::UnwrittenRead}),
-      planted("own_left_probabilities_not_waited_for", FindingKind::DataRace, "probabilities", unheard(1),
-              {FindingKind::UnwrittenRead}),
-      planted("own_right_probabilities_not_waited_for", FindingKind::DataRace, "kv1 row", unheard(2),
-              {FindingKind::UnwrittenRead}),
-      planted("own_left_maxima_not_told", FindingKind::Deadlock, "", untold(6)),
-      planted("own_right_maxima_not_told", FindingKind::Deadlock, "", untold(7)),
-      planted("own_left_values_of_the_first_tile_given_back_early", FindingKind::DataRace, "kv0 row",
-              [](PtxEditor &e) {
-                releaseBehind(
-                    e, "tile.release %kv0\\[%\\w+\\] :", e.findOf("bar.arrive", "tile.arrive_event 6 "));
-              }),
-      planted("own_right_values_of_the_first_tile_given_back_early", FindingKind::DataRace, "kv0 row",
-              [](PtxEditor &e) {
-                releaseBehind(e, "tile.release %kv0\\[%\\w+\\] part 1 :",
-                              e.findOf("bar.arrive", "tile.arrive_event 7 "));
-              }),
+      planted("early_second_tile_given_back_before_its_product_ended", FindingKind::DataRace, "kv1 row",
+              [](PtxEditor &e) { e.remove(e.find("wgmma.wait_group.sync.aligned \t?1").front()); }),
+      planted(
+          "early_next_scores_do_not_wait_for_a_box", FindingKind::DataRace, "kv0 row",
+          [](PtxEditor &e) { removeWait(e, e.findOf("mbarrier.try_wait", "tile.wait %kv0.* group 1 ", 1)); }),
   };
 }
 
+INSTANTIATE_TEST_SUITE_P(SeesawEarly, PlantedBugs, testing::ValuesIn(early()), plantedName);
 INSTANTIATE_TEST_SUITE_P(SeesawEvents, PlantedBugs, testing::ValuesIn(events()), plantedName);
-INSTANTIATE_TEST_SUITE_P(SeesawOwnFirst, PlantedBugs, testing::ValuesIn(ownFirst()), plantedName);
 INSTANTIATE_TEST_SUITE_P(SeesawFences, PlantedBugs, testing::ValuesIn(fences()), plantedName);
 INSTANTIATE_TEST_SUITE_P(SeesawParts, PlantedBugs, testing::ValuesIn(parts()), plantedName);
 INSTANTIATE_TEST_SUITE_P(SeesawBoxes, PlantedBugs, testing::ValuesIn(boxes()), plantedName);

@@ -37,7 +37,7 @@ static void setScores(AttentionInstance &instance, const std::vector<double> &gr
       if (token % tile == 0) // The masked tail of the last tile is not there.
         highest = token + int(random() % unsigned(std::min(tile, impl.lengths[size_t(sequence)] - token)));
       const double below = token == highest ? 0 : double(1 + random() % 8) / 8;
-      const uint16_t key = reference::toBf16((token / tile - below) * keyUnit);
+      const uint16_t key = reference::toBf16((double(token / tile) - below) * keyUnit);
       const int64_t page = impl.table[size_t(sequence * impl.tensors.blockTableStride + token / shape.page)];
       const int64_t inPage = token % shape.page;
       impl.block[size_t(impl.pageOffsets[size_t(page)] + inPage * shape.keyDim + last)] = key;
@@ -46,8 +46,8 @@ static void setScores(AttentionInstance &instance, const std::vector<double> &gr
     }
 }
 
-static Config seesaw(bool ownFirst, SplitPolicy split = SplitPolicy::Whole) {
-  return {.kvTile = tile, .stages = 2, .split = split, .seesaw = true, .ownFirst = ownFirst};
+static Config seesaw(bool prefetch, SplitPolicy split = SplitPolicy::Whole) {
+  return {.kvTile = tile, .stages = 2, .split = split, .seesaw = true, .prefetch = prefetch};
 }
 
 /// Runs with a scale that makes scores base-2 logarithms, and expects the reference's result.
@@ -73,14 +73,14 @@ TEST(SeesawMaxima, RowsThatGrowDifferently) {
   const std::vector<double> growth = {0, 8.0625, 7.96875, 2, 300, -9, 8, 1};
   for (auto [keyDim, valueDim] : {std::pair{576, 512}, {512, 512}, {256, 128}})
     for (SplitPolicy split : {SplitPolicy::Whole, SplitPolicy::Balanced})
-      for (bool ownFirst : {false, true})
+      for (bool prefetch : {false, true})
         runGrowing({.heads = 40, .queryTokens = 2, .keyDim = keyDim, .valueDim = valueDim}, {1450, 200, 65},
-                   growth, seesaw(ownFirst, split));
+                   growth, seesaw(prefetch, split));
 }
 
-static int64_t multiplications(bool ownFirst, double growth, int tiles) {
-  const AttentionShape shape{.heads = 64, .causal = false};
-  const RunResult result = runGrowing(shape, {tiles * tile}, {growth}, seesaw(ownFirst));
+static int64_t multiplications(bool prefetch, double growth, int tiles) {
+  const AttentionShape shape{.heads = 128, .causal = false};
+  const RunResult result = runGrowing(shape, {tiles * tile}, {growth}, seesaw(prefetch));
   for (const auto &launch : result.launches)
     if (launch.kernel == "attend")
       return int64_t(launch.counters.instructions[size_t(Mix::Float)]);
@@ -92,15 +92,15 @@ static int64_t multiplications(bool ownFirst, double growth, int tiles) {
 /// one, and each time outputs are scaled.
 TEST(SeesawMaxima, OutputsAreScaledWhereMaximaMove) {
   const int tiles = 8;
-  const int64_t scaling = 8 * 128; // Warps and registers.
-  for (bool ownFirst : {false, true}) {
-    SCOPED_TRACE(ownFirst);
-    const int64_t stay = multiplications(ownFirst, 0, tiles); // But for the first, where the output is empty.
-    const int64_t seldom = multiplications(ownFirst, 7.96875, tiles),
-                  always = multiplications(ownFirst, 8.0625, tiles);
+  const int64_t scaling = int64_t(2) * 8 * 128; // CTAs, warps and registers.
+  for (bool prefetch : {false, true}) {
+    SCOPED_TRACE(prefetch);
+    const int64_t stay = multiplications(prefetch, 0, tiles); // But for the first, where the output is empty.
+    const int64_t seldom = multiplications(prefetch, 7.96875, tiles),
+                  always = multiplications(prefetch, 8.0625, tiles);
     EXPECT_GE(seldom, stay + (tiles / 2 - 1) * scaling);
     EXPECT_GE(always, seldom + scaling);
-    EXPECT_EQ(multiplications(ownFirst, -9, tiles), stay);
-    EXPECT_EQ(multiplications(ownFirst, 0.875, tiles), stay) << "6.125 after all tiles";
+    EXPECT_EQ(multiplications(prefetch, -9, tiles), stay);
+    EXPECT_EQ(multiplications(prefetch, 0.875, tiles), stay) << "6.125 after all tiles";
   }
 }

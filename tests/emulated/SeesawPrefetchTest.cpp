@@ -57,8 +57,8 @@ static const codegen::Artifact &artifactOf(const reference::ShapeCase &entry) {
 }
 
 TEST(SeesawPrefetch, NamesTokensOfEveryUnitButTheFirst) {
-  for (auto [heads, queries] : {std::pair{64, 1}, {100, 1}, {64, 3}, {100, 3}})
-    for (int page : {32, 64, 256}) {
+  for (auto [heads, queries] : {std::pair{128, 1}, {100, 1}, {64, 3}, {100, 3}})
+    for (int page : {64, 128, 256}) {
       const reference::ShapeCase entry = caseOf({.heads = heads, .queryTokens = queries, .page = page});
       SCOPED_TRACE(testing::Message() << "seed " << entry.options.seed << " heads " << heads << " queries "
                                       << queries << " page " << page);
@@ -67,15 +67,15 @@ TEST(SeesawPrefetch, NamesTokensOfEveryUnitButTheFirst) {
       EXPECT_EQ(result.error, "");
       EXPECT_TRUE(result.findings.empty()) << result.findings.text();
       EXPECT_TRUE(result.comparison.passed) << result.comparison.message;
-      // Units of 128 tokens: 6, 2, 4 and 2. A request a page or tile, of every row block.
-      const int requests = (5 + 1 + 3 + 1) * (128 / std::min(page, 64)) * artifact.manifest.rowBlocks;
+      // Units of 128 tokens: 6, 2, 4 and 2. A request a tile, of every row block.
+      const int requests = (5 + 1 + 3 + 1) * 2 * artifact.manifest.rowBlocks;
       EXPECT_EQ(loadedBytes(result) - loadedBytes(run(artifact.ptx, artifact.manifest, entry)), requests * 8);
     }
 }
 
 /// Rows with gaps would be brought with them.
 TEST(SeesawPrefetch, LeavesStridedRowsAlone) {
-  const reference::ShapeCase entry = caseOf({.heads = 64}, /*stridedCache=*/true);
+  const reference::ShapeCase entry = caseOf({.heads = 128}, /*stridedCache=*/true);
   const codegen::Artifact &artifact = artifactOf(entry);
   const RunResult result = run(readingPtx(artifact.ptx), artifact.manifest, entry);
   EXPECT_EQ(result.error, "");
@@ -85,7 +85,7 @@ TEST(SeesawPrefetch, LeavesStridedRowsAlone) {
 
 /// What the tests above can see: addresses outside the cache, and of a page that is no sequence's.
 TEST(SeesawPrefetch, OtherAddressesAreFound) {
-  reference::ShapeCase entry = caseOf({.heads = 64});
+  reference::ShapeCase entry = caseOf({.heads = 128});
   entry.options.seed = 1; // Some page whose tokens are asked for lies before one of nobody's.
   const codegen::Artifact &artifact = artifactOf(entry);
   const int64_t pageBytes = int64_t(entry.shape.page) * entry.shape.keyDim * 2;

@@ -14,8 +14,8 @@ using codegen::DependentLaunch;
 using codegen::SplitPolicy;
 using reference::AttentionShape;
 
-static Config seesaw(bool prefetch, bool ownFirst = false) {
-  return {.kvTile = 64, .stages = 2, .seesaw = true, .ownFirst = ownFirst, .prefetch = prefetch};
+static Config seesaw(bool prefetch) {
+  return {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = prefetch};
 }
 
 static Config withSplit(Config config, int parts) { // 0: whole.
@@ -24,18 +24,16 @@ static Config withSplit(Config config, int parts) { // 0: whole.
   return config;
 }
 
-/// Without the prefetch and own tiles first where the pages are too small for them.
+/// Without the prefetch where pages are too small for it, or one CTA reads a tile.
 static Case caseOf(const AttentionShape &shape, const std::vector<int> &lengths, Config config,
                    reference::AttentionProblemOptions options = {}) {
   options.seed = std::random_device()();
-  config.prefetch = config.prefetch && shape.page >= 32;
-  config.ownFirst = config.ownFirst && shape.page >= 64;
+  config.prefetch = config.prefetch && shape.page >= 64 && shape.heads * shape.queryTokens > 64;
   std::string name =
-      fmt::format("heads{}_queries{}_key{}_value{}_page{}{}__cluster{}_split{}{}_launch{}{}{}{}", shape.heads,
+      fmt::format("heads{}_queries{}_key{}_value{}_page{}{}__cluster{}_split{}{}_launch{}{}{}", shape.heads,
                   shape.queryTokens, shape.keyDim, shape.valueDim, shape.page, shape.causal ? "" : "_full",
                   config.cluster, int(config.split), config.fixedSplits, int(config.dependentLaunch),
-                  config.ownFirst ? "_own" : "", config.prefetch ? "_prefetch" : "",
-                  options.stridedCache ? "_strided" : "");
+                  config.prefetch ? "_prefetch" : "", options.stridedCache ? "_strided" : "");
   return {name, {name, shape, lengths, options}, config};
 }
 
@@ -57,10 +55,10 @@ static std::vector<Case> shapeCases() {
                                  .keyDim = key,
                                  .valueDim = value,
                                  .page = std::array{16, 64, 128, 256}[turn % 4]};
-      for (bool ownFirst : {false, true}) {
-        if (ownFirst && shape.page < 64)
+      for (bool prefetch : {false, true}) {
+        if (prefetch && (shape.page < 64 || heads * queries <= 64))
           continue;
-        Config config = seesaw(turn % 2 == 0, ownFirst);
+        Config config = seesaw(prefetch);
         if (turn % 3 != 1)
           config = withSplit(config, turn % 3 == 0 ? 0 : std::array{2, 4}[turn / 3 % 2]);
         if (turn % 3 != 0)
@@ -73,7 +71,7 @@ static std::vector<Case> shapeCases() {
   return cases;
 }
 
-/// Every pair of dimensions with every page, on one block of rows; every other pair of the large ones.
+/// Every pair of dimensions with every page, on one block of rows or two; every other pair of the large ones.
 static std::vector<Case> dimensionCases() {
   std::vector<Case> cases;
   for (size_t pair = 0; pair < dimensions.size(); ++pair)
@@ -81,12 +79,13 @@ static std::vector<Case> dimensionCases() {
       const auto [key, value] = dimensions[pair];
       if (key > 300 && (pair + at) % 2 == 0)
         continue;
-      const AttentionShape shape{.heads = 40,
+      const bool prefetch = at / 2 % 2 == 0;
+      const AttentionShape shape{.heads = prefetch ? 72 : 40,
                                  .keyDim = key,
                                  .valueDim = value,
                                  .page = std::array{16, 64, 128, 256}[at],
                                  .causal = (pair + at) % 3 != 0};
-      cases.push_back(caseOf(shape, {130, 0, 321}, seesaw(at % 2 == 0, at / 2 % 2 == 0)));
+      cases.push_back(caseOf(shape, {130, 0, 321}, seesaw(prefetch)));
     }
   return cases;
 }
@@ -94,13 +93,13 @@ static std::vector<Case> dimensionCases() {
 /// One sequence an item: 0, 1, 2, 3 and 6 units, in each of which the last tile is empty, full or ragged; and
 /// cut into parts, some of which are empty.
 static std::vector<Case> splitCases() {
-  const AttentionShape shape{.heads = 64, .keyDim = 128, .valueDim = 128};
   std::vector<Case> cases;
   for (int parts : {0, 2, 4, 8, 32})
-    for (bool ownFirst : {false, true})
-      cases.push_back(caseOf(shape,
+    for (auto [heads, prefetch] : {std::pair{64, false}, {128, false}, {128, true}})
+      cases.push_back(caseOf({.heads = heads, .keyDim = 128, .valueDim = 128},
                              {0, 1, 63, 64, 0, 65, 127, 128, 129, 0, 192, 193, 256, 257, 0, 384, 385, 700},
-                             withSplit(seesaw(parts % 4 == 0, ownFirst), parts)));
+                             withSplit(seesaw(prefetch), parts)));
+  const AttentionShape shape{.heads = 128, .keyDim = 128, .valueDim = 128};
   cases.push_back(caseOf(shape, {1000, 0, 1, 129, 0, 64, 513}, seesaw(true), {.stridedOutputs = true}));
   return cases;
 }
@@ -116,7 +115,7 @@ static std::vector<Case> clusterCases() {
                                  .keyDim = page == 128 ? 576 : 192,
                                  .valueDim = page == 128 ? 512 : 128,
                                  .page = page};
-      Config config = withSplit(seesaw(false, (page == 64) == (queries == 1)), queries == 1 ? 0 : 4);
+      Config config = withSplit(seesaw(false), queries == 1 ? 0 : 4);
       config.cluster = 2;
       cases.push_back(caseOf(shape, {129, 0, 65, 1, 300}, config, {.stridedCache = page == 256}));
     }

@@ -66,7 +66,7 @@ tile.kernel @nt_halves attributes {arg_names = ["x"], threads = 128 : i32, share
 }
 
 // The second box of a row in registers: ldmatrix of its swizzled chunks, 64 rows of 128 bytes behind the first, then a product
-// with columns 64 to 95 of B. Registers of odd numbers are of the row 8 below.
+// with columns 64 to 95 of B.
 // CHECK-LABEL: llvm.func @nt_registers
 // CHECK: %[[BOX:.*]] = llvm.getelementptr inbounds %{{.*}}[8192]
 // CHECK: %[[ROW:.*]] = llvm.getelementptr inbounds %[[BOX]]
@@ -74,12 +74,6 @@ tile.kernel @nt_halves attributes {arg_names = ["x"], threads = 128 : i32, share
 // CHECK: llvm.inline_asm has_side_effects asm_dialect = att "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$0,$1,$2,$3}, [$4];", "=r,=r,=r,=r,l" %[[CHUNK]]
 // CHECK: ldmatrix.sync.aligned
 // CHECK-NOT: ldmatrix
-// CHECK: %[[HIGH:.*]] = arith.shli %{{.*}}, %c16_i32
-// CHECK: %[[LOW:.*]] = llvm.bitcast %[[HIGH]] : i32 to f32
-// CHECK: arith.mulf %[[LOW]], %[[FIRST:[^ ]*]]
-// CHECK: nvvm.convert.f32x2.to.bf16x2
-// CHECK: arith.mulf %{{.*}}, %[[SECOND:[^ ]*]]
-// CHECK: nvvm.convert.f32x2.to.bf16x2
 // CHECK: llvm.inline_asm has_side_effects
 // CHECK-SAME: add.s64 db, $16, 64; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, {$8,$9,$10,$11}, db, p, 1, 1, 0;
 // CHECK-SAME: add.s64 db, $16, 66; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0,$1,$2,$3}, {$12,$13,$14,$15}, db, 1, 1, 1, 0; }"
@@ -87,11 +81,9 @@ tile.kernel @nt_registers attributes {arg_names = ["x"], threads = 128 : i32, sh
 ^bb0(%x: f32):
   %a = tile.buffer 0 : !tile.buffer<64, 128, swizzle 128>
   %b = tile.buffer 16384 : !tile.buffer<8, 128, swizzle 128>
-  %rows = tile.splat %x : f32 -> !tile.rows<f32>
   %q = tile.load_operand %a box 1 : !tile.buffer<64, 128, swizzle 128> -> !tile.operand<32>
-  %scaled = tile.scale_operand %q by %rows : !tile.operand<32>, !tile.rows<f32>
   %c = tile.splat %x : f32 -> !tile.fragment<8>
-  %s = tile.mma_nt %scaled, %b depth 32 from 64 onto %c : !tile.fragment<8> : !tile.operand<32>, !tile.buffer<8, 128, swizzle 128>
+  %s = tile.mma_nt %q, %b depth 32 from 64 onto %c : !tile.fragment<8> : !tile.operand<32>, !tile.buffer<8, 128, swizzle 128>
     -> !tile.fragment<8>
   tile.return
 }

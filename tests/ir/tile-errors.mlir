@@ -594,15 +594,6 @@ tile.kernel @load_operand_columns attributes {arg_names = ["a"], threads = 128 :
 
 // -----
 
-tile.kernel @scale_operand_rows attributes {arg_names = ["a", "r"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
-^bb0(%a: !tile.operand<64>, %r: !tile.rows<i32>):
-  // expected-error @+1 {{rows must be f32, got '!tile.rows<i32>'}}
-  %c = tile.scale_operand %a by %r : !tile.operand<64>, !tile.rows<i32>
-  tile.return
-}
-
-// -----
-
 tile.kernel @nn_wide attributes {arg_names = ["c", "a", "b", "n"], threads = 128 : i32, shared_bytes = 0 : i32,
                             max_registers = 0 : i32} {
 ^bb0(%c: !tile.fragment<272>, %a: !tile.operand<32>, %b: !tile.buffer<32, 320, swizzle 128>, %n: i32):

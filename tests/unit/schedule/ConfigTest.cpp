@@ -22,7 +22,6 @@ static AttentionProblem mla(int heads = 16) {
   return {.name = "mla_decode", .heads = heads, .queryTokens = 1, .keyDim = 576, .valueDim = 512, .page = 64};
 }
 
-static const Config ownFirst{.kvTile = 64, .stages = 2, .seesaw = true, .ownFirst = true};
 static Config smallConfig() { return {.kvTile = 16, .rowsPerCta = 64, .stages = 4, .consumers = 2}; }
 
 namespace {
@@ -55,13 +54,16 @@ static std::vector<Rejection> rejections() {
       {"swap_operands", [](P &, C &c, T &) { c.swapOperands = true, c.rowsPerCta = 8, c.kvTile = 64; }},
       {"seesaw", [](P &, C &c, T &) { c.seesaw = true; }},
       {"seesaw", [](P &, C &c, T &) { c.prefetch = true; }},
-      {"seesaw", [](P &, C &c, T &) { c.ownFirst = true; }},
       {"seesaw",
        [](P &p, C &c, T &) {
-         p.page = 16;
+         p.page = 32, p.heads = 128;
          c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
        }},
-      {"seesaw", [](P &p, C &c, T &) { c = ownFirst, p.page = 32; }},
+      {"seesaw",
+       [](P &p, C &c, T &) { // One block of rows.
+         p.heads = 64;
+         c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
+       }},
       {"seesaw",
        [](P &p, C &c, T &) {
          p.valueDim = 448;
@@ -264,14 +266,13 @@ TEST(ConfigCompleted, TakesWhatGoesWithTheGivenFields) {
 TEST(ConfigDefault, ManyRowsTakeTurns) {
   for (int heads : {33, 64, 128}) {
     EXPECT_TRUE(defaultConfig(mla(heads), {}).seesaw) << heads;
-    EXPECT_EQ(defaultConfig(mla(heads), {}).ownFirst, heads == 128) << heads;
     EXPECT_EQ(defaultConfig(mla(heads), {}).prefetch, heads == 128) << heads;
     EXPECT_EQ(defaultConfig(mla(heads), {}).evictFirst, heads != 128) << heads;
   }
   AttentionProblem small = mla(128);
   small.page = 32; // Its places would exceed the producer's registers.
   EXPECT_TRUE(defaultConfig(small, {}).seesaw);
-  EXPECT_FALSE(defaultConfig(small, {}).ownFirst);
+  EXPECT_FALSE(defaultConfig(small, {}).prefetch);
   AttentionProblem odd = mla(64);
   odd.valueDim = 448; // No halves in whole boxes.
   EXPECT_FALSE(defaultConfig(odd, {}).seesaw);
@@ -334,6 +335,6 @@ TEST(ConfigJson, RejectsUnknownAndIllTypedFields) {
 TEST(ConfigText, NamesEveryAxis) {
   const Config config{.split = SplitPolicy::Fixed, .fixedSplits = 8};
   EXPECT_EQ(config.str(), "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
-                          "partTokens=0 swapOperands=false seesaw=false ownFirst=false prefetch=false "
-                          "evictFirst=false dependentLaunch=off");
+                          "partTokens=0 swapOperands=false seesaw=false prefetch=false evictFirst=false "
+                          "dependentLaunch=off");
 }
