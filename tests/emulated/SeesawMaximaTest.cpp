@@ -37,7 +37,8 @@ static void setScores(AttentionInstance &instance, const std::vector<double> &gr
       if (token % tile == 0) // The masked tail of the last tile is not there.
         highest = token + int(random() % unsigned(std::min(tile, impl.lengths[size_t(sequence)] - token)));
       const double below = token == highest ? 0 : double(1 + random() % 8) / 8;
-      const uint16_t key = reference::toBf16((double(token / tile) - below) * keyUnit);
+      const int before = token / tile;
+      const uint16_t key = reference::toBf16((before - below) * keyUnit);
       const int64_t page = impl.table[size_t(sequence * impl.tensors.blockTableStride + token / shape.page)];
       const int64_t inPage = token % shape.page;
       impl.block[size_t(impl.pageOffsets[size_t(page)] + inPage * shape.keyDim + last)] = key;
