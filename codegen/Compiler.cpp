@@ -22,7 +22,6 @@
 
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
-#include "llvm/Config/llvm-config.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <fmt/format.h>
@@ -251,11 +250,5 @@ std::string emit(const dsl::Kernel &kernel, const C &config, Stage stage, const 
   return emitAs<Experts>(kernel, config, stage, options);
 }
 template std::string emit(const dsl::Kernel &, const MoeConfig &, Stage, const CompileOptions &);
-
-std::string compilerVersion() {
-  // With the versions of artifacts: cached ones of another are not found, rather than refused.
-  return fmt::format("lathe {} (artifacts {}, moe {}), llvm {}, {}", LATHE_VERSION, Manifest::currentVersion,
-                     MoeManifest::currentVersion, LLVM_VERSION_STRING, chosenAssembler());
-}
 
 } // namespace lathe::codegen

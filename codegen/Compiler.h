@@ -66,7 +66,8 @@ std::string emit(const dsl::Kernel &kernel, const Config &config, Stage stage,
 template <std::same_as<MoeConfig> C>
 std::string emit(const dsl::Kernel &kernel, const C &config, Stage stage, const CompileOptions &options = {});
 
-/// Version of everything that shapes generated code (Lathe, LLVM, assembler): part of every cache key.
+/// Version of everything that shapes generated code (Lathe and a digest of its sources, LLVM, assembler):
+/// part of every cache key.
 std::string compilerVersion();
 
 } // namespace lathe::codegen

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <regex>
 #include <thread>
 
 using namespace lathe;
@@ -106,7 +107,7 @@ TEST(Compile, OtherInputOtherPtx) {
 
 TEST(Compile, VersionNamesWhatShapesTheCode) {
   const std::string version = compilerVersion();
-  EXPECT_TRUE(contains(version, "lathe "));
+  EXPECT_TRUE(std::regex_search(version, std::regex("^lathe [0-9.]+ \\(sources [0-9a-f]{12}, "))) << version;
   EXPECT_TRUE(contains(version, "llvm "));
   const std::string assembler = compile(liteDecode(), {}).manifest.assembler;
   EXPECT_TRUE(contains(version, assembler)) << version << " without " << assembler;
