@@ -1,4 +1,4 @@
-# cmake -D LIST=FILE -D ROOT=FOLDER -D OUTPUT=HEADER -P SourceDigest.cmake: an include file with a digest of names and contents of
+# cmake -D LIST=FILE -D ROOT=FOLDER -D OUTPUT=FILE -P SourceDigest.cmake: an include file with a digest of names and contents of
 # the files that LIST names, a line each, relative to ROOT.
 file(STRINGS ${LIST} files)
 foreach(file IN LISTS files)

@@ -17,8 +17,7 @@ static constexpr float maximaSlack = 8; // Base-2 logarithm of the largest proba
 SeesawBuilder::Value SeesawBuilder::consumeItem(const Item &item, Value count, Value queryCount) {
   auto queryBuffer = BufferType::get(k.b.getContext(), build.config.rowsPerCta, problem.keyDim, 128);
   query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, queryCount, 0);
-  if (build.config.prefetch) // The tensor cores read it from there with less energy, and that much less
-                             // shared memory.
+  if (build.config.prefetch) // Its products then read half as much shared memory.
     lastQuery =
         LoadOperandOp::create(k.b, k.loc, OperandType::get(k.b.getContext(), depthOf(build.memory.boxes - 1)),
                               query, build.memory.boxes - 1);

@@ -78,15 +78,12 @@ void SeesawBuilder::loadPart(int tile, Part part, const Pages &pages, Value coun
 
 void SeesawBuilder::loadUnit(const Item &item, Value unit, const Pages &pages, Value count,
                              Value queryCount) {
-  SmallVector<std::pair<int, Part>> order;
   for (int tile : {0, 1})
-    for (Part part : partsOf(tile))
-      order.push_back({tile, part});
-  for (auto [tile, part] : order) {
-    loadPart(tile, part, pages, count);
-    if (tile == 0 && part == LeftValues)
-      k.when(k.eq(unit, item.begin), [&] { loadQuery(item, queryCount); });
-  }
+    for (Part part : partsOf(tile)) {
+      loadPart(tile, part, pages, count);
+      if (tile == 0 && part == LeftValues)
+        k.when(k.eq(unit, item.begin), [&] { loadQuery(item, queryCount); });
+    }
 }
 
 /// An item's first unit is not slowed down by the prefetch of its second.
