@@ -12,8 +12,6 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/autotuner/CostModel.h"
 
-#include "lathe/codegen/Schedule/PlanCosts.h"
-
 #include <algorithm>
 #include <numeric>
 
@@ -125,8 +123,9 @@ static void cutShares(Divider &divider, const std::vector<int> &lengths, int64_t
 }
 
 /// As the plan kernel chooses (codegen/Schedule/PlanCosts.h).
-static void divideBalanced(Divider &divider, const std::vector<int> &lengths, int64_t workers) {
-  const codegen::PlanCosts costs = codegen::planCosts(divider.config);
+static void divideBalanced(Divider &divider, const std::vector<int> &lengths, int64_t workers,
+                           int memoryGBs) {
+  const codegen::PlanCosts costs = codegen::planCosts(divider.config, memoryGBs);
   std::vector<int64_t> units;
   for (int length : lengths)
     units.push_back(divider.unitsOf(length));
@@ -138,11 +137,12 @@ static void divideBalanced(Divider &divider, const std::vector<int> &lengths, in
     cutShares(divider, lengths, workers);
 }
 
-WorkDivision divide(const codegen::Config &config, const std::vector<int> &lengths, int workers) {
+WorkDivision divide(const codegen::Config &config, const std::vector<int> &lengths, int workers,
+                    int memoryGBs) {
   Divider divider(config, workers);
   switch (config.split) {
   case codegen::SplitPolicy::Balanced:
-    divideBalanced(divider, lengths, workers);
+    divideBalanced(divider, lengths, workers, memoryGBs);
     break;
   case codegen::SplitPolicy::Whole:
     cutShares(divider, lengths, workers);
@@ -196,7 +196,7 @@ Estimate estimate(const codegen::AttentionProblem &problem, const codegen::Confi
   result.memoryUs = double(result.bytes) / (machine.readGBs * 1e3);
   result.l2Us = double(result.bytes) * cost.rowBlocks / config.cluster / (machine.l2ReadGBs * 1e3);
 
-  const WorkDivision division = divide(config, lengths, result.workers);
+  const WorkDivision division = divide(config, lengths, result.workers, machine.memoryGBs);
   const double perTileUs = tileUs(problem, config, machine);
   double sumUs = 0;
   for (size_t worker = 0; worker < division.tiles.size(); ++worker) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "lathe/autotuner/Machine.h"
+#include "lathe/codegen/Schedule/PlanCosts.h"
 
 #include <nlohmann/json.hpp>
 
@@ -42,7 +43,8 @@ struct WorkDivision {
 
 /// As the plan kernel divides (codegen/Schedule/PlanKernel.cpp), formula by formula; empty sequences count no
 /// item. `workers` at least 1.
-WorkDivision divide(const codegen::Config &config, const std::vector<int> &lengths, int workers);
+WorkDivision divide(const codegen::Config &config, const std::vector<int> &lengths, int workers,
+                    int memoryGBs = codegen::planMemoryGBs);
 
 /// `config` must be one that check() accepts. An empty batch takes the fixed cost.
 Estimate estimate(const codegen::AttentionProblem &problem, const codegen::Config &config,

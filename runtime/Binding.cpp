@@ -28,6 +28,7 @@ static constexpr Row table[] = {
     {"lengths", Slot::Lengths, Class::Pointer, planning},
     {"batch", Slot::Batch, Class::Integer, planning},
     {"workers", Slot::Workers, Class::Integer, planning},
+    {"memory_gbs", Slot::MemoryGbs, Class::Integer, planning},
     {"items", Slot::Items, Class::Pointer, planning},
     {"worker_begin", Slot::WorkerBegin, Class::Pointer, planning},
     {"splits", Slot::Splits, Class::Pointer, planning},

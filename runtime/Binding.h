@@ -21,6 +21,7 @@ enum class Slot : uint8_t {
   Lengths,
   Batch,
   Workers,
+  MemoryGbs,
   Items,
   WorkerBegin,
   Splits,

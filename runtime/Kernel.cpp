@@ -12,8 +12,6 @@
 using namespace lathe;
 using namespace lathe::runtime;
 
-static constexpr int64_t combineColumns = 256; // That a warp of combine merges: 16 bytes of f16 a lane.
-
 /// Immutable but for the cache of tensor maps, which guards itself. The module goes before the device.
 struct Kernel::Impl {
   std::shared_ptr<Device> device;
@@ -22,6 +20,7 @@ struct Kernel::Impl {
   uint64_t identity = nextIdentity();
   int partTokens = 0;     ///< Of a part under the fixed policy; 0: parts are a number.
   int workers = 1;        ///< Of a plan, where nothing else is said.
+  int memoryGBs = 3352;   ///< An H100's where the GPU's is not known.
   bool dependent = false; ///< attend and combine wait for their predecessor themselves (griddepcontrol).
   std::unique_ptr<Module> module;
   LoadedKernel plan, attend, combine;
@@ -52,6 +51,8 @@ Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest 
   impl.plan = LoadedKernel(*impl.module, manifest.plan, Phase::Plan);
   impl.attend = LoadedKernel(*impl.module, manifest.attend, Phase::Step);
   impl.workers = defaultWorkers(manifest, impl.attend.residentCtas(*impl.device, /*ctasPerSm=*/1));
+  if (const int known = impl.device->properties().memoryGBs; known > 0)
+    impl.memoryGBs = known;
   impl.manifest = std::move(manifest);
   if (impl.splits())
     impl.combine = LoadedKernel(*impl.module, impl.manifest.combine, Phase::Step);
@@ -111,6 +112,7 @@ void Kernel::plan(Plan &plan, DevicePtr lengths, int batch, Stream stream) const
     impl_->device->checkStream(stream);
     ArgumentValues values;
     setList(values, lengths, batch, plan.workers_);
+    values.set(Slot::MemoryGbs, uint64_t(impl_->memoryGBs));
     values.set(Slot::Items, plan.items_);
     values.set(Slot::WorkerBegin, plan.workerBegin_);
     values.set(Slot::Splits, plan.splits_);
@@ -186,8 +188,8 @@ void Kernel::Impl::combineParts(int batch, int workers, ArgumentValues &values, 
                         : partTokens ? std::min<int64_t>(manifest.fixedSplits, usualParts)
                                      : manifest.fixedSplits;
   const int64_t shift = combineShift(parts);
-  const int64_t chunks = (manifest.valueDim + combineColumns - 1) / combineColumns;
-  const int64_t tasks = int64_t(batch) * manifest.heads * manifest.queryTokens * chunks;
+  const int64_t chunks = (manifest.valueDim + manifest.combineColumns - 1) / manifest.combineColumns;
+  const int64_t tasks = splitBound(manifest, batch, workers) * manifest.heads * manifest.queryTokens * chunks;
   const int64_t blockTasks = combine.warps() >> shift;
   values.set(Slot::CombineShift, uint64_t(shift));
   combine.launch(*device, {(tasks + blockTasks - 1) / blockTasks, 1, dependent}, values, stream);

@@ -6,18 +6,18 @@
 // time.
 //
 // Argument names that an artifact's kernels may use (support/Manifest.h), all strides in elements:
-//   plan:    lengths batch workers items worker_begin splits
+//   plan:    lengths batch workers memory_gbs items worker_begin splits
 //   attend:  q kv (tensor maps)  block_table block_table_stride lengths items worker_begin scale
 //            out out_stride_batch out_stride_query out_stride_head
 //            lse lse_stride_batch lse_stride_head lse_stride_query  partial_out partial_lse
-//   combine: splits partial_out partial_lse batch combine_shift out… lse… (as attend)
+//   combine: splits partial_out partial_lse batch workers combine_shift out… lse… (as attend)
 // attend and combine may use any of these, and num_pages; a name outside the list is refused at loading. The
 // grids: plan one CTA; attend (rowBlocks, workers), clusters along x; combine 2^combine_shift warps for each
-// (sequence, row, 256 columns), threads / 32 a CTA. Where config.dependentLaunch is not "off", attend and
-// combine wait for their predecessor themselves (griddepcontrol.wait) and are launched with programmatic
-// stream serialization; but the first attend after a plan, for attend reads the work list and the block table
-// before it waits. So nothing but Kernel::plan may write a plan's memory, and after a change of the block
-// table there must be a plan before the next run.
+// (sequence, row, combineColumns of the manifest) of as many sequences as a plan splits at most, threads / 32
+// a CTA. Where config.dependentLaunch is not "off", attend and combine wait for their predecessor themselves
+// (griddepcontrol.wait) and are launched with programmatic stream serialization; but the first attend after a
+// plan, for attend reads the work list and the block table before it waits. So nothing but Kernel::plan may
+// write a plan's memory, and after a change of the block table there must be a plan before the next run.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once

@@ -77,6 +77,7 @@ static void checkShape(const Manifest &manifest) {
   require(manifest, manifest.splitPolicy >= 0 && manifest.splitPolicy <= 2, "splitPolicy must be 0, 1 or 2",
           manifest.splitPolicy);
   require(manifest, manifest.fixedSplits >= 1, "fixedSplits must be positive", manifest.fixedSplits);
+  require(manifest, manifest.combineColumns >= 1, "combineColumns must be positive", manifest.combineColumns);
   require(manifest, manifest.rowBlocks >= 1, "rowBlocks must be positive", manifest.rowBlocks);
   int64_t covered = int64_t(manifest.rowBlocks) * rowsPerCta(manifest);
   require(manifest, covered >= int64_t(manifest.heads) * manifest.queryTokens,

@@ -13,6 +13,7 @@ using namespace lathe::runtime;
 static constexpr int maxGridY = 65535; // Workers lie along y.
 static constexpr size_t alignment = 256;
 static constexpr size_t workItemBytes = 8 * sizeof(int32_t);
+static constexpr size_t splitBytes = 4 * sizeof(int32_t);
 static constexpr size_t partialBytes = 2; // f16.
 
 int runtime::rowsPerCta(const Manifest &manifest) {
@@ -31,7 +32,7 @@ int runtime::defaultWorkers(const Manifest &manifest, int64_t residentCtas) {
 static int64_t itemBound(const Manifest &manifest, int64_t maxBatch, int64_t workers) {
   switch (static_cast<Split>(manifest.splitPolicy)) {
   case Split::Balanced:
-    return maxBatch + workers; // Each worker's share cuts at most one sequence; or less.
+    return maxBatch + workers; // A part more for each sequence that a worker's share cuts.
   case Split::Whole:
     return maxBatch;
   case Split::Fixed:
@@ -48,6 +49,18 @@ static int64_t slotBound(const Manifest &manifest, int64_t maxBatch, int64_t wor
     return 0;
   case Split::Fixed:
     return maxBatch * manifest.fixedSplits;
+  }
+  return 0;
+}
+
+int64_t runtime::splitBound(const Manifest &manifest, int64_t batch, int64_t workers) {
+  switch (static_cast<Split>(manifest.splitPolicy)) {
+  case Split::Balanced:
+    return std::min(batch, workers); // Each worker's share cuts at most one sequence; or less.
+  case Split::Whole:
+    return 0;
+  case Split::Fixed:
+    return batch;
   }
   return 0;
 }
@@ -74,7 +87,7 @@ PlanLayout runtime::layoutPlan(const Manifest &manifest, int maxBatch, int worke
   size_t rows = size_t(manifest.rowBlocks) * rowsPerCta(manifest) * layout.maxSlots;
   layout.items = place(workItemBytes * layout.maxItems);
   layout.workerBegin = place(sizeof(int32_t) * (size_t(workers) + 1));
-  layout.splits = place(2 * sizeof(int32_t) * size_t(maxBatch));
+  layout.splits = place(splitBytes * size_t(splitBound(manifest, maxBatch, workers)));
   layout.partialLse = place(sizeof(float) * rows);
   layout.partialOut = place(partialBytes * rows * manifest.valueDim);
   return layout;

@@ -7,7 +7,8 @@
 // The list, as the kernels see it, all int32; items are grouped by worker, sequences need not be in order:
 //   items[n]                {sequence, tileBegin, tileEnd, slot}; slot -1: the sequence is not split here
 //   worker_begin[workers+1] first item of each worker
-//   splits[batch]           {firstSlot, count}; count 1: not split
+//   splits[n]               {sequence, firstSlot, count, 0} of each split sequence, count > 1; then zero
+//   counts
 //
 //===----------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -37,6 +38,9 @@ int rowsPerCta(const Manifest &manifest);
 /// As many workers as the GPU runs at once, of whose CTAs it holds `residentCtas` (LoadedKernel): at least 1.
 /// A worker more would begin when the others have ended, and double the time of a step.
 int defaultWorkers(const Manifest &manifest, int64_t residentCtas);
+
+/// Sequences that a plan splits at most.
+int64_t splitBound(const Manifest &manifest, int64_t batch, int64_t workers);
 
 /// Throws UserError when maxBatch or workers is out of range.
 PlanLayout layoutPlan(const Manifest &manifest, int maxBatch, int workers);

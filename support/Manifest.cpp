@@ -20,6 +20,7 @@ void lathe::to_json(json &result, const Manifest &manifest) {
             {"rowBlocks", manifest.rowBlocks},
             {"splitPolicy", manifest.splitPolicy},
             {"fixedSplits", manifest.fixedSplits},
+            {"combineColumns", manifest.combineColumns},
             {"tensorMaps", tensorMapsToJson(manifest.tensorMaps)},
             {"plan", kernelToJson(manifest.plan)},
             {"attend", kernelToJson(manifest.attend)},
@@ -44,6 +45,7 @@ void lathe::from_json(const json &source, Manifest &manifest) {
   reader.field("rowBlocks").get(read.rowBlocks);
   reader.field("splitPolicy").get(read.splitPolicy);
   reader.field("fixedSplits").get(read.fixedSplits);
+  reader.field("combineColumns").get(read.combineColumns);
   read.tensorMaps = readTensorMaps(reader.field("tensorMaps"));
   read.plan = readKernel(reader.field("plan"));
   read.attend = readKernel(reader.field("attend"));

@@ -53,7 +53,7 @@ struct TensorMapRecipe {
 
 /// The whole artifact. Shapes are those of the description; "rows" is heads × query tokens of one sequence.
 struct Manifest {
-  static constexpr int currentVersion = 2; // 2: work items of 8 words, partial results of f16.
+  static constexpr int currentVersion = 3; // 3: a list of split sequences, combineColumns, memory_gbs.
 
   int version = currentVersion;
   std::string family = "paged_attention";
@@ -69,6 +69,7 @@ struct Manifest {
   int rowBlocks = 1;     ///< CTAs that share one worker's list, each with its own block of rows.
   int splitPolicy = 0;   ///< 0 balanced, 1 whole sequences, 2 fixed number of splits (see codegen Config).
   int fixedSplits = 1;
+  int combineColumns = 256; ///< Value columns that a warp of combine merges.
   std::vector<TensorMapRecipe> tensorMaps;
   KernelEntry plan;      ///< lengths → work list; one CTA.
   KernelEntry attend;    ///< the main kernel; grid (workers × rowBlocks).

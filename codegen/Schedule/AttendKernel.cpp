@@ -21,27 +21,27 @@ public:
   using RowParts::RowParts;
 
 private:
-  void beginConsumer() override {}
   void syncConsumers(int event) {
     if (consumers > 1)
       sync(event, consumers);
   }
   Value other() { return k.sub(k.c(1), consumer); }
 
-  Value consumeItem(const Item &item, Value count, Value queryCount) override {
+  Values consumeItem(const Turn &turn) override {
+    const Item &item = turn.item;
     auto queryBuffer = BufferType::get(k.b.getContext(), build.config.rowsPerCta, problem.keyDim, 128);
-    query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, queryCount);
+    query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, turn.queryCount);
     Value unmasked = unmaskedTokens(item);
     Value zero = k.cf(0);
     SmallVector<Value> state =
         loop(item.begin, item.end,
-             {count, splat(fragment(columns()), zero), splat(floatRows(), k.cf(lowestScore)),
+             {turn.count, splat(fragment(columns()), zero), splat(floatRows(), k.cf(lowestScore)),
               splat(floatRows(), zero)},
              [&](Value unit, ValueRange carried) { return consumeUnit(item, unit, carried, unmasked); });
-    ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0);
+    ReleaseOp::create(k.b, k.loc, queryPipe, turn.queryCount, 0);
     launchLate();
     storeItem(item, state[1], state[2], totalSums(state[3]));
-    return state[0];
+    return {state[0]};
   }
 
   SmallVector<Value> consumeUnit(const Item &item, Value unit, ValueRange carried, Value unmasked) {
@@ -52,8 +52,8 @@ private:
     Value scores = scoresOf(tile);
     scores = maskTail(item, tile, scores, firstToken, unmasked);
 
-    Value newMaxima =
-        exchangedMaxima(maxima, ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false));
+    Value found = ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false);
+    Value newMaxima = exchangedMaxima(maxima, product(found, factor));
     Value shrink = shrinkOf(maxima, newMaxima), p = probabilitiesOf(scores, newMaxima);
     Value partial = ReduceOp::create(k.b, k.loc, floatRows(), "add", p, true);
     sums = map(floatRows(), {sums, shrink, partial},
@@ -68,13 +68,13 @@ private:
     return BufferType::get(k.b.getContext(), build.config.rowsPerCta, tokens, int64_t(2) * tokens);
   }
 
-  /// Q·Kᵀ of the consumer's own tile, in base-2 units.
+  /// Q·Kᵀ of the consumer's own tile.
   Value scoresOf(Value tile) {
     MmaFenceOp::create(k.b, k.loc);
     Value raw =
         MmaNtOp::create(k.b, k.loc, fragment(tokens), query, tile, problem.keyDim, 0, Value(), Value());
     MmaCommitOp::create(k.b, k.loc);
-    return product(waitAll(raw)[0], factor);
+    return waitAll(raw)[0];
   }
 
   /// Only the tiles at a row's limit pay for masks, only the tile at the sequence's end for clearing.

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 using namespace mlir;
 using namespace lathe::tile;
@@ -49,17 +50,17 @@ void AttendParts::writeRoles() {
       consumer = k.c(role);
     // Scores in base 2: 2^(s·scale·log2 e).
     factor = k.fmul(k["scale"], k.cf(float(M_LOG2E)));
-    beginConsumer();
-    overItems({}, [&](const Item &item, ValueRange, ValueRange counts) {
-      return consumeItem(item, counts[0], counts[1]);
-    });
+    overItems([&](const Item &) { return beginConsumer(); },
+              [&](const Turn &turn) { return consumeItem(turn); });
   }
   k.enterRole(roles.getBodies()[role]);
   auto elected = ElectedOp::create(k.b, k.loc);
   k.b.setInsertionPointToStart(&elected.getBody().emplaceBlock());
-  overItems([&](const Item &item) { return aheadOf(item); },
-            [&](const Item &item, ValueRange ahead, ValueRange counts) {
-              return produceItem(item, ahead, counts[0], counts[1]);
+  overItems([&](const Item &item) { return firstAhead(item); },
+            [&](const Turn &turn) {
+              Values after{produceItem(turn.item, turn.carried, turn.count, turn.queryCount)};
+              after.append(aheadOf(turn.next()));
+              return after;
             });
 }
 
@@ -91,34 +92,43 @@ AttendParts::Item AttendParts::loadItem(Value index) {
   Value address = k.at(k["items"], k.wide(k.mul(index, itemBytes)));
   Value entry = k.load(four, address);
   auto part = [&](int64_t i) -> Value { return LLVM::ExtractElementOp::create(k.b, k.loc, entry, k.c(i)); };
-  return {part(0), part(1), part(2), part(3), k.load(k.i32(), k.at(address, 16))};
+  Item item{part(0), part(1), part(2), part(3), k.load(k.i32(), k.at(address, 16))};
+  if (build.config.seesaw) // An empty sequence is a unit without tokens.
+    item.end = k.max(item.end, k.add(item.begin, 1));
+  return item;
 }
 
-void AttendParts::overItems(llvm::function_ref<Values(const Item &)> ahead, ItemBody body) {
+void AttendParts::overItems(llvm::function_ref<Values(const Item &)> first,
+                            llvm::function_ref<Values(const Turn &)> body) {
   loadRange();
+  // Whoever has none goes at once; another one waits for the launch before.
+  auto some = scf::IfOp::create(k.b, k.loc, k.lt(firstItem, lastItem));
+  OpBuilder::InsertionGuard guard(k.b);
+  k.b.setInsertionPoint(some.thenYield());
   Value last = k.sub(lastItem, 1);
-  // A worker without items reads one that it does not use.
-  Values carried{k.c(0), k.c(0)}, first = loadItem(k.max(k.min(firstItem, last), k.c(0))).values();
-  carried.append(first);
-  if (ahead)
-    carried.append(ahead(Item::of(first)));
+  const Item firstOne = loadItem(firstItem);
+  Values state{k.c(0), k.c(0)};
+  state.append(firstOne.values());
+  state.append(first(firstOne));
   // The work list was complete before the launch before began, and so was the table (Kernel.h); all else may
   // be that launch's result.
   if (build.config.dependentLaunch != DependentLaunch::Off)
     GridWaitOp::create(k.b, k.loc);
-  loop(firstItem, lastItem, carried, [&](Value index, ValueRange state) {
-    auto loadNext = [&] { return loadItem(k.min(k.add(index, 1), last)).values(); };
-    Values next;
+  loop(firstItem, lastItem, state, [&](Value index, ValueRange carried) {
+    std::optional<Item> loaded;
+    auto next = [&]() -> const Item & {
+      if (!loaded)
+        loaded = loadItem(k.min(k.add(index, 1), last));
+      return *loaded;
+    };
     if (itemsAhead())
-      next = loadNext();
-    Item item = Item::of(state.drop_front(2));
-    Values after{body(item, state.drop_front(2 + Item::size), state.take_front(2)), k.add(state[1], 1)};
-    if (!itemsAhead())
-      next = loadNext();
-    after.append(next);
-    if (ahead)
-      after.append(ahead(Item::of(next)));
-    return after;
+      next();
+    Values after = body({Item::of(carried.drop_front(2)), carried[0], carried[1],
+                         carried.drop_front(2 + Item::size), k.lt(index, last), next});
+    Values done{after.front(), k.add(carried[1], 1)};
+    done.append(next().values());
+    done.append(after.begin() + 1, after.end());
+    return done;
   });
 }
 
@@ -155,15 +165,20 @@ AttendParts::Value AttendParts::product(Value x, Value by) {
   return map(x.getType(), {x, by}, [&](Block *b) { return k.fmul(b->getArgument(0), b->getArgument(1)); });
 }
 
-AttendParts::Value AttendParts::choose(Value condition, Value otherwise, llvm::function_ref<Value()> then) {
-  auto op = scf::IfOp::create(k.b, k.loc, otherwise.getType(), condition, /*withElseRegion=*/true);
+AttendParts::Values AttendParts::choose(Value condition, ValueRange otherwise,
+                                        llvm::function_ref<Values()> then) {
+  auto op = scf::IfOp::create(k.b, k.loc, otherwise.getTypes(), condition, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(k.b);
   k.b.setInsertionPointToStart(op.thenBlock());
-  Value chosen = then();
+  Values chosen = then();
   scf::YieldOp::create(k.b, k.loc, chosen);
   k.b.setInsertionPointToStart(op.elseBlock());
   scf::YieldOp::create(k.b, k.loc, otherwise);
-  return op.getResult(0);
+  return Values(op.getResults());
+}
+
+AttendParts::Value AttendParts::choose(Value condition, Value otherwise, llvm::function_ref<Value()> then) {
+  return choose(condition, ValueRange(otherwise), [&] { return Values{then()}; })[0];
 }
 
 AttendParts::Values AttendParts::waitAll(ValueRange fragments) {
@@ -194,8 +209,10 @@ Value AttendParts::unmaskedTokens(const Item &item) {
 }
 
 Value AttendParts::probabilitiesOf(Value scores, Value maxima) {
-  return map(scores.getType(), {scores, maxima},
-             [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
+  Value zero = k.cf(0);
+  return map(scores.getType(), {scores, factor, maxima}, [&](Block *b) {
+    return exp2(k.fma(b->getArgument(0), b->getArgument(1), k.fsub(zero, b->getArgument(2))));
+  });
 }
 
 Value AttendParts::shrinkOf(Value from, Value to) {

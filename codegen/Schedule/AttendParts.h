@@ -39,20 +39,29 @@ protected:
     static Item of(ValueRange v) { return {v[0], v[1], v[2], v[3], v[4]}; }
     static constexpr size_t size = 5;
   };
+  /// A worker's turn at an item.
+  struct Turn {
+    Item item;
+    Value count, queryCount; ///< The item's first tile in the ring, and its query.
+    ValueRange carried;      ///< What the turn before left.
+    Value more;              ///< Whether another item follows.
+    /// The next item, read from the work list at the first call; of the last item the item itself.
+    llvm::function_ref<const Item &()> next;
+  };
 
   /// Roles of consumers and how many warpgroups each has; `role` says whose code is being written.
   virtual llvm::SmallVector<std::pair<llvm::StringRef, int>> consumerRoles() const {
     return {{"consumer", consumers}};
   }
   virtual void makePipes();
-  /// One item of the producer, as consumeItem, with what aheadOf gave for it.
+  /// One item of the producer, with what aheadOf gave for it; gives the number after its last tile.
   virtual Value produceItem(const Item &item, ValueRange ahead, Value count, Value queryCount) = 0;
   /// What the producer reads for an item before its turn: before the launch before has ended, for the first.
   virtual Values aheadOf(const Item &item) { return {}; }
-  /// Before the first item: what does not change over the items.
-  virtual void beginConsumer() = 0;
-  /// One item, whose first tile is number `count` of the ring; gives the number after its last.
-  virtual Value consumeItem(const Item &item, Value count, Value queryCount) = 0;
+  /// Before the first item: what does not change over the items. Gives what the first turn finds.
+  virtual Values beginConsumer() { return {}; }
+  /// One item; gives the number after its last tile, and what the next turn finds.
+  virtual Values consumeItem(const Turn &turn) = 0;
 
   //===- Frame ----------------------------------------------------------------------------------------===//
 
@@ -68,6 +77,7 @@ protected:
   /// x · by, where by has a value for each element, row or column of x.
   Value product(Value x, Value by);
   /// then() where the condition holds, else `otherwise`.
+  Values choose(Value condition, ValueRange otherwise, llvm::function_ref<Values()> then);
   Value choose(Value condition, Value otherwise, llvm::function_ref<Value()> then);
   Value splat(mlir::Type type, Value value) { return tile::SplatOp::create(k.b, k.loc, type, value); }
   /// Waits for all WGMMA; the fragments are values again.
@@ -80,7 +90,8 @@ protected:
   Value limitOf(Value row, Value length);
   /// Tokens that every row of this CTA attends to: tiles below need no mask.
   Value unmaskedTokens(const Item &item);
-  /// 2^(scores - maxima).
+  /// 2^(scores · factor - maxima), one operation an element: the factor is positive (Kernel::run), so that
+  /// the scores' maxima times it are those of their products, and maxima alone are in base-2 units.
   Value probabilitiesOf(Value scores, Value maxima);
   /// 2^(from - to): what results for maxima `from` are multiplied by when these become `to`.
   Value shrinkOf(Value from, Value to);
@@ -119,6 +130,11 @@ protected:
   Pages pagesOf(const Item &item, Value unit);
   Values valuesOf(const Pages &pages) const;
   Pages withValues(ValueRange values);
+  /// Brings them to the L2 cache.
+  void prefetch(const Pages &pages);
+  /// aheadOf() the first item; exchanged with config.prefetch, its first tile is on its way to the L2 cache
+  /// before the launch before has ended.
+  Values firstAhead(const Item &item);
   /// Goes over the item's units; body(unit, pages, pages of the next unit, count).
   using UnitBody = llvm::function_ref<Value(Value, const Pages &, const Pages &, Value)>;
   Value overUnits(const Item &item, ValueRange firstPages, Value count, UnitBody body);
@@ -140,9 +156,10 @@ private:
   void writeRoles();
   void loadRange();
   Item loadItem(Value index);
-  /// body(item, ahead, counts) over the worker's items; counts of KV tiles and of queries.
-  using ItemBody = llvm::function_ref<Value(const Item &, ValueRange, ValueRange)>;
-  void overItems(llvm::function_ref<Values(const Item &)> ahead, ItemBody body);
+  /// Goes over the worker's items. first(item) gives what the first turn finds, body(turn) the number after
+  /// the item's last tile and what the next turn finds.
+  void overItems(llvm::function_ref<Values(const Item &)> first,
+                 llvm::function_ref<Values(const Turn &)> body);
   /// Whether the next item is loaded while one is worked on: that takes registers.
   bool itemsAhead() const;
 

@@ -96,4 +96,25 @@ AttendParts::Value AttendParts::overUnits(const Item &item, ValueRange firstPage
   })[0];
 }
 
+/// Each row block of a sequence brings its share of every piece's rows: all of them read the same tiles at
+/// nearly the same time. Where rows are contiguous: one request a piece.
+void AttendParts::prefetch(const Pages &pages) {
+  Value contiguous = k.eq(k["kv_row_bytes"], k.c64(int64_t(problem.keyDim) * 2));
+  for (const Piece &piece : pages)
+    k.when(k.band(contiguous, k.lt(k.c(-1), piece.page)), [&] {
+      const int shares = std::min(build.resources.rowBlocks, 4), rows = piece.rows / shares;
+      Value first = k.add(piece.inPage, k.mul(k.remu(rowBlock, shares), rows));
+      Value offset =
+          k.add(k.mul(k.wide(piece.page), k["kv_page_bytes"]), k.mul(k.wide(first), k["kv_row_bytes"]));
+      PrefetchOp::create(k.b, k.loc, k.at(k["kv_base"], offset), k.c(int64_t(rows) * problem.keyDim * 2));
+    });
+}
+
+AttendParts::Values AttendParts::firstAhead(const Item &item) {
+  Values ahead = aheadOf(item);
+  if (build.config.swapOperands && build.config.prefetch)
+    prefetch(withValues(ahead));
+  return ahead;
+}
+
 } // namespace lathe::codegen

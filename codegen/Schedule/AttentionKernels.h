@@ -23,11 +23,22 @@ struct AttentionBuild {
   int unitTokens() const {
     return config.kvTile * config.consumers;
   } ///< KV tokens of one unit of the work list.
+  /// Value columns that a warp of combine merges: with many rows there are warps enough.
+  int combineColumns() const {
+    const AttentionProblem &problem = pattern.problem;
+    return problem.rows() > 64 && problem.valueDim > 256 ? 512 : 256;
+  }
 };
 
 /// Words of 4 bytes of an entry of the work list: sequence, first KV unit, end, slot for partial results or
 /// -1, length, and three unused.
 inline constexpr int workItemWords = 8;
+/// Words of 4 bytes of an entry of the list of split sequences: sequence, first slot, parts, and an unused
+/// one.
+inline constexpr int splitWords = 4;
+/// Entries of that list, from the arguments batch and workers: those of split sequences in order of the
+/// batch, then some without parts. Not under the whole policy.
+mlir::Value splitEntries(class KernelBuilder &k, SplitPolicy policy);
 
 /// Lengths to work list. One CTA.
 void buildPlanKernel(mlir::OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry);

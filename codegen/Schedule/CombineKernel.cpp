@@ -1,8 +1,8 @@
 //===- CombineKernel.cpp - Merges the partial results of split sequences -----------------------------===//
 //
-// A task is 256 columns of a row: the parts' logarithms give their weights (2^(l - max) over the sum), lanes
-// own eight columns each, 2^combine_shift warps of a CTA share the parts. Rows of sequences that were not
-// split are left alone: the main kernel wrote them.
+// A task is 256 or 512 columns of a row of a sequence that was split: the parts' logarithms give their
+// weights (2^(l - max) over the sum), lanes own eight columns of each 256, 2^combine_shift warps of a CTA
+// share the parts. Rows of sequences that were not split are left alone: the main kernel wrote them.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/AttentionKernels.h"
@@ -18,10 +18,10 @@ namespace lathe::codegen {
 
 static constexpr int combineWarps = 8, combineThreads = 32 * combineWarps;
 static constexpr int laneColumns = 8; // One 16-byte load of f16.
-static constexpr int taskColumns = 32 * laneColumns;
+static constexpr int groupColumns = 32 * laneColumns;
 static constexpr int inFlight = 4;         // Parts that a warp loads at a time.
 static constexpr int exchangeRow = 33 * 4; // A value of all lanes, and a word that parts the banks.
-static constexpr int exchangeBytes = laneColumns * exchangeRow; // Of a warp.
+static constexpr int exchangeBytes = laneColumns * exchangeRow; // Of a warp and group.
 
 namespace {
 
@@ -46,7 +46,9 @@ public:
 
 private:
   Value exp2(Value x) { return Exp2Op::create(k.b, k.loc, k.f32(), x); }
-  int chunks() const { return (problem.valueDim + taskColumns - 1) / taskColumns; }
+  int groups() const { return build.combineColumns() / groupColumns; }
+  int columns() const { return groups() * laneColumns; } ///< Of a lane.
+  int chunks() const { return (problem.valueDim + build.combineColumns() - 1) / build.combineColumns(); }
 
   /// Who has nothing to merge goes at once, so that a large batch of whole sequences does not come through
   /// after the main kernel; but the first CTA stays, for whoever follows waits for this launch alone.
@@ -62,25 +64,28 @@ private:
     member = k.band(warp, k.sub(members, 1));
     Value task = k.add(k.shl(block, k.sub(k.c(3), shift)), k.shr(warp, shift));
     int rowTasks = problem.rows() * chunks();
-    sequence = k.min(k.divu(task, rowTasks), k.sub(k["batch"], 1));
-    Value inSequence = k.remu(task, rowTasks);
+    Value rank = k.divu(task, rowTasks), inSequence = k.remu(task, rowTasks);
     row = k.divu(inSequence, chunks());
     chunk = k.remu(inSequence, chunks());
-    column = k.add(k.mul(chunk, taskColumns), k.mul(k.lane(), laneColumns));
-    Value entry = k.mul(sequence, 2);
-    firstSlot = loadI32(k, k["splits"], entry);
-    parts = loadI32(k, k["splits"], k.add(entry, 1));
-    split = k.band(k.lt(task, k.mul(k["batch"], rowTasks)), k.lt(k.c(1), parts));
+    column = k.add(k.mul(chunk, build.combineColumns()), k.mul(k.lane(), laneColumns));
+    Value bound = splitEntries(k, build.config.split);
+    Value entry = k.load(VectorType::get({splitWords}, k.i32()),
+                         k.at(k["splits"], k.wide(k.mul(k.min(rank, k.sub(bound, 1)), splitWords * 4))));
+    auto word = [&](int64_t i) -> Value { return LLVM::ExtractElementOp::create(k.b, k.loc, entry, k.c(i)); };
+    sequence = word(0);
+    firstSlot = word(1);
+    parts = word(2);
+    split = k.band(k.lt(rank, bound), k.lt(k.c(0), parts));
   }
 
-  /// The eight sums of `body` where the task is one, else zeros.
+  /// The lane's sums of `body` where the task is one, else zeros.
   SmallVector<Value> whenSplit(llvm::function_ref<SmallVector<Value>()> body) {
-    auto op = scf::IfOp::create(k.b, k.loc, SmallVector<Type>(laneColumns, k.f32()), split, true);
+    auto op = scf::IfOp::create(k.b, k.loc, SmallVector<Type>(columns(), k.f32()), split, true);
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(op.thenBlock());
     scf::YieldOp::create(k.b, k.loc, body());
     k.b.setInsertionPointToStart(op.elseBlock());
-    scf::YieldOp::create(k.b, k.loc, SmallVector<Value>(laneColumns, k.cf(0)));
+    scf::YieldOp::create(k.b, k.loc, SmallVector<Value>(columns(), k.cf(0)));
     return SmallVector<Value>(op.getResults());
   }
 
@@ -127,11 +132,13 @@ private:
     return {reference, k.select(none, k.cf(0), RcpOp::create(k.b, k.loc, k.f32(), sum))};
   }
 
-  /// The lane's columns of a part; those behind the row's end are read from its beginning, and not used.
-  Value loadPart(Value part) {
-    Value from = k.lt(column, problem.valueDim);
-    Value element = k.add(k.mul(k.wide(partialRow(part)), k.c64(problem.valueDim)),
-                          k.wide(k.select(from, column, k.c(0))));
+  /// The lane's columns of a part's group; those behind the row's end are read from its beginning, and not
+  /// used.
+  Value loadPart(Value part, int group) {
+    Value at = k.add(column, group * groupColumns);
+    Value from = k.lt(at, problem.valueDim);
+    Value element =
+        k.add(k.mul(k.wide(partialRow(part)), k.c64(problem.valueDim)), k.wide(k.select(from, at, k.c(0))));
     return k.load(VectorType::get({laneColumns / 2}, k.i32()),
                   k.at(k["partial_out"], k.mul(element, k.c64(2))));
   }
@@ -143,32 +150,35 @@ private:
       SmallVector<Value> loads;
       for (int i = 0; i < inFlight; ++i) {
         Value part = k.add(first, k.mul(members, i));
-        loads.push_back(loadPart(k.min(part, k.sub(parts, 1))));
+        for (int group = 0; group < groups(); ++group)
+          loads.push_back(loadPart(k.min(part, k.sub(parts, 1)), group));
       }
       return loads;
     };
     SmallVector<Value> carried = loadFrom(member);
     auto [reference, inverse] = weigh();
-    carried.append(laneColumns, k.cf(0));
+    carried.append(columns(), k.cf(0));
     Value step = k.mul(members, inFlight);
     auto op = scf::ForOp::create(k.b, k.loc, member, parts, step, carried);
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(op.getBody());
     Value first = op.getInductionVar();
-    SmallVector<Value> sums(op.getRegionIterArgs().drop_front(inFlight));
+    SmallVector<Value> sums(op.getRegionIterArgs().drop_front(inFlight * groups()));
     for (int i = 0; i < inFlight; ++i) {
       Value part = k.add(first, k.mul(members, i)), inside = k.lt(part, parts);
       Value lse = partLse(k.min(part, k.sub(parts, 1)));
       Value weight = k.select(inside, k.fmul(exp2(k.fsub(lse, reference)), inverse), k.cf(0));
-      addPart(sums, op.getRegionIterArgs()[i], weight);
+      for (int group = 0; group < groups(); ++group)
+        addPart(MutableArrayRef(sums).slice(group * laneColumns, laneColumns),
+                op.getRegionIterArgs()[i * groups() + group], weight);
     }
     SmallVector<Value> next = loadFrom(k.add(first, step));
     next.append(sums);
     scf::YieldOp::create(k.b, k.loc, next);
-    return SmallVector<Value>(op.getResults().drop_front(inFlight));
+    return SmallVector<Value>(op.getResults().drop_front(inFlight * groups()));
   }
 
-  void addPart(SmallVectorImpl<Value> &sums, Value halves, Value weight) {
+  void addPart(MutableArrayRef<Value> sums, Value halves, Value weight) {
     auto pair = VectorType::get({2}, k.b.getF16Type());
     for (int word = 0; word < laneColumns / 2; ++word) {
       Value bits = LLVM::ExtractElementOp::create(k.b, k.loc, halves, k.c(word));
@@ -185,11 +195,11 @@ private:
   SmallVector<Value> overWarps(ArrayRef<Value> mine) {
     Value warp = k.shr(k.thread(), 5);
     auto place = [&](Value owner, int value) {
-      Value base = k.add(k.mul(owner, exchangeBytes), k.mul(k.lane(), 4));
+      Value base = k.add(k.mul(owner, groups() * exchangeBytes), k.mul(k.lane(), 4));
       return k.at(k.at(k.shared(), base), int64_t(value) * exchangeRow);
     };
     auto op =
-        scf::IfOp::create(k.b, k.loc, SmallVector<Type>(laneColumns, k.f32()), k.lt(k.c(1), members), true);
+        scf::IfOp::create(k.b, k.loc, SmallVector<Type>(columns(), k.f32()), k.lt(k.c(1), members), true);
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(op.thenBlock());
     k.when(k.lt(k.c(0), member), [&] {
@@ -203,7 +213,7 @@ private:
       OpBuilder::InsertionGuard inner(k.b);
       k.b.setInsertionPointToStart(add.getBody());
       SmallVector<Value> sums;
-      for (int i = 0; i < laneColumns; ++i)
+      for (int i = 0; i < columns(); ++i)
         sums.push_back(k.fadd(add.getRegionIterArgs()[i],
                               k.load(k.f32(), place(k.add(warp, add.getInductionVar()), i))));
       scf::YieldOp::create(k.b, k.loc, sums);
@@ -215,15 +225,19 @@ private:
   }
 
   void storeColumns(ArrayRef<Value> sums) {
-    k.when(k.lt(column, problem.valueDim), [&] {
-      auto quad = VectorType::get({laneColumns / 2}, k.i32());
-      Value packed = k.undef(quad);
-      for (int word = 0; word < laneColumns / 2; ++word)
-        packed = LLVM::InsertElementOp::create(k.b, k.loc, packed,
-                                               k.packBf16(sums[2 * word], sums[2 * word + 1]), k.c(word));
-      Value element = k.add(outOffset(k, sequence, row, problem.heads), k.wide(column));
-      k.store(packed, k.at(k["out"], k.mul(element, k.c64(2))));
-    });
+    auto quad = VectorType::get({laneColumns / 2}, k.i32());
+    for (int group = 0; group < groups(); ++group) {
+      ArrayRef<Value> mine = sums.slice(group * laneColumns, laneColumns);
+      Value at = k.add(column, group * groupColumns);
+      k.when(k.lt(at, problem.valueDim), [&] {
+        Value packed = k.undef(quad);
+        for (int word = 0; word < laneColumns / 2; ++word)
+          packed = LLVM::InsertElementOp::create(k.b, k.loc, packed,
+                                                 k.packBf16(mine[2 * word], mine[2 * word + 1]), k.c(word));
+        Value element = k.add(outOffset(k, sequence, row, problem.heads), k.wide(at));
+        k.store(packed, k.at(k["out"], k.mul(element, k.c64(2))));
+      });
+    }
   }
 
   KernelBuilder k;
@@ -238,8 +252,8 @@ private:
 void buildCombineKernel(OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry) {
   entry.name = "combine";
   entry.threads = combineThreads;
-  entry.sharedBytes = combineWarps * exchangeBytes;
-  entry.arguments = {{"pointer", "splits"}, {"i32", "batch"}, {"i32", "combine_shift"}};
+  entry.sharedBytes = combineWarps * build.combineColumns() / groupColumns * exchangeBytes;
+  entry.arguments = {{"pointer", "splits"}, {"i32", "batch"}, {"i32", "workers"}, {"i32", "combine_shift"}};
   for (KernelArgument &argument : outputArguments())
     entry.arguments.push_back(argument);
   CombineBuilder(builder, build, entry).run();

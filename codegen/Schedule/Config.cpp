@@ -186,8 +186,6 @@ static std::string brokenSwap(const AttentionProblem &, const Config &config, co
 }
 
 static std::string brokenSeesaw(const AttentionProblem &problem, const Config &config, const Target &) {
-  if (config.prefetch && !config.seesaw)
-    return "prefetch is the seesaw's, got prefetch 1 and seesaw 0; set seesaw=true";
   if (!config.seesaw)
     return {};
   if (config.swapOperands || config.kvTile != seesawTile || config.stages != seesawStages ||
@@ -197,19 +195,33 @@ static std::string brokenSeesaw(const AttentionProblem &problem, const Config &c
         "or prefetch, not both; got {}, {}, {}, swapOperands={}, cluster {} and prefetch={}",
         seesawTile, seesawStages, seesawConsumers, config.kvTile, config.stages, config.consumers,
         config.swapOperands, config.cluster, config.prefetch);
-  if (const int blocks = resources(problem, config).rowBlocks; config.prefetch && blocks == 1)
-    return fmt::format(
-        "prefetch is for tiles that several CTAs read, got {} rows and CTAs of {}; set prefetch=false",
-        problem.rows(), config.rowsPerCta);
-  if (config.prefetch && problem.page < seesawPrefetchPage)
-    return fmt::format(
-        "prefetch keeps a unit's pages in the producer's registers, which must have at least {} "
-        "tokens, got {}; set prefetch=false",
-        seesawPrefetchPage, problem.page);
   if (problem.valueDim % seesawColumns != 0)
     return fmt::format(
         "seesaw halves the value columns in boxes of 64: they must be a multiple of {}, got {}",
         seesawColumns, problem.valueDim);
+  return {};
+}
+
+static std::string brokenPrefetch(const AttentionProblem &problem, const Config &config, const Target &) {
+  if (!config.prefetch)
+    return {};
+  if (!config.seesaw && !config.swapOperands)
+    return "the plain form has no prefetch, got prefetch 1; set it to false, or seesaw or swapOperands to "
+           "true";
+  if (config.swapOperands && config.dependentLaunch == DependentLaunch::Off)
+    return "exchanged, prefetch 1 is what a launch does before the one before has ended, got dependentLaunch "
+           "off; set it to early, or prefetch to false";
+  if (!config.seesaw)
+    return {};
+  if (const int blocks = resources(problem, config).rowBlocks; blocks == 1)
+    return fmt::format(
+        "prefetch is for tiles that several CTAs read, got {} rows and CTAs of {}; set prefetch=false",
+        problem.rows(), config.rowsPerCta);
+  if (problem.page < seesawPrefetchPage)
+    return fmt::format(
+        "prefetch keeps a unit's pages in the producer's registers, which must have at least {} "
+        "tokens, got {}; set prefetch=false",
+        seesawPrefetchPage, problem.page);
   return {};
 }
 
@@ -313,6 +325,7 @@ static constexpr std::array constraints{
     Constraint{"consumers", brokenConsumers},
     Constraint{"swap_operands", brokenSwap},
     Constraint{"seesaw", brokenSeesaw},
+    Constraint{"prefetch", brokenPrefetch},
     Constraint{"stages", brokenStages},
     Constraint{"stage_owner", brokenStageOwner},
     Constraint{"value_columns", brokenValueColumns},
@@ -368,11 +381,13 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
   std::vector<Config> forms; // All but launch and split.
   for (int stages : stagesAxis) {
     for (int rows : swappedRows(problem))
-      forms.push_back({.kvTile = swappedTile,
-                       .rowsPerCta = rows,
-                       .stages = stages,
-                       .consumers = 1,
-                       .swapOperands = true});
+      for (bool prefetch : {false, true})
+        forms.push_back({.kvTile = swappedTile,
+                         .rowsPerCta = rows,
+                         .stages = stages,
+                         .consumers = 1,
+                         .swapOperands = true,
+                         .prefetch = prefetch});
     for (int kvTile : kvTileAxis)
       for (int rows : rowsPerCtaAxis)
         for (int consumers : consumersAxis)
@@ -395,8 +410,10 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
     for (auto [split, parts, tokens] : splitAxis())
       for (DependentLaunch launch : launchAxis)
         for (bool evictFirst : {false, true}) {
-          if (evictFirst && config.prefetch)
+          if (config.seesaw && evictFirst && config.prefetch)
             continue; // What is brought early must stay: 297 against 268 µs at 128 × 4096, 128 heads.
+          if (config.swapOperands && config.prefetch && launch == DependentLaunch::Off)
+            continue;
           config.split = split;
           config.fixedSplits = parts;
           config.partTokens = tokens;
@@ -421,7 +438,8 @@ static auto preference(const AttentionProblem &problem, const Config &config) {
     form = oneBlock ? maxConsumers + 1 + swappedRowsAxis.back() - config.rowsPerCta + 1 : 0;
   else if (config.seesaw)
     form = maxConsumers + 1;
-  return std::make_tuple(form, config.kvTile, config.stages, config.prefetch == (problem.rows() > 64));
+  return std::make_tuple(form, config.kvTile, config.stages,
+                         config.prefetch == (config.swapOperands || problem.rows() > 64));
 }
 
 int fixedPartUnits(const Config &config) {
@@ -437,11 +455,12 @@ static bool isInvariantSplit(const Config &config) {
                              : config.fixedSplits == 32 && config.partTokens == 1024;
 }
 
-/// Axes that the default does not explore: what is rarely worse. What is prefetched must stay in the L2.
+/// Axes that the default does not explore: what is rarely worse. What the seesaw prefetches must stay in the
+/// L2.
 static bool isPlain(const Config &config, bool invariant) {
   const bool split = invariant ? isInvariantSplit(config) : config.split == SplitPolicy::Balanced;
   return split && config.cluster == 1 && config.dependentLaunch == DependentLaunch::Early &&
-         config.evictFirst != config.prefetch;
+         config.evictFirst != (config.seesaw && config.prefetch);
 }
 
 Config defaultConfig(const AttentionProblem &problem, const Target &target, bool invariant) {

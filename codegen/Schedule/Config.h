@@ -47,8 +47,10 @@ struct Config {
   int partTokens = 0;  ///< And most tokens of a part while there are fewer parts; 0: always fixedSplits.
   bool swapOperands = false; ///< KV tokens on WGMMA's M and query rows on its N: for few rows.
   bool seesaw = false;       ///< Two consumers in turns over two KV tiles: for many rows.
-  bool prefetch = false;     ///< With seesaw: the next two KV tiles come to the L2 cache, scores begin early.
-  bool evictFirst = false;   ///< KV tiles leave the L2 cache before other data.
+  /// With seesaw: the next two KV tiles come to the L2 cache, scores begin early. With swapOperands: a
+  /// launch's first tiles do, before the launch before has ended.
+  bool prefetch = false;
+  bool evictFirst = false; ///< KV tiles leave the L2 cache before other data.
   DependentLaunch dependentLaunch = DependentLaunch::Off;
 
   bool operator==(const Config &) const = default;

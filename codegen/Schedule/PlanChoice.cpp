@@ -158,7 +158,7 @@ private:
   /// PlanCosts.h's formula for a worker of `units` in `items` items.
   Value timeOf(Value units, Value items, Value parts) {
     units = k.min(units, k.c(planMaxLongest));
-    Value memory = k.add(k.mul(total, costs.memoryNs), costs.startNs);
+    Value memory = k.add(k.mul(total, batch.memoryNs), costs.startNs);
     Value worker = k.add(k.mul(units, costs.unitNs), costs.itemNs);
     Value time = k.add(k.max(memory, worker), k.mul(units, costs.lagNs));
     Value combine = k.select(k.lt(k.c(1), parts), k.mul(parts, costs.partNs), k.c(0));

@@ -21,9 +21,10 @@ inline constexpr int planSharedBytes = (planUnitsWord + planThreads) * 4;
 
 /// A batch of at most planThreads sequences; all but `units` are the same in all threads.
 struct PlanBatch {
-  mlir::Value units; ///< Of the thread's sequence; 0 past the last one.
-  mlir::Value total; ///< Units of all sequences.
-  mlir::Value share; ///< Of a worker of the cut line, its overheads included.
+  mlir::Value units;    ///< Of the thread's sequence; 0 past the last one.
+  mlir::Value total;    ///< Units of all sequences.
+  mlir::Value share;    ///< Of a worker of the cut line, its overheads included.
+  mlir::Value memoryNs; ///< That of the costs, of the GPU that it runs on.
 };
 
 /// Whole sequences dealt by length, longest first, to workers 0, 1, ... and back again: fewer workers than

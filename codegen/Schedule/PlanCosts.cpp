@@ -10,24 +10,30 @@
 
 namespace lathe::codegen {
 
-// NVIDIA H100 80GB HBM3, 132 SMs. The memory gives 73,728 bytes in 25 ns (604 MB in 202.5 µs). The others are
-// fitted so that the numbers of busy workers that were best in experiments come out
-// (tests/unit/schedule/PlanCostsTest.cpp has them), near what single parts took.
-// Exchanged operands, 64 tokens: scores, softmax and output take 1.17 µs, the first load of a lone worker
-// longer; a combine of 64 parts costs 3 µs.
+// NVIDIA H100 80GB HBM3, 132 SMs. The memory gives 73,728 bytes in 25 ns (604 MB in 202.5 µs), 88 % of the
+// data sheet's bandwidth; on an H200, with 4,917 GB/s, in 17. The others are fitted so that the numbers of
+// busy workers that were best in experiments come out (tests/unit/schedule/PlanCostsTest.cpp has them), near
+// what single parts took. Exchanged operands, 64 tokens: scores, softmax and output take 1.17 µs, the first
+// load of a lone worker longer; a combine of 64 parts costs 3 µs.
 static constexpr int swappedTokens = 64;
 static constexpr PlanCosts swappedCosts{
-    .unitNs = 1560, .memoryNs = 25, .lagNs = 72, .itemNs = 2500, .startNs = 2000, .partNs = 48};
+    .unitNs = 1560, .memoryNs = 0, .lagNs = 72, .itemNs = 2500, .startNs = 2000, .partNs = 48};
 // 64 rows, 128 tokens: 16 × 4096 tokens of 128 heads take 49 µs in 4 parts each, of 8 units.
 static constexpr int fullTokens = 128;
 static constexpr PlanCosts fullCosts{
-    .unitNs = 3750, .memoryNs = 50, .lagNs = 144, .itemNs = 4000, .startNs = 2000, .partNs = 50};
+    .unitNs = 3750, .memoryNs = 0, .lagNs = 144, .itemNs = 4000, .startNs = 2000, .partNs = 50};
 
-PlanCosts planCosts(const Config &config) {
+int planMemoryWork(const Config &config) {
+  constexpr int rowBytes = 1152, reachedPercent = 88;
+  return rowBytes * config.kvTile * config.consumers * 100 / reachedPercent;
+}
+
+PlanCosts planCosts(const Config &config, int memoryGBs) {
   PlanCosts costs = config.swapOperands ? swappedCosts : fullCosts;
   const int tokens = config.swapOperands ? swappedTokens : fullTokens;
-  for (int *each : {&costs.unitNs, &costs.memoryNs, &costs.lagNs})
+  for (int *each : {&costs.unitNs, &costs.lagNs})
     *each = *each * config.kvTile * config.consumers / tokens;
+  costs.memoryNs = std::clamp((planMemoryWork(config) + memoryGBs / 2) / memoryGBs, 1, planMostMemoryNs);
   return costs;
 }
 

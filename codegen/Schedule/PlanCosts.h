@@ -35,7 +35,13 @@ struct PlanCosts {
   int startNs;  ///< Before the memory streams.
   int partNs;   ///< A part of a split sequence: partial results and combine.
 };
-PlanCosts planCosts(const Config &config);
+/// Bandwidth of the memory as the data sheet has it, in 1e9 bytes a second, of the H100 (HBM3) that the other
+/// costs are from.
+inline constexpr int planMemoryGBs = 3352;
+PlanCosts planCosts(const Config &config, int memoryGBs = planMemoryGBs);
+/// memoryNs is this divided by the bandwidth, rounded, from 1 to planMostMemoryNs.
+int planMemoryWork(const Config &config);
+inline constexpr int planMostMemoryNs = 100; ///< So that times fit 31 bits.
 
 /// Threads of the plan kernel. It weighs plans of at most as many sequences, and as many parts of one.
 inline constexpr int planThreads = 1024;

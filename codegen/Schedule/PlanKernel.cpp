@@ -59,9 +59,10 @@ public:
 private:
   void planSequences() {
     SmallVector<Value> ends =
-        overBatch({k.c(0), k.c(0), k.c(0)}, [&](Value sequence, Value inside, ValueRange carried) {
+        overBatch({k.c(0), k.c(0), k.c(0), k.c(0)}, [&](Value sequence, Value inside, ValueRange carried) {
           return planSequence(sequence, inside, carried);
         });
+    closeSplits(ends[3]);
     finishWorkers(ends[0], ends[1]);
   }
 
@@ -133,7 +134,10 @@ private:
       auto batch = [&] {
         Value longer = k.select(k.lt(k.c(0), longerShares), k.c(1), k.c(0));
         Value longest = k.max(k.add(share, longer), k.c(1));
-        return PlanBatch{unitsOf(thread, k.lt(thread, k["batch"])), total, longest};
+        Value memory = k["memory_gbs"], half = k.shr(memory, 1);
+        Value memoryNs = k.divu(k.add(half, planMemoryWork(build.config)), memory);
+        memoryNs = k.max(k.min(memoryNs, k.c(planMostMemoryNs)), k.c(1));
+        return PlanBatch{unitsOf(thread, k.lt(thread, k["batch"])), total, longest, memoryNs};
       };
       longestPart =
           chosen(k.select(few, weighed, none), k.c(0), [&] { return chooseLongestPart(k, costs, batch()); });
@@ -147,11 +151,24 @@ private:
     PlanDeal deal(k);
     k.when(k.lt(thread, k["batch"]), [&] {
       Value sequence = deal.sequence(thread);
-      storeI32(k, k.c(-1), k["splits"], k.mul(sequence, 2));
-      storeI32(k, k.c(1), k["splits"], k.add(k.mul(sequence, 2), 1));
       storeItem({sequence, k.c(0), unitsOf(sequence, k.yes()), k.c(-1)}, deal.item(thread));
     });
     k.when(k.ge(k["workers"], thread), [&] { storeI32(k, deal.begin(thread), k["worker_begin"], thread); });
+    closeSplits(k.c(0));
+  }
+
+  /// An entry of the list of split sequences.
+  void storeSplit(Value rank, Value sequence, Value firstSlot, Value parts) {
+    Value at = k.mul(rank, splitWords);
+    for (auto [i, word] : llvm::enumerate(SmallVector<Value>{sequence, firstSlot, parts, k.c(0)}))
+      storeI32(k, word, k["splits"], k.add(at, int64_t(i)));
+  }
+  /// The rest of the list, of so many: without parts.
+  void closeSplits(Value count) {
+    if (policy == SplitPolicy::Whole)
+      return;
+    k.loop(k.add(count, thread), splitEntries(k, policy), k.c(planThreads),
+           [&](Value rank) { storeSplit(rank, k.c(0), k.c(-1), k.c(0)); });
   }
 
   /// The worker in whose share a place on the line of costs lies, and where a share begins (PlanShares).
@@ -195,7 +212,7 @@ private:
     return k.max(k.divu(k.add(units, k.sub(part, 1)), part), k.c(1));
   }
 
-  /// carried: cost, items and slots of all chunks before.
+  /// carried: cost, items, slots and split sequences of all chunks before.
   SmallVector<Value> planSequence(Value sequence, Value inside, ValueRange carried) {
     Scan cost = blockScan(costOf(sequence, inside));
     Place place;
@@ -206,17 +223,19 @@ private:
     Scan items = blockScan(place.count);
     Value split = k.lt(k.c(1), place.count);
     Scan slots = blockScan(k.select(split, place.count, k.c(0)));
+    Scan splits = blockScan(k.select(split, k.c(1), k.c(0)));
     Value firstItem = k.add(carried[1], items.exclusive);
     Value firstSlot = k.select(split, k.add(carried[2], slots.exclusive), k.c(-1));
     k.when(inside, [&] {
-      storeI32(k, firstSlot, k["splits"], k.mul(sequence, 2));
-      storeI32(k, place.count, k["splits"], k.add(k.mul(sequence, 2), 1));
+      k.when(split,
+             [&] { storeSplit(k.add(carried[3], splits.exclusive), sequence, firstSlot, place.count); });
       k.loop(k.c(0), place.count, k.c(1),
              [&](Value part) { storePart(sequence, place, part, firstItem, firstSlot); });
       if (policy != SplitPolicy::Fixed)
         k.when(k.eq(longestPart, 0), [&] { storeWorkers(sequence, place, firstItem); });
     });
-    return {k.add(carried[0], cost.total), k.add(carried[1], items.total), k.add(carried[2], slots.total)};
+    return {k.add(carried[0], cost.total), k.add(carried[1], items.total), k.add(carried[2], slots.total),
+            k.add(carried[3], splits.total)};
   }
 
   /// First unit of part `part`; part `count` gives the end.
@@ -307,13 +326,18 @@ private:
 
 } // namespace
 
+/// Each worker's share cuts at most one sequence; or less.
+Value splitEntries(KernelBuilder &k, SplitPolicy policy) {
+  return policy == SplitPolicy::Fixed ? k["batch"] : k.min(k["batch"], k["workers"]);
+}
+
 void buildPlanKernel(OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry) {
   entry.name = "plan";
   entry.threads = planThreads;
   entry.sharedBytes = planSharedBytes;
-  entry.arguments = {{"pointer", "lengths"},      {"i32", "batch"},
-                     {"i32", "workers"},          {"pointer", "items"},
-                     {"pointer", "worker_begin"}, {"pointer", "splits"}};
+  entry.arguments = {{"pointer", "lengths"}, {"i32", "batch"},     {"i32", "workers"},
+                     {"i32", "memory_gbs"},  {"pointer", "items"}, {"pointer", "worker_begin"},
+                     {"pointer", "splits"}};
   PlanBuilder(builder, build, entry).run();
 }
 

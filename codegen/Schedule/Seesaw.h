@@ -79,8 +79,8 @@ private:
 
   //===- Consumers ------------------------------------------------------------------------------------===//
 
-  void beginConsumer() override {}
-  Value consumeItem(const Item &item, Value count, Value queryCount) override;
+  Values beginConsumer() override;
+  Values consumeItem(const Turn &turn) override;
   /// One unit from its scores, masked, to its last products, which are in flight. The state's count is that
   /// of the unit.
   State left(Value scores, State state);
@@ -91,8 +91,9 @@ private:
   /// Its last products are waited for, and what they read of the second tile is given back.
   void waitAndGiveBack(State &state);
   void giveBack(Value count);
-  /// Scores of the item's first unit, where it has one.
-  Value firstScores(const Item &item, Value count);
+  void awaitQuery(Value count);
+  /// Waits for an item's query and computes its first unit's scores: what is carried to the item's turn.
+  Values firstScores(Value count, Value queryCount);
   Value noScores() { return splat(fragment(tokens), k.cf(0)); }
   /// Q·Kᵀ of the own tile, box by box as they arrive, in base-2 units.
   Value scoresOf(Value count);
@@ -102,6 +103,9 @@ private:
   void waitBut(int pending) { tile::MmaWaitOp::create(k.b, k.loc, mlir::TypeRange{}, pending, ValueRange{}); }
   /// Masks scores at the rows' limits; rows of the own tile without tokens are cleared.
   Value maskTail(const Item &item, Value unit, Value scores);
+  /// 2^(scores - maxima), of scores in base-2 units: with the factor left to the exponent, as
+  /// probabilitiesOf() does it, units were 1 to 2 % slower (docs/schedules/seesaw.md).
+  Value exponentials(Value scores, Value maxima);
   /// `before` where the maxima found exceed it by at most 2^8, else these.
   Value moved(Value before, Value found);
   Value scaled(Value output, Value by);
@@ -121,7 +125,6 @@ private:
   void loadPart(int tile, Part part, const Pages &pages, Value count);
   void loadUnit(const Item &item, Value unit, const Pages &pages, Value count, Value queryCount);
   void awaitUnit(Value count);
-  void prefetch(const Pages &pages);
 
   Value oddPipe, query;
   Value lastQuery; ///< With the prefetch: the last box of the query, in registers.

@@ -14,26 +14,57 @@ static constexpr float maximaSlack = 8; // Base-2 logarithm of the largest proba
 
 //===- Items -----------------------------------------------------------------------------------------===//
 
-SeesawBuilder::Value SeesawBuilder::consumeItem(const Item &item, Value count, Value queryCount) {
-  auto queryBuffer = BufferType::get(k.b.getContext(), build.config.rowsPerCta, problem.keyDim, 128);
-  query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, queryCount, 0);
+void SeesawBuilder::awaitQuery(Value count) {
+  auto type = BufferType::get(k.b.getContext(), build.config.rowsPerCta, problem.keyDim, 128);
+  query = WaitOp::create(k.b, k.loc, type, queryPipe, count, 0);
   if (build.config.prefetch) // Its products then read half as much shared memory.
     lastQuery =
         LoadOperandOp::create(k.b, k.loc, OperandType::get(k.b.getContext(), depthOf(build.memory.boxes - 1)),
                               query, build.memory.boxes - 1);
-  State state{count, splat(fragment(columns()), k.cf(0)), splat(floatRows(), k.cf(lowestScore)),
-              splat(floatRows(), k.cf(0)), carriesScores() ? firstScores(item, count) : Value()};
+}
+
+SeesawBuilder::Values SeesawBuilder::firstScores(Value count, Value queryCount) {
+  awaitQuery(queryCount);
+  Values ahead{scoresOf(count)};
+  if (lastQuery)
+    ahead.push_back(lastQuery);
+  return ahead;
+}
+
+SeesawBuilder::Values SeesawBuilder::beginConsumer() {
+  return carriesScores() ? firstScores(k.c(0), k.c(0)) : Values();
+}
+
+SeesawBuilder::Values SeesawBuilder::consumeItem(const Turn &turn) {
+  const Item &item = turn.item;
+  State state{turn.count, splat(fragment(columns()), k.cf(0)), splat(floatRows(), k.cf(lowestScore)),
+              splat(floatRows(), k.cf(0)), Value()};
+  if (carriesScores()) {
+    state.scores = turn.carried[0];
+    lastQuery = turn.carried.size() > 1 ? turn.carried[1] : Value();
+  } else {
+    awaitQuery(turn.queryCount);
+  }
   state = State::of(loop(item.begin, item.end, state.values(), [&](Value unit, ValueRange values) {
     const State before = State::of(values);
     Value scores = carriesScores() ? before.scores : scoresOf(before.count);
-    k.when(k.eq(k.add(unit, 1), item.end), [&] { ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0); });
+    k.when(k.eq(k.add(unit, 1), item.end),
+           [&] { ReleaseOp::create(k.b, k.loc, queryPipe, turn.queryCount, 0); });
     scores = maskTail(item, unit, scores);
     return endUnit(item, unit, isLeft() ? left(scores, before) : right(scores, before)).values();
   }));
-  k.when(k.eq(item.begin, item.end), [&] { ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0); });
   launchLate();
+  turn.next(); // Arrives under the stores.
   storeItem(item, state.output, state.maxima, totalSums(state.sums));
-  return state.count;
+  Values after{state.count};
+  if (carriesScores()) {
+    Values none{noScores()};
+    if (lastQuery)
+      none.push_back(lastQuery);
+    after.append(
+        choose(turn.more, none, [&] { return firstScores(state.count, k.add(turn.queryCount, 1)); }));
+  }
+  return after;
 }
 
 //===- Scores ----------------------------------------------------------------------------------------===//
@@ -84,8 +115,8 @@ SeesawBuilder::Value SeesawBuilder::totalSums(Value sums) {
   Value mine = ReduceOp::create(k.b, k.loc, floatRows(), "add", sums, false);
   putStatistics(mine, k.c(FirstSums + role));
   sync(Sums, 2);
+  // Whoever writes the next item's sums has been told its probabilities by all who read these.
   Value theirs = getStatistics(k.c(FirstSums + 1 - role));
-  sync(Sums, 2); // The next item may be empty, and write its sums before a slow warp has read these.
   return map2(mine, theirs, [&](Value x, Value y) { return k.fadd(x, y); });
 }
 

@@ -1,7 +1,8 @@
 //===- SeesawProducer.cpp - Who brings queries and KV tiles to two consumers in turns -----------------===//
 //
 // Parts are loaded in the order in which they are given back and asked for: keys and values of the first
-// tile, values and keys of the second. An item's query goes behind what its first scores need first. The
+// tile, values and keys of the second. An item's query goes before them where its first scores follow the
+// last item at once, whose last unit does not read its query any more; else behind what these need first. The
 // pages of the next unit are read from the table, and brought to the L2 cache where that is asked for, while
 // those of this one are on their way.
 //
@@ -52,7 +53,6 @@ void SeesawBuilder::makePipes() {
 
 SeesawBuilder::Value SeesawBuilder::produceItem(const Item &item, ValueRange ahead, Value count,
                                                 Value queryCount) {
-  k.when(k.eq(item.begin, item.end), [&] { loadQuery(item, queryCount); });
   return overUnits(item, ahead, count,
                    [&](Value unit, const Pages &pages, const Pages &next, Value unitCount) {
                      loadUnit(item, unit, pages, unitCount, queryCount);
@@ -78,31 +78,21 @@ void SeesawBuilder::loadPart(int tile, Part part, const Pages &pages, Value coun
 
 void SeesawBuilder::loadUnit(const Item &item, Value unit, const Pages &pages, Value count,
                              Value queryCount) {
+  auto loadFirst = [&] { k.when(k.eq(unit, item.begin), [&] { loadQuery(item, queryCount); }); };
+  const bool early = carriesScores();
+  if (early)
+    loadFirst();
   for (int tile : {0, 1})
     for (Part part : partsOf(tile)) {
       loadPart(tile, part, pages, count);
-      if (tile == 0 && part == LeftValues)
-        k.when(k.eq(unit, item.begin), [&] { loadQuery(item, queryCount); });
+      if (!early && tile == 0 && part == LeftValues)
+        loadFirst();
     }
 }
 
 /// An item's first unit is not slowed down by the prefetch of its second.
 void SeesawBuilder::awaitUnit(Value count) {
   WaitOp::create(k.b, k.loc, tileType(), oddPipe, count, build.memory.boxes - 1);
-}
-
-/// Each row block of a sequence brings its share of every piece's rows: all of them read the same tiles at
-/// nearly the same time. Where rows are contiguous: one request a piece.
-void SeesawBuilder::prefetch(const Pages &pages) {
-  Value contiguous = k.eq(k["kv_row_bytes"], k.c64(int64_t(problem.keyDim) * 2));
-  for (const Piece &piece : pages)
-    k.when(k.band(contiguous, k.lt(k.c(-1), piece.page)), [&] {
-      const int shares = std::min(build.resources.rowBlocks, 4), rows = piece.rows / shares;
-      Value first = k.add(piece.inPage, k.mul(k.remu(rowBlock, shares), rows));
-      Value offset =
-          k.add(k.mul(k.wide(piece.page), k["kv_page_bytes"]), k.mul(k.wide(first), k["kv_row_bytes"]));
-      PrefetchOp::create(k.b, k.loc, k.at(k["kv_base"], offset), k.c(int64_t(rows) * problem.keyDim * 2));
-    });
 }
 
 } // namespace lathe::codegen

@@ -10,13 +10,18 @@ using namespace lathe::tile;
 
 namespace lathe::codegen {
 
+SeesawBuilder::Value SeesawBuilder::exponentials(Value scores, Value maxima) {
+  return map(scores.getType(), {scores, maxima},
+             [&](Block *b) { return exp2(k.fsub(b->getArgument(0), b->getArgument(1))); });
+}
+
 SeesawBuilder::State SeesawBuilder::left(Value scores, State state) {
   release(0, KeysOnly, state.count);
   Value found = ReduceOp::create(k.b, k.loc, floatRows(), "max", scores, false);
   Value maxima = moved(state.maxima, found), shrink = shrinkOf(state.maxima, maxima);
   putStatistics(maxima, k.c(LeftMaximum));
   putStatistics(shrink, k.c(LeftShrink));
-  Value p = probabilitiesOf(scores, maxima), operand = pack(p);
+  Value p = exponentials(scores, maxima), operand = pack(p);
   PutOperandOp::create(k.b, k.loc, operand, probabilityBuffer(0));
   arrive(LeftProbabilities, 2);
   state.output = multiply(scaled(state.output, shrink), operand, 0);
@@ -43,7 +48,7 @@ SeesawBuilder::State SeesawBuilder::right(Value scores, State state) {
   Value shrink = shrinkOf(before, state.maxima);
   putStatistics(state.maxima, k.c(RightMaximum));
   putStatistics(shrink, k.c(RightShrink));
-  Value p = probabilitiesOf(scores, state.maxima), operand = pack(p);
+  Value p = exponentials(scores, state.maxima), operand = pack(p);
   PutOperandOp::create(k.b, k.loc, operand, probabilityBuffer(1));
   arrive(RightProbabilities, 2);
   state.sums = addedSums(state.sums, product(shrink, shrinkBefore), p);
@@ -64,10 +69,6 @@ void SeesawBuilder::giveBack(Value count) {
 void SeesawBuilder::waitAndGiveBack(State &state) {
   state.output = waitAll(state.output)[0];
   giveBack(state.count);
-}
-
-SeesawBuilder::Value SeesawBuilder::firstScores(const Item &item, Value count) {
-  return choose(k.lt(item.begin, item.end), noScores(), [&] { return scoresOf(count); });
 }
 
 SeesawBuilder::Value SeesawBuilder::nextScores(State &state, Value count) {

@@ -38,7 +38,7 @@ private:
   Type floatColumns() { return columnsOf(k.f32()); }
   void sync() { SyncEventOp::create(k.b, k.loc, groupEvent, groupThreads); }
 
-  void beginConsumer() override {
+  Values beginConsumer() override {
     row = map(columnsOf(k.i32()), {}, [&](Block *) {
       Value column = ColumnOp::create(k.b, k.loc, k.i32());
       return k.add(column, k.mul(rowBlock, columns()));
@@ -47,31 +47,33 @@ private:
     auto type = BufferType::get(k.b.getContext(), columns(), tokens, 128);
     probabilities = BufferOp::create(k.b, k.loc, type, k.b.getI32IntegerAttr(build.memory.probabilities),
                                      Value(), k.b.getStringAttr("probabilities"), IntegerAttr());
+    return {};
   }
 
   /// Loop-carried: count, maxima, sums, and the output's fragments.
-  Value consumeItem(const Item &item, Value count, Value queryCount) override {
+  Values consumeItem(const Turn &turn) override {
+    const Item &item = turn.item;
     auto queryBuffer = BufferType::get(k.b.getContext(), columns(), problem.keyDim, 128);
-    query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, queryCount, 0);
+    query = WaitOp::create(k.b, k.loc, queryBuffer, queryPipe, turn.queryCount, 0);
     Value limit = map(columnsOf(k.i32()), {row, item.length},
                       [&](Block *b) { return limitOf(b->getArgument(0), b->getArgument(1)); });
     Value unmasked = unmaskedTokens(item), zero = k.cf(0);
-    Values state{count, splat(floatColumns(), k.cf(lowestScore)), splat(floatColumns(), zero)};
+    Values state{turn.count, splat(floatColumns(), k.cf(lowestScore)), splat(floatColumns(), zero)};
     state.append(size_t(build.memory.valueBoxes), splat(fragment(columns()), zero));
     state = loop(item.begin, item.end, state, [&](Value unit, ValueRange carried) {
       return consumeTile(item, unit, carried, limit, unmasked);
     });
-    ReleaseOp::create(k.b, k.loc, queryPipe, queryCount, 0);
+    ReleaseOp::create(k.b, k.loc, queryPipe, turn.queryCount, 0);
     launchLate();
     storeItem(item, ValueRange(state).drop_front(3), state[1], complete("add", state[2], "column_sums", 1));
-    return state[0];
+    return {state[0]};
   }
 
   Values consumeTile(const Item &item, Value unit, ValueRange carried, Value limit, Value unmasked) {
     Value count = carried[0], maxima = carried[1], sums = carried[2], firstToken = k.mul(unit, tokens);
     auto [tile, scores] = scoresOf(count);
     scores = maskTail(item, tile, scores, firstToken, limit, unmasked);
-    Value mine = ReduceRowsOp::create(k.b, k.loc, floatColumns(), "max", scores);
+    Value mine = product(ReduceRowsOp::create(k.b, k.loc, floatColumns(), "max", scores), factor);
     Value newMaxima = map2(maxima, complete("max", mine, "column_maxima", 0),
                            [&](Value x, Value y) { return k.fmax(x, y); });
     Value shrink = shrinkOf(maxima, newMaxima), p = probabilitiesOf(scores, newMaxima);
@@ -85,7 +87,7 @@ private:
     return next;
   }
 
-  /// K·Q^T of tile number `count`, in base-2 units, and the tile.
+  /// K·Q^T of tile number `count`, and the tile.
   std::pair<Value, Value> scoresOf(Value count) {
     int groups = build.memory.loadGroups, groupBoxes = (build.memory.boxes + groups - 1) / groups;
     Value tile, raw;
@@ -97,7 +99,7 @@ private:
       raw = MmaNtOp::create(k.b, k.loc, fragment(columns()), tile, query, depth, from, raw, Value());
     }
     MmaCommitOp::create(k.b, k.loc);
-    return {tile, product(waitAll(raw)[0], factor)};
+    return {tile, waitAll(raw)[0]};
   }
 
   /// Only the tiles at a row's limit pay for masks, only the tile at the sequence's end for clearing, which

@@ -30,6 +30,7 @@ struct WorkList {
 struct Form {
   reference::AttentionShape shape;
   Config config;
+  int memoryGBs = codegen::planMemoryGBs;
 };
 } // namespace
 
@@ -46,10 +47,10 @@ static int64_t unitsOf(const Config &config, int length) {
 /// What the balanced policy chooses, or that it is another policy.
 enum Plan { CutLine, OneItem, Whole, Other };
 
-static Plan planOf(const Config &config, const std::vector<int64_t> &units, int workers) {
-  if (config.split != SplitPolicy::Balanced)
+static Plan planOf(const Form &form, const std::vector<int64_t> &units, int workers) {
+  if (form.config.split != SplitPolicy::Balanced)
     return Other;
-  const codegen::PlanCosts costs = codegen::planCosts(config);
+  const codegen::PlanCosts costs = codegen::planCosts(form.config, form.memoryGBs);
   if (codegen::planWhole(costs, units, workers))
     return Whole;
   return codegen::planLongestPart(costs, units, workers) > 0 ? OneItem : CutLine;
@@ -79,6 +80,23 @@ static runtime::Buffer outputBuffer(runtime::Device &device, size_t bytes) {
   return buffer;
 }
 
+/// First slot and number of parts of each sequence: those of the list, the others have one part.
+static std::vector<std::array<int, 2>> splitsOf(const std::vector<std::array<int, 4>> &list, size_t batch) {
+  std::vector<std::array<int, 2>> splits(batch, {-1, 1});
+  int before = -1;
+  bool ended = false;
+  for (const auto &[sequence, firstSlot, parts, unused] : list) {
+    ended = ended || parts == 0;
+    EXPECT_EQ(ended, parts == 0) << "an entry behind the end";
+    if (ended)
+      continue;
+    EXPECT_TRUE(sequence > before && sequence < int(batch) && parts > 1) << sequence << ", parts " << parts;
+    before = sequence;
+    splits.at(size_t(sequence)) = {firstSlot, parts};
+  }
+  return splits;
+}
+
 /// Runs it in buffers of exactly the bytes that layoutPlan() promises; a write beyond them is a finding.
 static WorkList planned(const Form &form, const std::vector<int> &lengths, int workers, uint64_t order) {
   const codegen::Artifact &artifact = compiled(form.shape, form.config);
@@ -90,19 +108,23 @@ static WorkList planned(const Form &form, const std::vector<int> &lengths, int w
   device->copyToDevice(input.get(), lengths.data(), sizeof(int) * lengths.size());
   const runtime::Buffer items = outputBuffer(*device, 32 * size_t(layout.maxItems)),
                         begin = outputBuffer(*device, sizeof(int) * size_t(workers + 1)),
-                        splits = outputBuffer(*device, 8 * size_t(std::max(batch, 1)));
+                        splits = outputBuffer(
+                            *device,
+                            16 * size_t(runtime::splitBound(artifact.manifest, std::max(batch, 1), workers)));
   auto module = device->load({artifact.ptx.c_str(), artifact.ptx.size() + 1});
   const KernelEntry &entry = artifact.manifest.plan;
   runtime::DevicePtr pointers[] = {input.get(), items.get(), begin.get(), splits.get()};
-  int sizes[] = {batch, workers};
-  void *arguments[] = {&pointers[0], &sizes[0], &sizes[1], &pointers[1], &pointers[2], &pointers[3]};
+  int sizes[] = {batch, workers, form.memoryGBs};
+  void *arguments[] = {&pointers[0], &sizes[0],    &sizes[1],   &sizes[2],
+                       &pointers[1], &pointers[2], &pointers[3]};
   device->launch(module->function(entry.name, entry.sharedBytes),
                  {.threads = unsigned(entry.threads), .sharedBytes = unsigned(entry.sharedBytes)}, arguments,
                  {});
   WorkList list;
   list.workerBegin = read<int>(*device, begin);
-  list.splits = read<std::array<int, 2>>(*device, splits);
-  list.splits.resize(size_t(batch));
+  std::vector<std::array<int, 4>> split = read<std::array<int, 4>>(*device, splits);
+  split.resize(size_t(runtime::splitBound(artifact.manifest, batch, workers)));
+  list.splits = splitsOf(split, lengths.size());
   std::vector<std::array<int, 8>> entries = read<std::array<int, 8>>(*device, items);
   const int nothing = int(untouched * 0x01010101u);
   while (!entries.empty() && entries.back()[0] == nothing)
@@ -174,14 +196,16 @@ static WorkList dealt(const Config &config, const std::vector<int> &lengths, int
 }
 
 /// The balanced plan, sequence by sequence where none is dealt whole.
-static WorkList expected(const Config &config, const std::vector<int> &lengths, int workers) {
+static WorkList expected(const Form &form, const std::vector<int> &lengths, int workers) {
+  const Config &config = form.config;
   const std::vector<int64_t> units = unitsOf(config, lengths);
-  if (planOf(config, units, workers) == Whole)
+  if (planOf(form, units, workers) == Whole)
     return dealt(config, lengths, workers);
   std::vector<int64_t> workerOf;
   std::vector<std::vector<int64_t>> cuts;
-  cut(units, workers, codegen::planLongestPart(codegen::planCosts(config), units, workers), cuts, workerOf);
-  if (planOf(config, units, workers) == OneItem) // Spread over the workers.
+  cut(units, workers, codegen::planLongestPart(codegen::planCosts(config, form.memoryGBs), units, workers),
+      cuts, workerOf);
+  if (planOf(form, units, workers) == OneItem) // Spread over the workers.
     for (size_t item = 0; item < workerOf.size(); ++item)
       workerOf[item] = int64_t(item) * workers / int64_t(workerOf.size());
   WorkList list;
@@ -264,11 +288,11 @@ static Plan expectPlan(const Form &form, const std::vector<int> &lengths, int wo
   SCOPED_TRACE(testing::Message() << form.config.str() << ", batch " << lengths.size() << ", " << workers
                                   << " workers");
   const WorkList list = planned(form, lengths, workers, order);
-  const Plan plan = planOf(form.config, unitsOf(form.config, lengths), workers);
+  const Plan plan = planOf(form, unitsOf(form.config, lengths), workers);
   expectCovered(form.config, lengths, list);
   expectWorkers(list, workers, plan);
   if (form.config.split == SplitPolicy::Balanced) {
-    const WorkList wanted = expected(form.config, lengths, workers);
+    const WorkList wanted = expected(form, lengths, workers);
     EXPECT_EQ(list.items, wanted.items);
     EXPECT_EQ(list.workerBegin, wanted.workerBegin);
     EXPECT_EQ(list.splits, wanted.splits);
@@ -387,7 +411,8 @@ TEST(PlanRandom, IsTheHostsPlan) {
   std::array<int, 3> seen{};
   for (int round = 0; round < 300 && !testing::Test::HasFailure(); ++round) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << " round " << round);
-    const Form &form = *std::array{&exchanged, &turns, &plain}[size_t(round % 3)];
+    Form form = *std::array{&exchanged, &turns, &plain}[size_t(round % 3)];
+    form.memoryGBs = std::array{3352, 4917, 2000, 500}[size_t(below(4))];
     const int workers = 1 + below(140);
     const int batch = below(3) ? 1 + below(workers) : below(3) ? 1 + below(1024) : 1 + below(3000);
     const int bound = 1 << (4 + below(13)), least = below(2) * below(1 << 14), outliers = below(2);

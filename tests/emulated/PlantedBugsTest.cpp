@@ -64,11 +64,11 @@ static std::vector<Planted> waits() {
          e.insertBefore(wait, "TWICE:");
          e.replace(wait, "(TWICE:\n[^\n]*)", "$1\n@!P1 bra TWICE;");
        }},
-      {"mma_wait_of_scores_dropped", FindingKind::MmaInFlight, "", "arith.mulf",
+      {"mma_wait_of_scores_dropped", FindingKind::MmaInFlight, "", "tile.reduce",
        [](PtxEditor &e) { e.remove(e.find("wgmma.wait_group", 0)); }},
       {"mma_wait_of_output_dropped", FindingKind::DataRace, "kv stage", "tile.load",
        [](PtxEditor &e) { e.remove(e.find("wgmma.wait_group", 1)); }},
-      {"mma_commit_dropped", FindingKind::MmaInFlight, "", "arith.mulf",
+      {"mma_commit_dropped", FindingKind::MmaInFlight, "", "tile.reduce",
        [](PtxEditor &e) { e.remove(e.find("wgmma.commit_group", 0)); }},
   };
 }

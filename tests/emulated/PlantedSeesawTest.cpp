@@ -49,13 +49,6 @@ static std::vector<Planted> events() {
              {FindingKind::UnwrittenRead}),
       seesaw("sums_read_before_both_are_written", FindingKind::DataRace, "row_statistics", "_rows",
              [](PtxEditor &e) { e.removeAll("bar.sync \t3, 256"); }, {FindingKind::UnwrittenRead}),
-      seesaw("sums_written_before_those_of_the_item_before_are_read", FindingKind::DataRace, "row_statistics",
-             "_rows",
-             [](PtxEditor &e) { // Where the item is empty.
-               const std::vector<size_t> barriers = e.find("bar.sync \t3, 256");
-               for (size_t i = 1; i < barriers.size(); i += 2)
-                 e.remove(barriers[i]);
-             }),
       seesaw("values_multiplied_before_rows_are_cleared", FindingKind::DataRace, "kv0 row", "",
              [](PtxEditor &e) { e.remove(e.findOf("bar.sync", "tile.sync_event 4 ", 1)); }),
   };

@@ -65,13 +65,15 @@ inline KernelResources expectedCounts(const codegen::AttentionProblem &problem,
     // Parts of both sides' values, and perhaps what only the scores use.
     const int parts = codegen::memoryPlan(problem, config).stageParts;
     const int sideParts = parts / 2;
-    // Each of two consumers: the scores of its tile, its parts of the values of both. With several
-    // CTAs for a tile the scores of an item's first unit and those of the next one stand apart.
-    const int scores = resources(problem, config).rowBlocks > 1 ? 2 : 1;
+    // Each of two consumers: the scores of its tile, its parts of the values of both. With several CTAs for a
+    // tile the scores of the first item's first unit, of the next item's, and of the next unit stand apart,
+    // those of items behind their query.
+    const bool carries = resources(problem, config).rowBlocks > 1;
+    const int scores = carries ? 3 : 1, queries = carries ? 2 : 1;
     counts.wgmmaCount = 2 * (scores * problem.keyDim / 16 + 2 * sideParts * (config.kvTile / 16));
-    counts.tmaLoadCount = 2 * boxes + 2 * pieces * boxes; // The query: behind the first boxes, or alone.
+    counts.tmaLoadCount = boxes + 2 * pieces * boxes;
     // Producer: the query and each part, of two tiles. Each consumer: the query and the boxes of its tile.
-    counts.mbarrierWaitCount = 2 * (1 + parts) + 2 * (1 + scores * boxes) + (config.prefetch ? 1 : 0);
+    counts.mbarrierWaitCount = 1 + 2 * parts + 2 * (queries + scores * boxes) + (config.prefetch ? 1 : 0);
     return counts;
   }
   // 16 columns a step for the scores; 16 tokens a step for the own tile and each of the others.

@@ -87,6 +87,7 @@ TEST_F(FakeDriverTest, PropertiesOrdinalsAndCapability) {
     auto device = openCudaDevice(1);
     const DeviceProperties &p = device->properties();
     passed &= p.name == "Fake H100" && p.smCount == 132 && p.major == 9 && p.minor == 0;
+    passed &= p.memoryGBs == 3352; // 2,619 MHz, 5,120 bits.
     passed &= p.uuid == "GPU-01000000-0000-0000-0000-0000000000ff" && p.driverVersion == 13000;
     leave(passed, messageOf<DeviceError>([] { openCudaDevice(3); }) + "\n" +
                       messageOf<DeviceError>([] { openCudaDevice(2); }));

@@ -116,6 +116,12 @@ TEST_F(KernelTest, CombineGridCoversTheLastPartialCta) {
   launches = step(kernel, few, tensors(3));
   EXPECT_EQ(launches.back().arguments["combine_shift"].integer, 0);
   EXPECT_EQ(launches.back().shape.gridX, 3u);
+  manifest.combineColumns = 512;
+  Kernel wide = load();
+  Plan rows = wide.makePlan(8, 4);
+  EXPECT_EQ(step(wide, rows, tensors(3)).back().shape.gridX, 2u) << "9 rows, a warp each";
+  Plan fewer = kernel.makePlan(8, 2); // Of three sequences two workers split two at most.
+  EXPECT_EQ(step(kernel, fewer, tensors(3)).back().shape.gridX, 2u);
 }
 
 TEST_F(KernelTest, BindsArgumentsByName) {
@@ -127,6 +133,7 @@ TEST_F(KernelTest, BindsArgumentsByName) {
   EXPECT_EQ(planned["lengths"].integer, 0x40004);
   EXPECT_EQ(planned["batch"].integer, 3);
   EXPECT_EQ(planned["workers"].integer, 50);
+  EXPECT_EQ(planned["memory_gbs"].integer, 3352) << "where the GPU's is not known";
   for (const char *name : {"items", "worker_begin"})
     EXPECT_EQ(planned[name].integer, attend[name].integer) << name;
   EXPECT_EQ(planned["splits"].integer, combine["splits"].integer);
@@ -139,6 +146,7 @@ TEST_F(KernelTest, BindsArgumentsByName) {
   EXPECT_EQ(attend["out"].integer, 0x50010);
   EXPECT_EQ(attend["lse"].integer, 0x60004);
   EXPECT_EQ(combine["batch"].integer, 3);
+  EXPECT_EQ(combine["workers"].integer, 50);
 }
 
 TEST_F(KernelTest, ReorderedArgumentListsBindTheSameValues) {

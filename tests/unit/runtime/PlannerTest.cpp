@@ -28,6 +28,10 @@ TEST(PlannerTest, BoundsOfEachPolicy) {
   PlanLayout fixed = layoutPlan(withPolicy(Split::Fixed, 7), 100, 132);
   EXPECT_EQ(fixed.maxItems, 700);
   EXPECT_EQ(fixed.maxSlots, 700);
+  EXPECT_EQ(splitBound(withPolicy(Split::Balanced), 100, 132), 100);
+  EXPECT_EQ(splitBound(withPolicy(Split::Balanced), 200, 132), 132);
+  EXPECT_EQ(splitBound(withPolicy(Split::Whole), 100, 132), 0);
+  EXPECT_EQ(splitBound(withPolicy(Split::Fixed, 7), 200, 132), 200);
 }
 
 TEST(PlannerTest, PartsDoNotOverlap) {
@@ -39,10 +43,10 @@ TEST(PlannerTest, PartsDoNotOverlap) {
     manifest.rowBlocks = 1 + random() % 4;
     size_t maxBatch = 1 + random() % 300, workers = 1 + random() % 200;
     PlanLayout layout = layoutPlan(manifest, maxBatch, workers);
-    size_t rows = layout.maxSlots * manifest.rowBlocks * 64;
+    size_t rows = layout.maxSlots * manifest.rowBlocks * 64, splits = splitBound(manifest, maxBatch, workers);
     std::vector<std::pair<size_t, size_t>> parts = {{layout.items, 32 * layout.maxItems},
                                                     {layout.workerBegin, 4 * (workers + 1)},
-                                                    {layout.splits, 8 * maxBatch},
+                                                    {layout.splits, 16 * splits},
                                                     {layout.partialLse, 4 * rows},
                                                     {layout.partialOut, 2 * rows * 512}};
     std::sort(parts.begin(), parts.end());

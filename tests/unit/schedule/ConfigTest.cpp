@@ -31,6 +31,31 @@ struct Rejection {
 };
 } // namespace
 
+static std::vector<Rejection> prefetchRejections() {
+  return {
+      {"prefetch", [](AttentionProblem &, Config &c, Target &) { c.prefetch = true; }},
+      {"prefetch",
+       [](AttentionProblem &, Config &c, Target &) { // Under no launch before.
+         c = {.kvTile = 64,
+              .rowsPerCta = 16,
+              .stages = 2,
+              .consumers = 1,
+              .swapOperands = true,
+              .prefetch = true};
+       }},
+      {"prefetch",
+       [](AttentionProblem &p, Config &c, Target &) {
+         p.page = 32, p.heads = 128;
+         c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
+       }},
+      {"prefetch",
+       [](AttentionProblem &p, Config &c, Target &) { // One block of rows.
+         p.heads = 64;
+         c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
+       }},
+  };
+}
+
 static std::vector<Rejection> rejections() {
   using P = AttentionProblem;
   using C = Config;
@@ -53,17 +78,6 @@ static std::vector<Rejection> rejections() {
       {"swap_operands", [](P &, C &c, T &) { c.swapOperands = true, c.rowsPerCta = 16, c.consumers = 1; }},
       {"swap_operands", [](P &, C &c, T &) { c.swapOperands = true, c.rowsPerCta = 8, c.kvTile = 64; }},
       {"seesaw", [](P &, C &c, T &) { c.seesaw = true; }},
-      {"seesaw", [](P &, C &c, T &) { c.prefetch = true; }},
-      {"seesaw",
-       [](P &p, C &c, T &) {
-         p.page = 32, p.heads = 128;
-         c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
-       }},
-      {"seesaw",
-       [](P &p, C &c, T &) { // One block of rows.
-         p.heads = 64;
-         c = {.kvTile = 64, .stages = 2, .seesaw = true, .prefetch = true};
-       }},
       {"seesaw",
        [](P &p, C &c, T &) {
          p.valueDim = 448;
@@ -90,7 +104,10 @@ static std::vector<Rejection> rejections() {
 TEST(ConfigCheck, EveryConstraintRejects) {
   ASSERT_TRUE(check(mla(), smallConfig(), {})) << check(mla(), smallConfig(), {}).reason;
   std::set<std::string> seen;
-  for (const Rejection &rejection : rejections()) {
+  std::vector<Rejection> all = rejections();
+  for (const Rejection &rejection : prefetchRejections())
+    all.push_back(rejection);
+  for (const Rejection &rejection : all) {
     AttentionProblem problem = mla();
     Config config = smallConfig();
     Target target;
@@ -261,6 +278,13 @@ TEST(ConfigCompleted, TakesWhatGoesWithTheGivenFields) {
   // Nothing goes with it: the rule is told by check().
   EXPECT_EQ(check(mla(16), completedConfig(mla(16), {}, {{"kvTile", 48}}), {}).constraint, "kv_tile");
   EXPECT_THROW(completedConfig(mla(16), {}, {{"kvtile", 16}}), UserError);
+}
+
+TEST(ConfigCompleted, PrefetchesUnderALaunchBefore) {
+  EXPECT_TRUE(defaultConfig(mla(16), {}).prefetch);
+  const Config off = completedConfig(mla(16), {}, {{"dependentLaunch", "off"}});
+  EXPECT_TRUE(off.swapOperands && !off.prefetch) << off.str();
+  EXPECT_FALSE(completedConfig(mla(16), {}, {{"prefetch", false}}).prefetch);
 }
 
 TEST(ConfigDefault, ManyRowsTakeTurns) {

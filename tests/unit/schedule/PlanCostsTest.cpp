@@ -60,6 +60,23 @@ TEST(PlanCosts, BusyWorkersAreThoseMeasuredBest) {
                {1, 131072, 64, 66}});
 }
 
+/// Of an H200: parts as short as its compute allows, where the memory gives more.
+TEST(PlanCosts, MoreBandwidthMeansMoreParts) {
+  EXPECT_EQ(planCosts(exchanged).memoryNs, 25);
+  EXPECT_EQ(planCosts(turns).memoryNs, 50);
+  EXPECT_EQ(planCosts(exchanged, 4917).memoryNs, 17);
+  EXPECT_EQ(planCosts(exchanged, 4800).memoryNs, 17);
+  EXPECT_EQ(planCosts(exchanged, 1).memoryNs, planMostMemoryNs);
+  EXPECT_EQ(planCosts(exchanged, 1 << 30).memoryNs, 1);
+  auto longest = [](int batch, int units, int memoryGBs) {
+    return planLongestPart(planCosts(exchanged, memoryGBs), std::vector<int64_t>(size_t(batch), units), 132);
+  };
+  EXPECT_EQ(longest(1, 2048, 3352), 32); // 64 parts.
+  EXPECT_EQ(longest(1, 2048, 4917), 22); // 94.
+  EXPECT_EQ(longest(8, 64, 3352), 6);    // 11 parts each.
+  EXPECT_EQ(longest(8, 64, 4917), 5);    // 13.
+}
+
 TEST(PlanCosts, ManySequencesAndOneLongOneCutTheLine) {
   std::vector<int64_t> units(132, 64);
   EXPECT_EQ(planLongestPart(planCosts(exchanged), units, 132), 64);
@@ -76,7 +93,7 @@ TEST(PlanCosts, ManySequencesAndOneLongOneCutTheLine) {
 
 TEST(PlanCosts, ExtremesCountAsTheLongest) {
   for (const Config &config : {exchanged, turns, Config{.kvTile = 16, .consumers = 1}}) {
-    const PlanCosts costs = planCosts(config);
+    const PlanCosts costs = planCosts(config, 1);
     // What the device adds up in 31 bits.
     const int64_t memory = costs.startNs + int64_t(costs.memoryNs) * planMaxTotal;
     const int64_t worker = costs.itemNs + int64_t(costs.unitNs + costs.lagNs) * planMaxLongest;

@@ -11,9 +11,9 @@ static Manifest randomManifest(std::mt19937_64 &random) {
   manifest.family = randomText(random);
   manifest.description = randomText(random);
   manifest.arch = randomText(random);
-  for (int *number :
-       {&manifest.heads, &manifest.queryTokens, &manifest.keyDim, &manifest.valueDim, &manifest.page,
-        &manifest.kvTile, &manifest.rowBlocks, &manifest.splitPolicy, &manifest.fixedSplits})
+  for (int *number : {&manifest.heads, &manifest.queryTokens, &manifest.keyDim, &manifest.valueDim,
+                      &manifest.page, &manifest.kvTile, &manifest.rowBlocks, &manifest.splitPolicy,
+                      &manifest.fixedSplits, &manifest.combineColumns})
     *number = randomInt(random);
   manifest.config = {
       {"kvTile", randomInt(random)}, {"split", randomText(random)}, {"list", {1, 2.5, nullptr}}};
@@ -40,6 +40,7 @@ static void expectSame(const Manifest &a, const Manifest &b) {
   EXPECT_EQ(a.rowBlocks, b.rowBlocks);
   EXPECT_EQ(a.splitPolicy, b.splitPolicy);
   EXPECT_EQ(a.fixedSplits, b.fixedSplits);
+  EXPECT_EQ(a.combineColumns, b.combineColumns);
   expectSame(a.tensorMaps, b.tensorMaps);
   expectSame(a.plan, b.plan);
   expectSame(a.attend, b.attend);
@@ -88,7 +89,7 @@ TEST(Manifest, MessagesNameThePlace) {
 
 TEST(Manifest, ForeignVersionsAreRefused) {
   json foreign = Manifest();
-  foreign["version"] = 1; // The one before: its kernels read other work items.
+  foreign["version"] = 2; // The one before: its kernels read another list of split sequences.
   const std::string message = test::userErrorOf([&] { foreign.get<Manifest>(); });
-  EXPECT_TRUE(test::contains(message, "version must be 2, got 1"));
+  EXPECT_TRUE(test::contains(message, "version must be 3, got 2"));
 }

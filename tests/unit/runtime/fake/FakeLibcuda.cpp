@@ -74,6 +74,8 @@ static CUresult deviceGetAttribute(int *value, CUdevice_attribute which, CUdevic
   *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR            ? (device == 2 ? 8 : 9)
            : which == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT              ? 132
            : which == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN ? 232448
+           : which == CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE                 ? 2619000
+           : which == CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH           ? 5120
                                                                             : 0;
   return CUDA_SUCCESS;
 }

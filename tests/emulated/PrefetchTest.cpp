@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 using namespace lathe;
@@ -92,4 +93,46 @@ TEST(SeesawPrefetch, OtherAddressesAreFound) {
   EXPECT_TRUE(run(readingPtx(artifact.ptx, 1 << 24), artifact.manifest, entry).has(FindingKind::OutOfBounds));
   EXPECT_TRUE(run(readingPtx(artifact.ptx, pageBytes), artifact.manifest, entry)
                   .has(FindingKind::IllegalInstruction));
+}
+
+//===- Exchanged -------------------------------------------------------------------------------------===//
+
+static const codegen::Artifact &exchanged(const reference::ShapeCase &entry, int rows) {
+  return compiled(entry.shape, {.kvTile = 64,
+                                .rowsPerCta = rows,
+                                .stages = 2,
+                                .consumers = 1,
+                                .split = SplitPolicy::Whole,
+                                .swapOperands = true,
+                                .prefetch = true,
+                                .dependentLaunch = codegen::DependentLaunch::Early});
+}
+
+static const RunOptions manySms{.smCount = 132}; // A worker for each sequence.
+
+TEST(SwappedPrefetch, NamesTheFirstTileOfEveryWorker) {
+  for (auto [heads, rows] : {std::pair{16, 16}, {40, 16}, {20, 8}})
+    for (int page : {16, 64, 128}) {
+      const reference::ShapeCase entry = caseOf({.heads = heads, .page = page});
+      SCOPED_TRACE(testing::Message()
+                   << "seed " << entry.options.seed << " heads " << heads << " page " << page);
+      const codegen::Artifact &artifact = exchanged(entry, rows);
+      const RunResult result = run(readingPtx(artifact.ptx), artifact.manifest, entry, manySms);
+      EXPECT_EQ(result.error, "");
+      EXPECT_TRUE(result.findings.empty()) << result.findings.text();
+      EXPECT_TRUE(result.comparison.passed) << result.comparison.message;
+      // Of four sequences, a worker each, a request a page or tile, of every row block.
+      const int requests = 4 * std::max(1, 64 / page) * artifact.manifest.rowBlocks;
+      EXPECT_EQ(loadedBytes(result) - loadedBytes(run(artifact.ptx, artifact.manifest, entry, manySms)),
+                requests * 8);
+    }
+}
+
+TEST(SwappedPrefetch, ComesBeforeTheLaunchBeforeHasEnded) {
+  const reference::ShapeCase entry = caseOf({.heads = 16});
+  PtxEditor editor(exchanged(entry, 16).ptx, "attend");
+  const std::vector<size_t> requests = editor.find(prefetch), waits = editor.find("griddepcontrol.wait");
+  ASSERT_EQ(requests.size(), 1u);
+  ASSERT_FALSE(waits.empty());
+  EXPECT_LT(requests[0], waits.back()) << "the producer's code is the last";
 }
