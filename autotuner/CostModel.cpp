@@ -27,6 +27,9 @@ static constexpr double loadLatencyUs = 1.1;     // Assumed: request to full bar
 // H100: two CTAs coupled by multicast on a ring of two stages took 371 to 400 us where separate ones took
 // 252.
 static constexpr double multicastSlackUs = 0.5;
+// H200: one of 64 busy SMs takes no longer than its work for a tile of 73,728 bytes, 1.17 µs. All SMs
+// together are at the machine's L2 rate sooner.
+static constexpr double smReadGBs = 64;
 static constexpr int cacheElementBytes = 2;
 static constexpr int partialElementBytes = 2;
 // H100: 840 cycles for the scores, 500 for the softmax and 715 for the output of a tile with 16 rows.
@@ -160,15 +163,16 @@ static double tileUs(const codegen::AttentionProblem &problem, const codegen::Co
   const codegen::Resources cost = codegen::resources(problem, config);
   const double flops = 2.0 * config.rowsPerCta * config.kvTile * (problem.keyDim + problem.valueDim);
   const double matrixUs = flops / (machine.matrixTflops * 1e6 / machine.smCount);
-  // One consumer's softmax hides behind another's products; alone it does not. Its time grows with the tile.
-  const double hidden = config.consumers > 1 ? 0 : softmaxUs * config.kvTile / 64;
+  // One consumer's softmax hides behind another's products where they take turns; where they go together its
+  // time is that of both, and grows with the tile.
+  const double shown = config.seesaw ? 0 : softmaxUs * config.kvTile / 64 / config.consumers;
   const double busyUs = config.swapOperands ? std::max(swappedTileUs, matrixUs)
-                                            : matrixUs + hidden + exchangeUs / config.consumers;
+                                            : matrixUs + shown + exchangeUs / config.consumers;
   // Little's law: what the ring holds arrives once a latency. The stage in use cannot be filled.
   const int flying = std::max(1, config.stages - config.consumers);
   const double loadUs = loadLatencyUs / flying;
   const double coupledUs = config.cluster > 1 ? multicastSlackUs / config.stages : 0;
-  const double portUs = cost.stageBytes / (machine.l2ReadGBs * 1e3 / machine.smCount) / config.cluster;
+  const double portUs = cost.stageBytes / (smReadGBs * 1e3) / config.cluster;
   return std::max({busyUs, loadUs, portUs}) + coupledUs;
 }
 

@@ -23,7 +23,7 @@ public:
   Choice(std::vector<Candidate> &candidates, const SearchOptions &options,
          const SearchCallbacksOf<ConfigType> &callbacks)
       : candidates_(candidates), callbacks_(callbacks),
-        limitUs_(candidates.front().predictedUs * (1 - options.relativeNoise)) {}
+        limitUs_(candidates.front().predictedUs * (1 - options.predictionError)) {}
 
   SearchOutcome run();
 

@@ -50,8 +50,9 @@ using SearchCallbacks = SearchCallbacksOf<codegen::Config>;
 using MoeSearchCallbacks = SearchCallbacksOf<codegen::MoeConfig>;
 
 struct SearchOptions {
-  double relativeNoise = 0.01; ///< A difference below this share of the default's time is a tie.
-  int finalists = 3;           ///< Fastest candidates that meet the default in the final.
+  double relativeNoise = 0.01;  ///< A difference below this share of the default's time is a tie.
+  double predictionError = 0.1; ///< The same for times that are predicted and not measured.
+  int finalists = 3;            ///< Fastest candidates that meet the default in the final.
   int finalRounds = 3;
   int deviceFailuresInARow = 3; ///< So many mean that the device is lost, not the candidates bad.
 };

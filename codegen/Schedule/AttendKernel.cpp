@@ -143,7 +143,7 @@ private:
   Value loadUnit(const Item &item, Value unit, Value count) {
     int share = tokens / build.config.cluster;
     Value first = shareOf(unit);
-    auto readTable = [&](int tile) { return piecesOf(item, k.add(first, tile * tokens), share); };
+    auto readTable = [&](int tile) { return piecesOf(item, k.add(first, int64_t(tile) * tokens), share); };
     // Ahead for all tiles, unless these span pages: the producer has registers for few.
     bool ahead = problem.page >= share;
     SmallVector<Pages> pieces(consumers);

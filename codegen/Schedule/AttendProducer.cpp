@@ -61,7 +61,7 @@ AttendParts::Pages AttendParts::pagesOf(const Item &item, Value unit) {
   Value first = shareOf(unit);
   Pages pages;
   for (int tile = 0; tile < consumers; ++tile)
-    pages.append(piecesOf(item, k.add(first, tile * tokens), tokens / build.config.cluster));
+    pages.append(piecesOf(item, k.add(first, int64_t(tile) * tokens), tokens / build.config.cluster));
   return pages;
 }
 

@@ -17,11 +17,12 @@ using namespace lathe::tile;
 namespace lathe::codegen {
 
 static constexpr int combineWarps = 8, combineThreads = 32 * combineWarps;
-static constexpr int laneColumns = 8; // One 16-byte load of f16.
-static constexpr int groupColumns = 32 * laneColumns;
-static constexpr int inFlight = 4;         // Parts that a warp loads at a time.
-static constexpr int exchangeRow = 33 * 4; // A value of all lanes, and a word that parts the banks.
-static constexpr int exchangeBytes = laneColumns * exchangeRow; // Of a warp and group.
+static constexpr int64_t laneColumns = 8; // One 16-byte load of f16.
+static constexpr int64_t groupColumns = 32 * laneColumns;
+static constexpr int64_t inFlight = 4; // Parts that a warp loads at a time.
+static constexpr int64_t exchangeRow =
+    int64_t(33) * 4; // A value of all lanes, and a word that parts the banks.
+static constexpr int64_t exchangeBytes = laneColumns * exchangeRow; // Of a warp and group.
 
 namespace {
 
@@ -46,8 +47,8 @@ public:
 
 private:
   Value exp2(Value x) { return Exp2Op::create(k.b, k.loc, k.f32(), x); }
-  int groups() const { return build.combineColumns() / groupColumns; }
-  int columns() const { return groups() * laneColumns; } ///< Of a lane.
+  int64_t groups() const { return build.combineColumns() / groupColumns; }
+  int64_t columns() const { return groups() * laneColumns; } ///< Of a lane.
   int chunks() const { return (problem.valueDim + build.combineColumns() - 1) / build.combineColumns(); }
 
   /// Who has nothing to merge goes at once, so that a large batch of whole sequences does not come through
@@ -69,8 +70,9 @@ private:
     chunk = k.remu(inSequence, chunks());
     column = k.add(k.mul(chunk, build.combineColumns()), k.mul(k.lane(), laneColumns));
     Value bound = splitEntries(k, build.config.split);
-    Value entry = k.load(VectorType::get({splitWords}, k.i32()),
-                         k.at(k["splits"], k.wide(k.mul(k.min(rank, k.sub(bound, 1)), splitWords * 4))));
+    Value entry =
+        k.load(VectorType::get({splitWords}, k.i32()),
+               k.at(k["splits"], k.wide(k.mul(k.min(rank, k.sub(bound, 1)), int64_t(splitWords) * 4))));
     auto word = [&](int64_t i) -> Value { return LLVM::ExtractElementOp::create(k.b, k.loc, entry, k.c(i)); };
     sequence = word(0);
     firstSlot = word(1);
@@ -231,9 +233,9 @@ private:
       Value at = k.add(column, group * groupColumns);
       k.when(k.lt(at, problem.valueDim), [&] {
         Value packed = k.undef(quad);
-        for (int word = 0; word < laneColumns / 2; ++word)
-          packed = LLVM::InsertElementOp::create(k.b, k.loc, packed,
-                                                 k.packBf16(mine[2 * word], mine[2 * word + 1]), k.c(word));
+        for (int64_t word = 0; word < laneColumns; word += 2)
+          packed = LLVM::InsertElementOp::create(k.b, k.loc, packed, k.packBf16(mine[word], mine[word + 1]),
+                                                 k.c(word / 2));
         Value element = k.add(outOffset(k, sequence, row, problem.heads), k.wide(at));
         k.store(packed, k.at(k["out"], k.mul(element, k.c64(2))));
       });
@@ -252,7 +254,7 @@ private:
 void buildCombineKernel(OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry) {
   entry.name = "combine";
   entry.threads = combineThreads;
-  entry.sharedBytes = combineWarps * build.combineColumns() / groupColumns * exchangeBytes;
+  entry.sharedBytes = combineWarps * (build.combineColumns() / groupColumns * exchangeBytes);
   entry.arguments = {{"pointer", "splits"}, {"i32", "batch"}, {"i32", "workers"}, {"i32", "combine_shift"}};
   for (KernelArgument &argument : outputArguments())
     entry.arguments.push_back(argument);

@@ -63,7 +63,7 @@ TEST(Predict, WithoutAVerifierTheModelChooses) {
   EXPECT_HAS(outcome.choiceReason, "not measured");
   for (const CandidateResult &candidate : candidates)
     EXPECT_EQ(candidate.status, Status::Predicted);
-  auto tied = candidatesWith({99.5, 120}); // Half a percent: less than the one percent that counts.
+  auto tied = candidatesWith({91, 120}); // Less than the tenth that counts.
   EXPECT_EQ(choosePredicted(tied, {}, {}).best, 0);
 }
 
@@ -81,7 +81,7 @@ TEST(Predict, DefaultAndWinnerAreVerifiedAndNothingElse) {
 }
 
 TEST(Predict, TheRefusedCannotWin) {
-  auto candidates = candidatesWith({70, 75, 80, 90, 120});
+  auto candidates = candidatesWith({70, 75, 80, 85, 120});
   Verifier verifier;
   verifier.refused = {2};
   verifier.crashing = {3};
@@ -99,7 +99,7 @@ TEST(Predict, TheRefusedCannotWin) {
 }
 
 TEST(Predict, DefaultStaysWhereEverythingFasterIsRefused) {
-  auto candidates = candidatesWith({80, 90, 120});
+  auto candidates = candidatesWith({80, 85, 120});
   Verifier verifier;
   verifier.refused = {2, 3};
   const SearchOutcome outcome = choosePredicted(candidates, {}, verifier.callbacks());
