@@ -13,6 +13,8 @@
 
 namespace lathe::codegen {
 
+class KernelBuilder;
+
 /// What all three kernels are built from.
 struct AttentionBuild {
   const AttentionPattern &pattern;
@@ -38,7 +40,7 @@ inline constexpr int workItemWords = 8;
 inline constexpr int splitWords = 4;
 /// Entries of that list, from the arguments batch and workers: those of split sequences in order of the
 /// batch, then some without parts. Not under the whole policy.
-mlir::Value splitEntries(class KernelBuilder &k, SplitPolicy policy);
+mlir::Value splitEntries(KernelBuilder &k, SplitPolicy policy);
 
 /// Lengths to work list. One CTA.
 void buildPlanKernel(mlir::OpBuilder &builder, const AttentionBuild &build, KernelEntry &entry);

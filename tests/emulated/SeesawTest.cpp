@@ -41,7 +41,7 @@ static constexpr std::array<std::pair<int, int>, 6> dimensions{
     {{576, 512}, {512, 512}, {288, 256}, {128, 128}, {560, 512}, {256, 128}}};
 
 /// Every number of heads with every number of query tokens; dimensions, pages, splits and launches take
-/// turns. Lengths give items of no unit, of one, two, three and more.
+/// turns. Lengths give items of a unit without tokens, of one, two, three and more.
 static std::vector<Case> shapeCases() {
   const std::vector<std::vector<int>> lengths = {{129, 0, 300}, {1, 64, 257}, {63, 400},    {127, 128, 129},
                                                  {65, 0, 256},  {385, 1},     {64, 65, 193}};
