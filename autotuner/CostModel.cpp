@@ -19,6 +19,7 @@ namespace lathe::autotuner {
 
 static constexpr double fixedUs = 2.5;     // H100: empty kernel 1.1 µs, first load at cycle 1,400, epilogue.
 static constexpr double itemUs = 1.2;      // Assumed: Q load, pipeline fill, epilogue of an item.
+static constexpr double turnsItemUs = 4.4; // H200: 7,700 cycles from item to item of two consumers in turns.
 static constexpr double softmaxUs = 0.28;  // H100: 500 cycles a tile at 1.8 GHz, per consumer.
 static constexpr double exchangeUs = 0.10; // Assumed: barriers and P exchange of a tile.
 static constexpr double combineFixedUs = 2.0;    // H100: launch of a dependent grid and its ramp.
@@ -32,8 +33,12 @@ static constexpr double multicastSlackUs = 0.5;
 static constexpr double smReadGBs = 64;
 static constexpr int cacheElementBytes = 2;
 static constexpr int partialElementBytes = 2;
-// H100: 840 cycles for the scores, 500 for the softmax and 715 for the output of a tile with 16 rows.
-static constexpr double swappedTileUs = 1.17;
+// Exchanged. H100: 840 cycles for the scores, 500 for the softmax and 715 for the output of a tile with 16
+// rows. The shares of a row, of a tile and of an item, are fitted to the candidates of 8 to 32 rows in
+// docs/benchmarks/mla-h200-standard.json; so is what their CTAs get out of the L2 more than two consumers do.
+static constexpr double swappedTileUs = 0.97, swappedTileRowUs = 0.0125;
+static constexpr double swappedItemUs = 0.45, swappedItemRowUs = 0.045;
+static constexpr double swappedL2Gain = 1.65;
 // H100: 7.26 against 8.04 µs at 1 × 4096 with 16 heads, two launches a step; 7.32 where it comes late.
 static constexpr double earlyLaunchUs = 0.4, lateLaunchUs = 0.35;
 
@@ -166,8 +171,9 @@ static double tileUs(const codegen::AttentionProblem &problem, const codegen::Co
   // One consumer's softmax hides behind another's products where they take turns; where they go together its
   // time is that of both, and grows with the tile.
   const double shown = config.seesaw ? 0 : softmaxUs * config.kvTile / 64 / config.consumers;
-  const double busyUs = config.swapOperands ? std::max(swappedTileUs, matrixUs)
-                                            : matrixUs + shown + exchangeUs / config.consumers;
+  const double swappedUs = swappedTileUs + swappedTileRowUs * config.rowsPerCta;
+  const double busyUs =
+      config.swapOperands ? std::max(swappedUs, matrixUs) : matrixUs + shown + exchangeUs / config.consumers;
   // Little's law: what the ring holds arrives once a latency. The stage in use cannot be filled.
   const int flying = std::max(1, config.stages - config.consumers);
   const double loadUs = loadLatencyUs / flying;
@@ -198,16 +204,22 @@ Estimate estimate(const codegen::AttentionProblem &problem, const codegen::Confi
   result.bytes = tokens * problem.keyDim * cacheElementBytes;
   result.flops = 2.0 * problem.rows() * double(tokens) * (problem.keyDim + problem.valueDim);
   result.memoryUs = double(result.bytes) / (machine.readGBs * 1e3);
-  result.l2Us = double(result.bytes) * cost.rowBlocks / config.cluster / (machine.l2ReadGBs * 1e3);
+  const double l2GBs = machine.l2ReadGBs * (config.swapOperands ? swappedL2Gain : 1);
+  result.l2Us = double(result.bytes) * cost.rowBlocks / config.cluster / (l2GBs * 1e3);
 
   const WorkDivision division = divide(config, lengths, result.workers, machine.memoryGBs);
   const double perTileUs = tileUs(problem, config, machine);
+  const double firstItemUs =
+      config.swapOperands ? swappedItemUs + swappedItemRowUs * config.rowsPerCta : itemUs;
+  const double nextItemUs = config.seesaw ? turnsItemUs : firstItemUs;
   double sumUs = 0;
   for (size_t worker = 0; worker < division.tiles.size(); ++worker) {
-    const double us = division.items[worker] * itemUs + double(division.tiles[worker]) * perTileUs;
+    const int items = division.items[worker];
+    const double us =
+        (items > 0 ? firstItemUs + (items - 1) * nextItemUs : 0) + double(division.tiles[worker]) * perTileUs;
     sumUs += us;
     result.longestUs = std::max(result.longestUs, us);
-    result.items += division.items[worker];
+    result.items += items;
   }
   result.utilisation = result.longestUs > 0 ? sumUs / double(division.tiles.size()) / result.longestUs : 0;
   result.partials = division.partials;

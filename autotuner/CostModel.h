@@ -3,7 +3,8 @@
 // An analytic model: bytes over bandwidth, operations over the matrix rate, a fixed cost a tile, an item, a
 // split, and the idle tails that the split policy leaves, found by dividing the workload's lengths among
 // workers as the planner does. It ranks candidates so that few need measuring, and chooses where there is no
-// GPU; it never overrules a measurement. Called by the search and `lathe tune --target`.
+// GPU; it never overrules a measurement. Called by the search and `lathe tune --target`. How near it is to
+// committed measurements is in tests/unit/autotuner/CostModelTableTest.cpp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once

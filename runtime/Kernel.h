@@ -13,12 +13,12 @@
 //   combine: splits partial_out partial_lse batch workers combine_shift out… lse… (as attend)
 // attend and combine may use any of these, and num_pages; a name outside the list is refused at loading. The
 // grids: plan one CTA; attend (rowBlocks, workers), clusters along x; combine 2^combine_shift warps for each
-// (sequence, row, combineColumns of the manifest) of as many sequences as a plan splits at most, threads / 32 a
-// CTA. Where config.dependentLaunch is not "off", attend and combine wait for their predecessor themselves
+// (sequence, row, combineColumns of the manifest) of as many sequences as a plan splits at most, threads / 32
+// a CTA. Where config.dependentLaunch is not "off", attend and combine wait for their predecessor themselves
 // (griddepcontrol.wait) and are launched with programmatic stream serialization; but the first attend after a
-// plan, for attend reads the work list and the block table before it waits, and may have tokens brought to the
-// L2 cache. So nothing but Kernel::plan may write a plan's memory, and after a change of the block table there
-// must be a plan before the next run.
+// plan, for attend reads the work list and the block table before it waits, and may have tokens brought to
+// the L2 cache. So nothing but Kernel::plan may write a plan's memory, and after a change of the block table
+// there must be a plan before the next run.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once

@@ -139,7 +139,7 @@ TEST_F(FakeDriverTest, ClustersThatFitAreAskedOfTheDriver) {
     leave(alone == ctas && together == clusters, "asked");
   };
   EXPECT_EXIT(
-      body("", 2 * 132, 30), ::testing::ExitedWithCode(0),
+      body("", int64_t(2) * 132, 30), ::testing::ExitedWithCode(0),
       "blocks of 384 threads shared 200000(.|\n)*clusters of 4x1x1 grid 4x1x1 threads 384 shared 200000");
   EXPECT_EXIT(body("no room asked", 0, 0), ::testing::ExitedWithCode(0), "asked");
   EXPECT_EXIT(body("no room told", 0, 0), ::testing::ExitedWithCode(0), "blocks of (.|\n)*clusters of ");

@@ -190,11 +190,11 @@ TEST_F(KernelTest, StridesDefaultToContiguous) {
   EXPECT_EQ(q.rank, 3);
   EXPECT_EQ(q.dtype, Dtype::BF16);
   EXPECT_EQ(q.extent, (std::array<uint64_t, 5>{576, 32, 3}));
-  EXPECT_EQ(q.strideBytes, (std::array<uint64_t, 4>{1152, 32 * 1152}));
+  EXPECT_EQ(q.strideBytes, (std::array<uint64_t, 4>{1152, uint64_t(32) * 1152}));
   EXPECT_EQ(q.box, (std::array<uint32_t, 5>{64, 64, 1}));
   EXPECT_EQ(kv.base, 0x20000u);
   EXPECT_EQ(kv.extent, (std::array<uint64_t, 5>{576, 64, 512}));
-  EXPECT_EQ(kv.strideBytes, (std::array<uint64_t, 4>{1152, 64 * 1152}));
+  EXPECT_EQ(kv.strideBytes, (std::array<uint64_t, 4>{1152, uint64_t(64) * 1152}));
   EXPECT_EQ(kv.box, (std::array<uint32_t, 5>{64, 32, 1}));
 }
 
@@ -216,7 +216,7 @@ TEST_F(KernelTest, GivenStridesAreUsedAndInnerOnesCarryOutwards) {
     auto attend = step(kernel, plan, t).at(1).arguments;
     TensorMapSpec q = attend["q"].map, kv = attend["kv"].map;
     EXPECT_EQ(q.strideBytes[0], uint64_t(2 * t.qStrideRow));
-    EXPECT_EQ(q.strideBytes[1], uint64_t(2 * 32 * t.qStrideRow));
+    EXPECT_EQ(q.strideBytes[1], uint64_t(int64_t(2) * 32 * t.qStrideRow));
     EXPECT_EQ(kv.strideBytes[0], uint64_t(2 * t.kvStrideToken));
     EXPECT_EQ(kv.strideBytes[1], uint64_t(2 * t.kvStridePage));
     EXPECT_EQ(attend["out_stride_head"].integer, t.outStrideHead);

@@ -65,7 +65,7 @@ TEST(PlannerTest, WorkersFillTheGpuOnce) {
     EXPECT_EQ(defaultWorkers(manifest, 132), workers);
   }
   manifest.rowBlocks = 8;
-  EXPECT_EQ(defaultWorkers(manifest, 30 * 4), 15) << "two clusters of four each";
+  EXPECT_EQ(defaultWorkers(manifest, int64_t(30) * 4), 15) << "two clusters of four each";
 }
 
 TEST(PlannerTest, TooManyItemsAreRefused) {

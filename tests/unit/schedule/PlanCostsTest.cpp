@@ -182,10 +182,10 @@ TEST(PlanCosts, WholeWhereItTakesNoMoreTimeThanTheLine) {
     double time = 0;
     for (size_t worker = 0; worker < sums.size(); ++worker)
       time = std::max(time, timeOf(costs, total, sums[worker], counts[worker], 1));
-    const int64_t share = (int64_t(total) + batch * planOverheadUnits + workers - 1) / workers;
+    const int64_t share = (int64_t(total) + int64_t(batch) * planOverheadUnits + workers - 1) / workers;
     const int64_t lineParts = std::min<int64_t>(workers, (sorted[0] + share - 1) / share + 1);
-    const double lineTime =
-        timeOf(costs, total, double(share), double((batch + workers - 1) / workers + 1), double(lineParts));
+    const int lineItems = (batch + workers - 1) / workers + 1;
+    const double lineTime = timeOf(costs, total, double(share), double(lineItems), double(lineParts));
     ASSERT_EQ(planWhole(costs, units, workers), batch > workers && batch <= planThreads && time <= lineTime)
         << "round " << round;
     wholes += planWhole(costs, units, workers);

@@ -9,6 +9,8 @@
 #include "lathe/support/Manifest.h"
 #include "lathe/tests/unit/support/Helpers.h"
 
+#include <fmt/format.h>
+
 namespace lathe::test {
 
 inline std::string randomText(std::mt19937_64 &random) { return "name_" + std::to_string(random() % 100000); }
@@ -69,14 +71,14 @@ inline void collectFields(const nlohmann::json &value, const std::string &path,
                           std::vector<std::string> &paths) {
   if (value.is_object())
     for (const auto &[name, field] : value.items()) {
-      const std::string inner = path + "/" + name;
+      const std::string inner = fmt::format("{}/{}", path, name);
       paths.push_back(inner);
       if (inner != "/config")
         collectFields(field, inner, paths);
     }
   if (value.is_array())
     for (size_t i = 0; i < value.size(); ++i)
-      collectFields(value[i], path + "/" + std::to_string(i), paths);
+      collectFields(value[i], fmt::format("{}/{}", path, i), paths);
 }
 
 /// Each of `manifest`'s fields, more than `atLeast` of them, may neither be missing nor have another type.
@@ -89,7 +91,7 @@ void expectFieldsRequiredAndTyped(const M &manifest, size_t atLeast) {
   ASSERT_GT(paths.size(), atLeast);
   for (const std::string &path : paths) {
     const json::json_pointer pointer(path);
-    const std::string name = pointer.back();
+    const std::string &name = pointer.back();
     json missing = good;
     missing.at(pointer.parent_pointer()).erase(name);
     const std::string message = userErrorOf([&] { missing.get<M>(); });

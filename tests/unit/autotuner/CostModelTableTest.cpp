@@ -1,0 +1,91 @@
+//===- CostModelTableTest.cpp - The cost model against committed measurements -------------------------===//
+//
+// Every candidate of a committed table of `lathe bench mla` whose row has one length: how far the predicted
+// time is off, and how much time is lost by who takes what the model likes best of a row's candidates. An
+// H200's table is what shares of rows were fitted to; an H100's is from earlier kernels.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#include "lathe/autotuner/CostModel.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <optional>
+
+using namespace lathe;
+using namespace lathe::autotuner;
+
+namespace {
+struct Table {
+  const char *file, *machine;
+};
+
+/// A row of B sequences of N tokens, named "Hh/BxN".
+struct Uniform {
+  codegen::AttentionProblem problem;
+  std::vector<int> lengths;
+};
+
+struct Choice {
+  double predicted = INFINITY; ///< Of what the model likes best,
+  double measured = INFINITY;  ///< and what that took.
+  double best = INFINITY;      ///< The least time of a candidate.
+  double lost() const { return measured / best - 1; }
+};
+} // namespace
+
+static std::optional<Uniform> uniformRow(const std::string &name) {
+  int heads = 0, batch = 0, tokens = 0, read = 0;
+  if (std::sscanf(name.c_str(), "%dh/%dx%d%n", &heads, &batch, &tokens, &read) != 3 ||
+      read != int(name.size()))
+    return {};
+  Uniform row;
+  row.problem.heads = heads, row.problem.keyDim = 576, row.problem.valueDim = 512;
+  row.lengths.assign(size_t(batch), tokens);
+  return row;
+}
+
+class CostModelTable : public testing::TestWithParam<Table> {};
+
+TEST_P(CostModelTable, IsNearAndChoosesWell) {
+  const Machine &machine = machineByName(GetParam().machine);
+  std::ifstream file(std::string(LATHE_BENCHMARKS) + "/" + GetParam().file);
+  const nlohmann::json table = nlohmann::json::parse(file);
+  double errors = 0, losses = 0;
+  int candidates = 0, rows = 0;
+  for (const nlohmann::json &row : table.at("rows")) {
+    const auto name = row.at("name").get<std::string>();
+    const std::optional<Uniform> uniform = uniformRow(name);
+    if (!uniform)
+      continue;
+    Choice choice;
+    for (const nlohmann::json &candidate : row.at("candidates")) {
+      const auto config = candidate.at("config").get<codegen::Config>();
+      const double measured = candidate.at("us").at("median").get<double>();
+      const double predicted = estimate(uniform->problem, config, uniform->lengths, machine).totalUs;
+      EXPECT_LT(std::abs(std::log(predicted / measured)), std::log(1.5))
+          << name << ": " << predicted << " for " << measured << " µs, " << config.str();
+      errors += std::abs(std::log(predicted / measured));
+      ++candidates;
+      choice.best = std::min(choice.best, measured);
+      if (predicted < choice.predicted)
+        choice.predicted = predicted, choice.measured = measured;
+    }
+    EXPECT_LT(choice.lost(), 0.2) << name << ": chooses what takes " << choice.measured << " µs, best "
+                                  << choice.best;
+    losses += choice.lost();
+    ++rows;
+  }
+  ASSERT_GT(rows, 20);
+  std::printf("%d candidates, off by %.1f %% in the mean; %d choices, slower by %.1f %%\n", candidates,
+              100 * errors / candidates, rows, 100 * losses / rows);
+  EXPECT_LT(errors / candidates, 0.12);
+  EXPECT_LT(losses / rows, 0.025);
+}
+
+INSTANTIATE_TEST_SUITE_P(Committed, CostModelTable,
+                         testing::Values(Table{"mla-h200-standard.json", "h200"},
+                                         Table{"mla-h100-standard.json", "h100-sxm"}),
+                         [](const auto &info) { return std::string(info.param.machine, 4); });
