@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <fstream>
 #include <optional>
+#include <regex>
 
 using namespace lathe;
 using namespace lathe::autotuner;
@@ -37,13 +38,13 @@ struct Choice {
 } // namespace
 
 static std::optional<Uniform> uniformRow(const std::string &name) {
-  int heads = 0, batch = 0, tokens = 0, read = 0;
-  if (std::sscanf(name.c_str(), "%dh/%dx%d%n", &heads, &batch, &tokens, &read) != 3 ||
-      read != int(name.size()))
+  static const std::regex form(R"((\d+)h/(\d+)x(\d+))");
+  std::smatch numbers;
+  if (!std::regex_match(name, numbers, form))
     return {};
   Uniform row;
-  row.problem.heads = heads, row.problem.keyDim = 576, row.problem.valueDim = 512;
-  row.lengths.assign(size_t(batch), tokens);
+  row.problem.heads = std::stoi(numbers[1]), row.problem.keyDim = 576, row.problem.valueDim = 512;
+  row.lengths.assign(size_t(std::stoi(numbers[2])), std::stoi(numbers[3]));
   return row;
 }
 
