@@ -17,7 +17,7 @@ namespace lathe::autotuner {
 struct Machine {
   std::string name; ///< "h100-sxm".
   int smCount = 0;
-  int memoryGBs = 0;       ///< DRAM bandwidth as the data sheet has it, 1e9 bytes a second.
+  int memoryGBs = 0;       ///< Peak DRAM bandwidth, 1e9 bytes a second.
   double readGBs = 0;      ///< DRAM read bandwidth, 1e9 bytes a second.
   double l2ReadGBs = 0;    ///< L2 to SM, all SMs.
   double matrixTflops = 0; ///< Dense bf16, float32 accumulation.

@@ -20,7 +20,6 @@ struct Kernel::Impl {
   uint64_t identity = nextIdentity();
   int partTokens = 0;     ///< Of a part under the fixed policy; 0: parts are a number.
   int workers = 1;        ///< Of a plan, where nothing else is said.
-  int memoryGBs = 3352;   ///< An H100's where the GPU's is not known.
   bool dependent = false; ///< attend and combine wait for their predecessor themselves (griddepcontrol).
   std::unique_ptr<Module> module;
   LoadedKernel plan, attend, combine;
@@ -51,8 +50,6 @@ Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest 
   impl.plan = LoadedKernel(*impl.module, manifest.plan, Phase::Plan);
   impl.attend = LoadedKernel(*impl.module, manifest.attend, Phase::Step);
   impl.workers = defaultWorkers(manifest, impl.attend.residentCtas(*impl.device, /*ctasPerSm=*/1));
-  if (const int known = impl.device->properties().memoryGBs; known > 0)
-    impl.memoryGBs = known;
   impl.manifest = std::move(manifest);
   if (impl.splits())
     impl.combine = LoadedKernel(*impl.module, impl.manifest.combine, Phase::Step);
@@ -112,7 +109,7 @@ void Kernel::plan(Plan &plan, DevicePtr lengths, int batch, Stream stream) const
     impl_->device->checkStream(stream);
     ArgumentValues values;
     setList(values, lengths, batch, plan.workers_);
-    values.set(Slot::MemoryGbs, uint64_t(impl_->memoryGBs));
+    values.set(Slot::MemoryGbs, uint64_t(impl_->device->properties().memoryGBs));
     values.set(Slot::Items, plan.items_);
     values.set(Slot::WorkerBegin, plan.workerBegin_);
     values.set(Slot::Splits, plan.splits_);

@@ -6,7 +6,7 @@
 // and the output by columns:
 //
 //   producer   acquire stage · read table · TMA boxes          (runs ahead by the ring's depth)
-//   consumer w 1 S = Q·Kᵀ of its own tile          4 P = 2^(S-m), sums, to bf16, to shared memory
+//   consumer w 1 S = Q·Kᵀ of its own tile          4 P = 2^(f·S-m), sums, to bf16, to shared memory
 //              2 mask, row maxima, to shared memory  5 O[:, w] += P·V of its own tile, from registers
 //              3 event: maxima of all tiles known    6 event: P of all tiles written; O[:, w] += P·V of the
 //              others
@@ -16,8 +16,9 @@
 //   consumer 0 QK │max│•│exp│PV own│•│PV other│release│ QK …          • = event of all consumers
 //   consumer 1 QK │max│•│exp│PV own│•│PV other│release│ QK …
 //
-// The output stays in registers (64 × valueDim / W float32 a warpgroup), softmax is online in base 2 with
-// float32 statistics. Work items come from a list that the plan kernel wrote on the device.
+// The output stays in registers (64 × valueDim / W float32 a warpgroup), softmax is online in base 2
+// (f = scale · log2 e) with float32 statistics. Work items come from a list that the plan kernel wrote on the
+// device.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/PagedAttention.h"

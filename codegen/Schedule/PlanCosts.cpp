@@ -11,7 +11,7 @@
 namespace lathe::codegen {
 
 // NVIDIA H100 80GB HBM3, 132 SMs. The memory gives 73,728 bytes in 25 ns (604 MB in 202.5 µs), 88 % of the
-// data sheet's bandwidth; on an H200, with 4,917 GB/s, in 17. The others are fitted so that the numbers of
+// data sheet's bandwidth; so an H200's 4,800 GB/s are 17 ns. The others are fitted so that the numbers of
 // busy workers that were best in experiments come out (tests/unit/schedule/PlanCostsTest.cpp has them), near
 // what single parts took. Exchanged operands, 64 tokens: scores, softmax and output take 1.17 µs, the first
 // load of a lone worker longer; a combine of 64 parts costs 3 µs.

@@ -35,8 +35,7 @@ struct PlanCosts {
   int startNs;  ///< Before the memory streams.
   int partNs;   ///< A part of a split sequence: partial results and combine.
 };
-/// Bandwidth of the memory as the data sheet has it, in 1e9 bytes a second, of the H100 (HBM3) that the other
-/// costs are from.
+/// Peak bandwidth of the memory, in 1e9 bytes a second, of the H100 (HBM3) that the other costs are from.
 inline constexpr int planMemoryGBs = 3352;
 PlanCosts planCosts(const Config &config, int memoryGBs = planMemoryGBs);
 /// memoryNs is this divided by the bandwidth, rounded, from 1 to planMostMemoryNs.

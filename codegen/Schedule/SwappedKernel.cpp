@@ -6,7 +6,7 @@
 //
 //   1 S^T = K·Q^T          box group by box group as they arrive
 //   2 mask, column maxima  halving shuffles, then through shared memory
-//   3 P^T = 2^(S^T - m), its sums; as bf16 to shared memory, transposed
+//   3 P^T = 2^(S^T·scale·log2 e - m), its sums; as bf16 to shared memory, transposed
 //   4 O^T += V^T·P^T       a product for each 64 value columns; V is the tile itself, read along its tokens
 //
 // The output stays in registers (valueDim × rows f32) with a query row in a column, so rescaling needs no

@@ -31,7 +31,7 @@ struct DeviceProperties {
   int sharedBytesPerCta = 0; ///< Opt-in maximum of dynamic shared memory.
   int64_t l2Bytes = 0;
   int64_t memoryBytes = 0;
-  int memoryGBs = 0;     ///< Bandwidth as the data sheet has it, 1e9 bytes a second; 0: not known.
+  int memoryGBs = 3352;  ///< Peak bandwidth, 1e9 bytes a second; an H100's (HBM3) where it is not known.
   int driverVersion = 0; ///< 13000 for CUDA 13.0.
 };
 

@@ -412,7 +412,7 @@ TEST(PlanRandom, IsTheHostsPlan) {
   for (int round = 0; round < 300 && !testing::Test::HasFailure(); ++round) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << " round " << round);
     Form form = *std::array{&exchanged, &turns, &plain}[size_t(round % 3)];
-    form.memoryGBs = std::array{3352, 4917, 2000, 500}[size_t(below(4))];
+    form.memoryGBs = std::array{3352, 4800, 2000, 500}[size_t(below(4))];
     const int workers = 1 + below(140);
     const int batch = below(3) ? 1 + below(workers) : below(3) ? 1 + below(1024) : 1 + below(3000);
     const int bound = 1 << (4 + below(13)), least = below(2) * below(1 << 14), outliers = below(2);

@@ -42,10 +42,10 @@ static DeviceProperties readProperties(const Driver &driver, CUdevice device) {
   properties.smCount = attribute(driver, device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   properties.sharedBytesPerCta =
       attribute(driver, device, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
-  // kHz, with two transfers of the bus's bits a clock.
-  properties.memoryGBs =
-      int(int64_t(attribute(driver, device, CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)) *
-          attribute(driver, device, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH) / 4 / 1000000);
+  const int64_t clockKhz = attribute(driver, device, CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE);
+  const int64_t busBits = attribute(driver, device, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH);
+  if (clockKhz > 0 && busBits > 0) // Two transfers of the bus's bits a clock.
+    properties.memoryGBs = int(clockKhz * busBits / 4 / 1000000);
   properties.l2Bytes = attribute(driver, device, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
   size_t memoryBytes = 0;
   driver.check(driver.deviceTotalMem(&memoryBytes, device), "cuDeviceTotalMem");

@@ -135,7 +135,6 @@ EmulatorDevice::EmulatorDevice(const EmulatorOptions &options) : options_(option
   properties_.sharedBytesPerCta = 232448;
   properties_.l2Bytes = 50 << 20;
   properties_.memoryBytes = memoryBytes;
-  properties_.memoryGBs = 3352; // An H100's.
 }
 
 //===- Streams and graphs ----------------------------------------------------------------------------===//
