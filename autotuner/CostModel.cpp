@@ -130,6 +130,25 @@ static void cutShares(Divider &divider, const std::vector<int> &lengths, int64_t
   }
 }
 
+/// Every sequence in equal parts of at most `part` units, longest first to the worker with the least.
+static void dealLongest(Divider &divider, const codegen::PlanCosts &costs, const std::vector<int64_t> &units,
+                        int64_t part) {
+  std::vector<int64_t> items;
+  for (int64_t each : units) {
+    const int64_t parts = std::max<int64_t>(1, (each + part - 1) / part);
+    for (int64_t i = 0; i < parts; ++i)
+      items.push_back(each / parts + (i < each % parts));
+    divider.division.partials += parts > 1 ? parts : 0;
+  }
+  int64_t worker = 0;
+  for (const std::vector<int> &mine :
+       codegen::planDealLongest(costs, items, int64_t(divider.division.items.size()))) {
+    for (int item : mine)
+      divider.give(worker, items[size_t(item)]);
+    ++worker;
+  }
+}
+
 /// As the plan kernel chooses (codegen/Schedule/PlanCosts.h).
 static void divideBalanced(Divider &divider, const std::vector<int> &lengths, int64_t workers,
                            int memoryGBs) {
@@ -138,8 +157,11 @@ static void divideBalanced(Divider &divider, const std::vector<int> &lengths, in
   for (int length : lengths)
     units.push_back(divider.unitsOf(length));
   if (codegen::planWhole(costs, units, workers))
-    dealWhole(divider, units, workers);
-  else if (const int64_t longest = codegen::planLongestPart(costs, units, workers))
+    return dealWhole(divider, units, workers);
+  const int64_t longest = codegen::planLongestPart(costs, units, workers);
+  if (const int64_t part = codegen::planDealtPart(costs, units, workers, longest))
+    dealLongest(divider, costs, units, part);
+  else if (longest > 0)
     dealOneItem(divider, lengths, longest);
   else
     cutShares(divider, lengths, workers);

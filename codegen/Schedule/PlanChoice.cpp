@@ -18,6 +18,8 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/PlanChoice.h"
 
+#include <limits>
+
 using namespace mlir;
 
 namespace lathe::codegen {
@@ -31,9 +33,9 @@ static Value sharedWord(KernelBuilder &k, int first, Value index) {
 static constexpr int sequenceBits = 10;
 static_assert(planThreads == 1 << sequenceBits && int64_t(planMaxLongest) << sequenceBits < int64_t(1) << 31);
 
-PlanDeal::PlanDeal(KernelBuilder &k) : k(k) {
-  rounds = k.divu(k["batch"], k["workers"]);
-  rest = k.sub(k["batch"], k.mul(rounds, k["workers"]));
+PlanDeal::PlanDeal(KernelBuilder &k, Value sequences) : k(k), sequences(sequences) {
+  rounds = k.divu(sequences, k["workers"]);
+  rest = k.sub(sequences, k.mul(rounds, k["workers"]));
 }
 
 /// The worker at a place of a round: odd rounds go back.
@@ -69,7 +71,7 @@ Value PlanDeal::units(Value rank) { return k.shr(key(rank), sequenceBits); }
 void PlanDeal::exchange(Value size, Value distance) {
   Value inside = k.band(k.thread(), k.sub(distance, 1));
   Value low = k.sub(k.mul(k.thread(), 2), inside), high = k.add(low, distance);
-  k.when(k.lt(low, k.min(k.mul(k["batch"], 2), k.c(planThreads))), [&] {
+  k.when(k.lt(low, k.min(k.mul(sequences, 2), k.c(planThreads))), [&] {
     Value first = key(low), second = key(high), falls = k.eq(k.band(low, size), 0);
     Value larger = k.max(first, second), smaller = k.min(first, second);
     k.store(k.select(falls, larger, smaller), sharedWord(k, planUnitsWord, low));
@@ -84,9 +86,77 @@ void PlanDeal::sort(Value units) {
   NVVM::Barrier0Op::create(k.b, k.loc);
   k.loop(k.c(1), k.c(sequenceBits + 1), k.c(1), [&](Value bits) {
     Value size = k.shl(k.c(1), bits), half = k.shr(size, 1);
-    k.when(k.lt(half, k["batch"]),
+    k.when(k.lt(half, sequences),
            [&] { k.loop(k.c(0), bits, k.c(1), [&](Value step) { exchange(size, k.shr(half, step)); }); });
   });
+}
+
+//===- Longest first ----------------------------------------------------------------------------------===//
+
+static constexpr int lanes = 32, laneWorkers = planDealtWorkers / lanes, workerBits = 8;
+static_assert(planDealtWorkers == 1 << workerBits);
+
+Value PlanLongest::deal(Value units) {
+  PlanDeal(k, items).sort(units);
+  k.when(k.lt(k.thread(), k.c(lanes)), [&] {
+    SmallVector<Value> state;
+    for (int i = 0; i < laneWorkers; ++i) // Those that are not there are full.
+      state.push_back(
+          k.select(k.lt(k.add(k.lane(), i * lanes), k["workers"]), k.c(0), k.c(planMostLoad + 1)));
+    state.append(laneWorkers, k.c(0));
+    state = k.loop(k.c(0), items, k.c(1), state,
+                   [&](Value rank, ValueRange carried) { return give(rank, carried); });
+    Value most = k.c(0);
+    for (int i = 0; i < laneWorkers; ++i) {
+      Value worker = k.add(k.lane(), i * lanes);
+      k.store(state[size_t(laneWorkers + i)], sharedWord(k, planCountsWord, worker));
+      most = k.max(most, k.select(k.lt(worker, k["workers"]), state[size_t(i)], k.c(0)));
+    }
+    most = NVVM::ReduxOp::create(k.b, k.loc, k.i32(), most, NVVM::ReduxKind::MAX, k.c(-1));
+    k.store(most, sharedWord(k, planTimesWord, k.c(0)));
+  });
+  NVVM::Barrier0Op::create(k.b, k.loc);
+  return k.load(k.i32(), sharedWord(k, planTimesWord, k.c(0)));
+}
+
+/// The item of a rank to the worker with the least; leaves that and its number among the worker's items.
+SmallVector<Value> PlanLongest::give(Value rank, ValueRange state) {
+  Value key = k.load(k.i32(), sharedWord(k, planUnitsWord, rank));
+  Value cost = k.shr(k.add(k.mul(k.shr(key, sequenceBits), costs.unitNs), costs.itemNs), planLoadShift);
+  Value least = k.c(std::numeric_limits<int32_t>::max());
+  for (int i = 0; i < laneWorkers; ++i)
+    least = k.min(least, k.add(k.shl(state[size_t(i)], workerBits), k.add(k.lane(), i * lanes)));
+  least = NVVM::ReduxOp::create(k.b, k.loc, k.i32(), least, NVVM::ReduxKind::MIN, k.c(-1));
+  Value worker = k.band(least, planDealtWorkers - 1);
+  SmallVector<Value> next(state.begin(), state.end());
+  for (int i = 0; i < laneWorkers; ++i) {
+    Value mine = k.eq(worker, k.add(k.lane(), i * lanes));
+    Value &load = next[size_t(i)], &count = next[size_t(laneWorkers + i)];
+    k.when(mine,
+           [&] { k.store(k.add(k.shl(count, workerBits), worker), sharedWord(k, planGivenWord, rank)); });
+    load = k.select(mine, k.min(k.add(load, cost), k.c(planMostLoad)), load);
+    count = k.select(mine, k.add(count, 1), count);
+  }
+  return next;
+}
+
+Value PlanLongest::source(Value rank) {
+  return k.sub(k.c(planThreads - 1),
+               k.band(k.load(k.i32(), sharedWord(k, planUnitsWord, rank)), planThreads - 1));
+}
+Value PlanLongest::count(Value worker) {
+  Value inside = k.lt(worker, k["workers"]);
+  Value count = k.load(k.i32(), sharedWord(k, planCountsWord, k.min(worker, k.c(planDealtWorkers - 1))));
+  return k.select(inside, count, k.c(0));
+}
+void PlanLongest::setBegin(Value worker, Value begin) {
+  k.when(k.lt(worker, k.c(planDealtWorkers)), [&] { k.store(begin, sharedWord(k, planCountsWord, worker)); });
+  NVVM::Barrier0Op::create(k.b, k.loc);
+}
+Value PlanLongest::place(Value rank) {
+  Value given = k.load(k.i32(), sharedWord(k, planGivenWord, rank));
+  Value worker = k.band(given, planDealtWorkers - 1);
+  return k.add(k.load(k.i32(), sharedWord(k, planCountsWord, worker)), k.shr(given, workerBits));
 }
 
 //===- Choice ----------------------------------------------------------------------------------------===//
@@ -109,7 +179,7 @@ public:
   }
 
   Value whole() {
-    PlanDeal deal(k);
+    PlanDeal deal(k, k["batch"]);
     deal.sort(batch.units);
     longest = deal.units(k.c(0));
     Value worker = k.min(k.thread(), k.sub(k["workers"], 1)), count = deal.count(worker);
@@ -123,8 +193,80 @@ public:
     return k.ge(lineTime(), largestOf(timeOf(op.getResult(0), count, k.c(1))));
   }
 
+  Value dealtPart(Value longestPart) {
+    NVVM::Barrier0Op::create(k.b, k.loc); // The choice before has read the same words.
+    k.store(batch.units, word(planUnitsWord, k.thread()));
+    longest = largestOf(batch.units);
+    Value one = k.lt(k.c(0), longestPart), part = k.max(longestPart, k.c(1));
+    Value cuts = k.sub(k["workers"], 1);
+    Value lineSlots = k.mul(k.add(cuts, k.min(k["batch"], cuts)), costs.slotNs);
+    Value oneTime =
+        k.add(timeOf(part, k.c(1), ceilDiv(longest, part)), k.mul(partsOf(part).second, costs.slotNs));
+    Value least = k.select(one, oneTime, k.add(lineTime(), lineSlots)), best = k.c(0);
+    Value share = k.max(ceilDiv(batch.total, k["workers"]), k.c(1));
+    for (Value tried : {share, ceilDiv(share, k.c(2))}) {
+      Value time = dealtTime(tried, share), less = k.lt(time, least);
+      best = k.select(less, tried, best);
+      least = k.select(less, time, least);
+    }
+    return best;
+  }
+
 private:
   Value word(int first, Value index) { return sharedWord(k, first, index); }
+
+  /// Parts of all sequences and of those that are split.
+  std::pair<Value, Value> partsOf(Value part) {
+    auto op = scf::ForOp::create(k.b, k.loc, lane, k["batch"], k.c(32), ValueRange{k.c(0), k.c(0)});
+    {
+      OpBuilder::InsertionGuard guard(k.b);
+      k.b.setInsertionPointToStart(op.getBody());
+      Value units = k.load(k.i32(), word(planUnitsWord, op.getInductionVar()));
+      Value parts = k.max(ceilDiv(units, part), k.c(1));
+      Value split = k.select(k.lt(k.c(1), parts), parts, k.c(0));
+      scf::YieldOp::create(
+          k.b, k.loc,
+          ValueRange{k.add(op.getRegionIterArgs()[0], parts), k.add(op.getRegionIterArgs()[1], split)});
+    }
+    return {reduce(op.getResult(0), NVVM::ReduxKind::ADD), reduce(op.getResult(1), NVVM::ReduxKind::ADD)};
+  }
+
+  /// Of parts that are dealt; the most there is where there is no room for them.
+  Value dealtTime(Value part, Value share) {
+    NVVM::Barrier0Op::create(k.b, k.loc); // The deal before has read the same words.
+    k.store(batch.units, word(planUnitsWord, k.thread()));
+    NVVM::Barrier0Op::create(k.b, k.loc);
+    auto [items, split] = partsOf(part);
+    Value fits = k.band(k.ge(k.min(k.c(planThreads), k.add(k["batch"], k["workers"])), items),
+                        k.ge(k.mul(k["workers"], 2), split));
+    auto op = scf::IfOp::create(k.b, k.loc, TypeRange{k.i32()}, fits, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(k.b);
+    k.b.setInsertionPointToStart(op.elseBlock());
+    scf::YieldOp::create(k.b, k.loc, ValueRange{k.c(std::numeric_limits<int32_t>::max())});
+    k.b.setInsertionPointToStart(op.thenBlock());
+    Value busiest = k.shl(PlanLongest(k, costs, items).deal(unitsOfItem(part, items)), planLoadShift);
+    Value parts = k.max(ceilDiv(longest, part), k.c(1)), most = ceilDiv(longest, parts);
+    Value memory = k.add(k.mul(total, batch.memoryNs), costs.startNs);
+    Value time =
+        k.add(k.max(memory, busiest), k.mul(k.min(k.max(share, most), k.c(planMaxLongest)), costs.lagNs));
+    Value combine = k.select(k.lt(k.c(1), parts), k.mul(parts, costs.partNs), k.c(0));
+    scf::YieldOp::create(k.b, k.loc, ValueRange{k.add(k.add(time, combine), k.mul(split, costs.slotNs))});
+    return op.getResult(0);
+  }
+
+  /// Units of the thread's item, 0 past the last one; equal parts of each sequence, the first ones longer.
+  Value unitsOfItem(Value part, Value items) {
+    Value units = batch.units;
+    Value parts = k.select(k.lt(k.thread(), k["batch"]), k.max(ceilDiv(units, part), k.c(1)), k.c(0));
+    Value first = batch.sumBefore(parts), each = k.divu(units, k.max(parts, k.c(1)));
+    Value longer = k.sub(units, k.mul(each, parts));
+    k.loop(k.c(0), parts, k.c(1), [&](Value i) {
+      k.store(k.add(each, k.select(k.lt(i, longer), k.c(1), k.c(0))), word(planGivenWord, k.add(first, i)));
+    });
+    NVVM::Barrier0Op::create(k.b, k.loc);
+    Value mine = k.load(k.i32(), word(planGivenWord, k.min(k.thread(), k.sub(items, 1))));
+    return k.select(k.lt(k.thread(), items), mine, k.c(0));
+  }
   Value reduce(Value value, NVVM::ReduxKind kind) {
     return NVVM::ReduxOp::create(k.b, k.loc, k.i32(), value, kind, k.c(-1));
   }
@@ -222,6 +364,10 @@ private:
 
 Value chooseLongestPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatch &batch) {
   return ChoiceBuilder(k, costs, batch).longestPart();
+}
+
+Value chooseDealtPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatch &batch, Value longestPart) {
+  return ChoiceBuilder(k, costs, batch).dealtPart(longestPart);
 }
 
 Value chooseWhole(KernelBuilder &k, const PlanCosts &costs, const PlanBatch &batch) {

@@ -17,11 +17,16 @@ namespace lathe::codegen {
 // load of a lone worker longer; a combine of 64 parts costs 3 µs.
 static constexpr int swappedTokens = 64;
 static constexpr PlanCosts swappedCosts{
-    .unitNs = 1560, .memoryNs = 0, .lagNs = 72, .itemNs = 2500, .startNs = 2000, .partNs = 48};
+    .unitNs = 1560, .memoryNs = 0, .lagNs = 72, .itemNs = 2500, .startNs = 2000, .partNs = 48, .slotNs = 13};
 // 64 rows, 128 tokens: 16 × 4096 tokens of 128 heads take 49 µs in 4 parts each, of 8 units.
 static constexpr int fullTokens = 128;
-static constexpr PlanCosts fullCosts{
-    .unitNs = 3750, .memoryNs = 0, .lagNs = 144, .itemNs = 4000, .startNs = 2000, .partNs = 50};
+static constexpr PlanCosts fullCosts{.unitNs = 3750,
+                                     .memoryNs = 0,
+                                     .lagNs = 144,
+                                     .itemNs = 4000,
+                                     .startNs = 2000,
+                                     .partNs = 50,
+                                     .slotNs = 100};
 
 int planMemoryWork(const Config &config) {
   constexpr int rowBytes = 1152, reachedPercent = 88;
@@ -85,6 +90,78 @@ int64_t planLongestPart(const PlanCosts &costs, const std::vector<int64_t> &unit
       best = part, bestTime = time;
   }
   return bestTime <= lineTime(costs, units, workers) ? best : 0;
+}
+
+/// Parts of all sequences in equal ones of at most `part` units, and of those that are split.
+static std::pair<int64_t, int64_t> partsOf(const std::vector<int64_t> &units, int64_t part) {
+  int64_t all = 0, split = 0;
+  for (int64_t each : units) {
+    const int64_t parts = std::max<int64_t>(1, ceilDiv(each, part));
+    all += parts;
+    split += parts > 1 ? parts : 0;
+  }
+  return {all, split};
+}
+
+/// The deal, and the busiest worker's load.
+static std::pair<std::vector<std::vector<int>>, int64_t>
+dealLongest(const PlanCosts &costs, const std::vector<int64_t> &itemUnits, int64_t workers) {
+  std::vector<int> order(itemUnits.size());
+  std::iota(order.begin(), order.end(), 0);
+  auto counted = [&](int item) { return std::min<int64_t>(itemUnits[size_t(item)], planMaxLongest); };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int one, int other) { return counted(one) > counted(other); });
+  std::vector<std::vector<int>> dealt(static_cast<size_t>(workers));
+  std::vector<int64_t> loads(static_cast<size_t>(workers));
+  for (int item : order) {
+    const size_t worker = size_t(std::min_element(loads.begin(), loads.end()) - loads.begin());
+    dealt[worker].push_back(item);
+    loads[worker] = std::min<int64_t>(
+        loads[worker] + ((costs.unitNs * counted(item) + costs.itemNs) >> planLoadShift), planMostLoad);
+  }
+  return {dealt, *std::max_element(loads.begin(), loads.end())};
+}
+
+int64_t planDealtPart(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers,
+                      int64_t longestPart) {
+  const int64_t batch = int64_t(units.size());
+  if (batch == 0 || batch > planThreads || workers > planDealtWorkers)
+    return 0;
+  const int64_t total = std::accumulate(units.begin(), units.end(), int64_t(0));
+  const int64_t longest = *std::max_element(units.begin(), units.end());
+  const int64_t counted = std::min<int64_t>(total, planMaxTotal),
+                share = std::max<int64_t>(1, ceilDiv(total, workers));
+  const int64_t memory = costs.startNs + costs.memoryNs * counted;
+  int64_t best = 0, bestTime = 0;
+  if (longestPart > 0)
+    bestTime = timeOf(costs, total, longestPart, 1, ceilDiv(longest, longestPart)) +
+               costs.slotNs * partsOf(units, longestPart).second;
+  else
+    bestTime = lineTime(costs, units, workers) + costs.slotNs * (workers - 1 + std::min(batch, workers - 1));
+  for (int64_t part : {share, ceilDiv(share, 2)}) {
+    const auto [items, split] = partsOf(units, part);
+    if (items > std::min<int64_t>(planThreads, batch + workers) || split > 2 * workers)
+      continue; // More than there is room for (runtime/Planner.h).
+    std::vector<int64_t> itemUnits;
+    for (int64_t each : units) {
+      const int64_t parts = std::max<int64_t>(1, ceilDiv(each, part));
+      for (int64_t i = 0; i < parts; ++i)
+        itemUnits.push_back(each / parts + (i < each % parts));
+    }
+    const int64_t busiest = dealLongest(costs, itemUnits, workers).second << planLoadShift;
+    const int64_t parts = std::max<int64_t>(1, ceilDiv(longest, part)), most = ceilDiv(longest, parts);
+    const int64_t time = std::max(memory, busiest) +
+                         costs.lagNs * std::min<int64_t>(std::max(share, most), planMaxLongest) +
+                         (parts > 1 ? costs.partNs * parts : 0) + costs.slotNs * split;
+    if (time < bestTime)
+      best = part, bestTime = time;
+  }
+  return best;
+}
+
+std::vector<std::vector<int>> planDealLongest(const PlanCosts &costs, const std::vector<int64_t> &itemUnits,
+                                              int64_t workers) {
+  return dealLongest(costs, itemUnits, workers).first;
 }
 
 std::vector<std::vector<int>> planDeal(const std::vector<int64_t> &units, int64_t workers) {

@@ -34,6 +34,7 @@ struct PlanCosts {
   int itemNs;   ///< An item: query, first tiles, epilogue.
   int startNs;  ///< Before the memory streams.
   int partNs;   ///< A part of a split sequence: partial results and combine.
+  int slotNs;   ///< A part of any split sequence, for what the combine reads of all.
 };
 /// Peak bandwidth of the memory, in 1e9 bytes a second, of the H100 (HBM3) that the other costs are from.
 inline constexpr int planMemoryGBs = 3352;
@@ -44,8 +45,15 @@ inline constexpr int planMostMemoryNs = 100; ///< So that times fit 31 bits.
 
 /// Threads of the plan kernel. It weighs plans of at most as many sequences, and as many parts of one.
 inline constexpr int planThreads = 1024;
+/// Nor do shares of work, in ns.
+inline constexpr int planMostTime = 1600000000;
 /// Beyond these, numbers of units count no further, so that times fit 31 bits: 16 million tokens.
 inline constexpr int planMaxLongest = 1 << 18, planMaxTotal = 1 << 24;
+
+/// Loads of workers are summed up in units of 2^planLoadShift ns, to planMostLoad at most.
+inline constexpr int planLoadShift = 6, planMostLoad = (1 << 22) - 1;
+/// Parts that are dealt by length go to no more workers than this, as many as a warp keeps the loads of.
+inline constexpr int planDealtWorkers = 256;
 
 /// The line of costs in shares that differ by at most a unit, longer ones first. `workers` at least 1.
 struct PlanShares {
@@ -59,6 +67,16 @@ struct PlanShares {
 /// Units of the longest part of the plan with one item a worker, at least 1; 0: the line is cut. The least
 /// time wins; of equal ones the fewer parts. `workers` at least 1.
 int64_t planLongestPart(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers);
+
+/// Units of the longest part where parts are dealt, longest first, each to the worker with the least work so
+/// far; 0: what planLongestPart() (`longestPart`) and planWhole() have chosen stays. A share of all units or
+/// half of one, whichever takes less time: that of the longest part, or of all work in equal shares.
+int64_t planDealtPart(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers,
+                      int64_t longestPart);
+/// That deal: the items of each worker, of all with so many units. Equal ones go in order, to the first
+/// worker of those with the least.
+std::vector<std::vector<int>> planDealLongest(const PlanCosts &costs, const std::vector<int64_t> &itemUnits,
+                                              int64_t workers);
 
 /// Whole sequences, several a worker: those of each in its order. Equal lengths go in order of the batch.
 std::vector<std::vector<int>> planDeal(const std::vector<int64_t> &units, int64_t workers);

@@ -137,18 +137,25 @@ private:
         Value memory = k["memory_gbs"], half = k.shr(memory, 1);
         Value memoryNs = k.divu(k.add(half, planMemoryWork(build.config)), memory);
         memoryNs = k.max(k.min(memoryNs, k.c(planMostMemoryNs)), k.c(1));
-        return PlanBatch{unitsOf(thread, k.lt(thread, k["batch"])), total, longest, memoryNs};
+        return PlanBatch{unitsOf(thread, k.lt(thread, k["batch"])), total, longest, memoryNs,
+                         [this](Value value) { return blockScan(value).exclusive; }};
       };
       longestPart =
           chosen(k.select(few, weighed, none), k.c(0), [&] { return chooseLongestPart(k, costs, batch()); });
       whole = chosen(k.select(few, none, weighed), none, [&] { return chooseWhole(k, costs, batch()); });
+      Value weighDealt = k.band(k.lt(k.c(0), k["batch"]), k.band(k.band(weighed, k.bxor(whole, k.yes())),
+                                                                 k.ge(k.c(planDealtWorkers), k["workers"])));
+      Value part =
+          chosen(weighDealt, k.c(0), [&] { return chooseDealtPart(k, costs, batch(), longestPart); });
+      dealt = k.lt(k.c(0), part);
+      longestPart = k.select(dealt, part, longestPart);
     }
     oneItem = k.lt(k.c(0), longestPart);
   }
 
   /// Whole sequences, of which the choice has left the order: a thread an item and a worker.
   void storeWhole() {
-    PlanDeal deal(k);
+    PlanDeal deal(k, k["batch"]);
     k.when(k.lt(thread, k["batch"]), [&] {
       Value sequence = deal.sequence(thread);
       storeItem({sequence, k.c(0), unitsOf(sequence, k.yes()), k.c(-1)}, deal.item(thread));
@@ -297,11 +304,38 @@ private:
     });
   }
 
+  /// Items longest first, each to the worker with the least work so far: one warp, a lane every 32nd worker.
+  void dealLongest(Value items) {
+    PlanLongest longest(k, planCosts(build.config), items);
+    auto four = VectorType::get({4}, k.i32());
+    auto address = [&](Value index) { return k.at(k["items"], k.wide(k.mul(index, workItemWords * 4))); };
+    auto word = [&](Value entry, int64_t i) -> Value {
+      return LLVM::ExtractElementOp::create(k.b, k.loc, entry, k.c(i));
+    };
+    NVVM::Barrier0Op::create(k.b, k.loc); // Behind those who wrote them.
+    Value inside = k.lt(thread, items), last = k.sub(items, 1);
+    Value mine = k.load(four, address(k.min(thread, last)));
+    longest.deal(k.select(inside, k.sub(word(mine, 2), word(mine, 1)), k.c(0)));
+    Value from = address(k.min(longest.source(thread), last));
+    Value entry = k.load(four, from), length = k.load(k.i32(), k.at(from, 16));
+    Value begin = blockScan(longest.count(thread)).exclusive; // All are read behind its barriers.
+    longest.setBegin(thread, begin);
+    k.when(inside, [&] {
+      Value to = address(longest.place(thread));
+      k.store(entry, to);
+      k.store(length, k.at(to, 16));
+    });
+    k.when(k.ge(k["workers"], thread), [&] { storeI32(k, begin, k["worker_begin"], thread); });
+  }
+
   /// What the sequences could not write: all workers where items are dealt, else those after the last item.
   void finishWorkers(Value cost, Value items) {
     if (policy == SplitPolicy::Fixed)
       return dealItems(items);
-    k.when(oneItem, [&] { dealItems(items); });
+    if (policy == SplitPolicy::Balanced)
+      k.when(dealt, [&] { dealLongest(items); });
+    Value inOrder = policy == SplitPolicy::Balanced ? k.band(oneItem, k.bxor(dealt, k.yes())) : oneItem;
+    k.when(inOrder, [&] { dealItems(items); });
     k.when(k.bxor(oneItem, k.yes()), [&] { closeWorkers(cost, items); });
   }
   void closeWorkers(Value cost, Value items) {
@@ -321,7 +355,7 @@ private:
   Value thread;
   Value share, longerShares;  ///< Of the line of costs; so many have a unit more.
   Value longestPart, oneItem; ///< Units with one item a worker, or 0; whether it is that.
-  Value whole;                ///< Balanced: whole sequences.
+  Value whole, dealt;         ///< Balanced: whole sequences; parts of at most longestPart, dealt.
 };
 
 } // namespace

@@ -45,7 +45,7 @@ static int64_t unitsOf(const Config &config, int length) {
 }
 
 /// What the balanced policy chooses, or that it is another policy.
-enum Plan { CutLine, OneItem, Whole, Other };
+enum Plan { CutLine, OneItem, Whole, Dealt, Other };
 
 static Plan planOf(const Form &form, const std::vector<int64_t> &units, int workers) {
   if (form.config.split != SplitPolicy::Balanced)
@@ -53,7 +53,10 @@ static Plan planOf(const Form &form, const std::vector<int64_t> &units, int work
   const codegen::PlanCosts costs = codegen::planCosts(form.config, form.memoryGBs);
   if (codegen::planWhole(costs, units, workers))
     return Whole;
-  return codegen::planLongestPart(costs, units, workers) > 0 ? OneItem : CutLine;
+  const int64_t longest = codegen::planLongestPart(costs, units, workers);
+  if (codegen::planDealtPart(costs, units, workers, longest) > 0)
+    return Dealt;
+  return longest > 0 ? OneItem : CutLine;
 }
 
 static std::vector<int64_t> unitsOf(const Config &config, const std::vector<int> &lengths) {
@@ -195,6 +198,26 @@ static WorkList dealt(const Config &config, const std::vector<int> &lengths, int
   return list;
 }
 
+static std::vector<int64_t> unitsOfItems(const WorkList &list) {
+  std::vector<int64_t> units;
+  for (const auto &item : list.items)
+    units.push_back(item[2] - item[1]);
+  return units;
+}
+
+/// The list's items as they are dealt to workers.
+static WorkList inOrderOf(const std::vector<std::vector<int>> &dealt, const WorkList &list) {
+  WorkList ordered;
+  ordered.splits = list.splits;
+  ordered.workerBegin = {0};
+  for (const std::vector<int> &items : dealt) {
+    for (int item : items)
+      ordered.items.push_back(list.items[size_t(item)]);
+    ordered.workerBegin.push_back(int(ordered.items.size()));
+  }
+  return ordered;
+}
+
 /// The balanced plan, sequence by sequence where none is dealt whole.
 static WorkList expected(const Form &form, const std::vector<int> &lengths, int workers) {
   const Config &config = form.config;
@@ -203,9 +226,13 @@ static WorkList expected(const Form &form, const std::vector<int> &lengths, int 
     return dealt(config, lengths, workers);
   std::vector<int64_t> workerOf;
   std::vector<std::vector<int64_t>> cuts;
-  cut(units, workers, codegen::planLongestPart(codegen::planCosts(config, form.memoryGBs), units, workers),
-      cuts, workerOf);
-  if (planOf(form, units, workers) == OneItem) // Spread over the workers.
+  const codegen::PlanCosts costs = codegen::planCosts(config, form.memoryGBs);
+  const Plan plan = planOf(form, units, workers);
+  int64_t longest = codegen::planLongestPart(costs, units, workers);
+  if (plan == Dealt)
+    longest = codegen::planDealtPart(costs, units, workers, longest);
+  cut(units, workers, longest, cuts, workerOf);
+  if (plan == OneItem) // Spread over the workers.
     for (size_t item = 0; item < workerOf.size(); ++item)
       workerOf[item] = int64_t(item) * workers / int64_t(workerOf.size());
   WorkList list;
@@ -218,6 +245,8 @@ static WorkList expected(const Form &form, const std::vector<int> &lengths, int 
       list.items.push_back({int(sequence), int(bounds[size_t(part)]), int(bounds[size_t(part) + 1]),
                             parts > 1 ? slots++ : -1, std::max(lengths[sequence], 0)});
   }
+  if (plan == Dealt)
+    return inOrderOf(codegen::planDealLongest(costs, unitsOfItems(list), workers), list);
   for (int64_t worker = 0; worker <= workers; ++worker)
     list.workerBegin.push_back(
         int(std::lower_bound(workerOf.begin(), workerOf.end(), worker) - workerOf.begin()));
@@ -359,7 +388,7 @@ TEST(Plan, SequencesOfLikeLengthsStayWhole) {
   // 1075/994 and 588/499. Lengths kept in order of the batch would take 608, 452, 1192 and 806.
   for (int deviation : {2048, 4096})
     for (int workers : {33, 66})
-      EXPECT_EQ(expectPlan(turns, aboutNormal(128, 2 * deviation, deviation, 1), workers), CutLine);
+      EXPECT_NE(expectPlan(turns, aboutNormal(128, 2 * deviation, deviation, 1), workers), Whole);
   EXPECT_EQ(expectPlan(turns, std::vector<int>(200, 4096), 66), CutLine); // Two workers would have four.
 }
 
@@ -408,7 +437,7 @@ TEST(PlanRandom, IsTheHostsPlan) {
   std::printf("seed %u\n", seed);
   std::mt19937 random(seed);
   auto below = [&](int bound) { return int(random() % unsigned(bound)); };
-  std::array<int, 3> seen{};
+  std::array<int, 4> seen{};
   for (int round = 0; round < 300 && !testing::Test::HasFailure(); ++round) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << " round " << round);
     Form form = *std::array{&exchanged, &turns, &plain}[size_t(round % 3)];
@@ -421,7 +450,8 @@ TEST(PlanRandom, IsTheHostsPlan) {
       lengths.push_back(!outliers || below(10) ? least + below(bound) : below(3) ? 0 : below(1 << 17));
     ++seen[size_t(expectPlan(form, lengths, workers, random()))];
   }
-  std::printf("cut line %d, one item a worker %d, whole %d\n", seen[CutLine], seen[OneItem], seen[Whole]);
+  std::printf("cut line %d, one item a worker %d, whole %d, dealt %d\n", seen[CutLine], seen[OneItem],
+              seen[Whole], seen[Dealt]);
   EXPECT_GT(*std::min_element(seen.begin(), seen.end()), 0);
 }
 

@@ -111,8 +111,8 @@ TEST(CostModel, DividesAsThePlanKernelDoes) {
   EXPECT_EQ(divide(config, lengths, 3).tiles, (std::vector<int64_t>{20, 2, 4}));
   EXPECT_EQ(divide(config, lengths, 3).items, (std::vector<int>{1, 1, 2}));
   EXPECT_EQ(divide(config, lengths, 3).partials, 0);
-  // With 28 units in the first the line is cut, in shares of 12, 12 and 11.
-  EXPECT_EQ(divide(config, {28 * 64, 64, 64, 64}, 3).tiles, (std::vector<int64_t>{22, 24, 16}));
+  // With 28 units in the first it is cut in three, and the parts are dealt.
+  EXPECT_EQ(divide(config, {28 * 64, 64, 64, 64}, 3).tiles, (std::vector<int64_t>{22, 20, 20}));
   EXPECT_EQ(divide(config, {28 * 64, 64, 64, 64}, 3).partials, 3);
   // With two workers more than sequences one item each, in parts of at most four units.
   EXPECT_EQ(divide(config, lengths, 6).tiles, (std::vector<int64_t>{8, 6, 6, 2, 2, 2}));
