@@ -64,23 +64,6 @@ struct Divider {
 };
 } // namespace
 
-/// Items in order of the batch, dealt to the workers in equal counts.
-static void dealFixed(Divider &divider, const std::vector<int> &lengths, int64_t workers) {
-  auto partsOf = [&](int64_t units) {
-    const int64_t most = codegen::fixedPartUnits(divider.config);
-    return std::max<int64_t>(1, std::min<int64_t>((units + most - 1) / most, divider.config.fixedSplits));
-  };
-  int64_t items = 0, item = 0;
-  for (int length : lengths)
-    items += partsOf(divider.unitsOf(length));
-  for (int length : lengths) {
-    const int64_t units = divider.unitsOf(length), parts = partsOf(units);
-    for (int64_t part = 0; part < parts; ++part, ++item)
-      divider.give(item * workers / items, units * (part + 1) / parts - units * part / parts);
-    divider.division.partials += parts > 1 ? parts : 0;
-  }
-}
-
 /// Every sequence in equal parts of at most `longest` units, a worker a part.
 static void dealOneItem(Divider &divider, const std::vector<int> &lengths, int64_t longest) {
   const int64_t workers = int64_t(divider.division.items.size());
@@ -130,16 +113,9 @@ static void cutShares(Divider &divider, const std::vector<int> &lengths, int64_t
   }
 }
 
-/// Every sequence in equal parts of at most `part` units, longest first to the worker with the least.
-static void dealLongest(Divider &divider, const codegen::PlanCosts &costs, const std::vector<int64_t> &units,
-                        int64_t part) {
-  std::vector<int64_t> items;
-  for (int64_t each : units) {
-    const int64_t parts = std::max<int64_t>(1, (each + part - 1) / part);
-    for (int64_t i = 0; i < parts; ++i)
-      items.push_back(each / parts + (i < each % parts));
-    divider.division.partials += parts > 1 ? parts : 0;
-  }
+/// Items longest first, each to the worker with the least.
+static void dealLongest(Divider &divider, const codegen::PlanCosts &costs,
+                        const std::vector<int64_t> &items) {
   int64_t worker = 0;
   for (const std::vector<int> &mine :
        codegen::planDealLongest(costs, items, int64_t(divider.division.items.size()))) {
@@ -147,6 +123,39 @@ static void dealLongest(Divider &divider, const codegen::PlanCosts &costs, const
       divider.give(worker, items[size_t(item)]);
     ++worker;
   }
+}
+
+/// Every sequence in equal parts of at most `part` units.
+static void dealParts(Divider &divider, const codegen::PlanCosts &costs, const std::vector<int64_t> &units,
+                      int64_t part) {
+  std::vector<int64_t> items;
+  for (int64_t each : units) {
+    const int64_t parts = std::max<int64_t>(1, (each + part - 1) / part);
+    for (int64_t i = 0; i < parts; ++i)
+      items.push_back(each / parts + (i < each % parts));
+    divider.division.partials += parts > 1 ? parts : 0;
+  }
+  dealLongest(divider, costs, items);
+}
+
+/// Every sequence in parts that its length gives.
+static void dealFixed(Divider &divider, const codegen::PlanCosts &costs, const std::vector<int> &lengths,
+                      int64_t workers) {
+  const int64_t most = codegen::fixedPartUnits(divider.config);
+  std::vector<int64_t> items;
+  for (int length : lengths) {
+    const int64_t units = divider.unitsOf(length);
+    const int64_t parts =
+        std::max<int64_t>(1, std::min<int64_t>((units + most - 1) / most, divider.config.fixedSplits));
+    for (int64_t part = 0; part < parts; ++part)
+      items.push_back(units * (part + 1) / parts - units * part / parts);
+    divider.division.partials += parts > 1 ? parts : 0;
+  }
+  const int64_t count = int64_t(items.size());
+  if (codegen::planDealsFixed(count, workers))
+    return dealLongest(divider, costs, items);
+  for (int64_t item = 0; item < count; ++item)
+    divider.give(item * workers / count, items[size_t(item)]);
 }
 
 /// As the plan kernel chooses (codegen/Schedule/PlanCosts.h).
@@ -160,7 +169,7 @@ static void divideBalanced(Divider &divider, const std::vector<int> &lengths, in
     return dealWhole(divider, units, workers);
   const int64_t longest = codegen::planLongestPart(costs, units, workers);
   if (const int64_t part = codegen::planDealtPart(costs, units, workers, longest))
-    dealLongest(divider, costs, units, part);
+    dealParts(divider, costs, units, part);
   else if (longest > 0)
     dealOneItem(divider, lengths, longest);
   else
@@ -178,7 +187,7 @@ WorkDivision divide(const codegen::Config &config, const std::vector<int> &lengt
     cutShares(divider, lengths, workers);
     break;
   case codegen::SplitPolicy::Fixed:
-    dealFixed(divider, lengths, workers);
+    dealFixed(divider, codegen::planCosts(config, memoryGBs), lengths, workers);
     break;
   }
   return divider.division;

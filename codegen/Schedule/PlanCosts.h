@@ -45,8 +45,6 @@ inline constexpr int planMostMemoryNs = 100; ///< So that times fit 31 bits.
 
 /// Threads of the plan kernel. It weighs plans of at most as many sequences, and as many parts of one.
 inline constexpr int planThreads = 1024;
-/// Nor do shares of work, in ns.
-inline constexpr int planMostTime = 1600000000;
 /// Beyond these, numbers of units count no further, so that times fit 31 bits: 16 million tokens.
 inline constexpr int planMaxLongest = 1 << 18, planMaxTotal = 1 << 24;
 
@@ -77,6 +75,10 @@ int64_t planDealtPart(const PlanCosts &costs, const std::vector<int64_t> &units,
 /// worker of those with the least.
 std::vector<std::vector<int>> planDealLongest(const PlanCosts &costs, const std::vector<int64_t> &itemUnits,
                                               int64_t workers);
+/// Whether the items of the fixed policy go to the workers that way; else in order, in equal counts.
+inline bool planDealsFixed(int64_t items, int64_t workers) {
+  return items > workers && items <= planThreads && workers <= planDealtWorkers;
+}
 
 /// Whole sequences, several a worker: those of each in its order. Equal lengths go in order of the batch.
 std::vector<std::vector<int>> planDeal(const std::vector<int64_t> &units, int64_t workers);

@@ -304,7 +304,7 @@ private:
     });
   }
 
-  /// Items longest first, each to the worker with the least work so far: one warp, a lane every 32nd worker.
+  /// Items longest first, each to the worker with the least work so far.
   void dealLongest(Value items) {
     PlanLongest longest(k, planCosts(build.config), items);
     auto four = VectorType::get({4}, k.i32());
@@ -330,13 +330,26 @@ private:
 
   /// What the sequences could not write: all workers where items are dealt, else those after the last item.
   void finishWorkers(Value cost, Value items) {
-    if (policy == SplitPolicy::Fixed)
-      return dealItems(items);
-    if (policy == SplitPolicy::Balanced)
-      k.when(dealt, [&] { dealLongest(items); });
-    Value inOrder = policy == SplitPolicy::Balanced ? k.band(oneItem, k.bxor(dealt, k.yes())) : oneItem;
-    k.when(inOrder, [&] { dealItems(items); });
-    k.when(k.bxor(oneItem, k.yes()), [&] { closeWorkers(cost, items); });
+    switch (policy) {
+    case SplitPolicy::Fixed:
+      return dealLongestOr(fixedDealt(items), items, [&] { dealItems(items); });
+    case SplitPolicy::Whole:
+      return closeWorkers(cost, items);
+    case SplitPolicy::Balanced:
+      return dealLongestOr(dealt, items, [&] {
+        k.when(oneItem, [&] { dealItems(items); });
+        k.when(k.bxor(oneItem, k.yes()), [&] { closeWorkers(cost, items); });
+      });
+    }
+  }
+  void dealLongestOr(Value longestFirst, Value items, llvm::function_ref<void()> other) {
+    k.when(longestFirst, [&] { dealLongest(items); });
+    k.when(k.bxor(longestFirst, k.yes()), other);
+  }
+  /// As planDealsFixed().
+  Value fixedDealt(Value items) {
+    Value some = k.band(k.lt(k["workers"], items), k.ge(k.c(planThreads), items));
+    return k.band(some, k.ge(k.c(planDealtWorkers), k["workers"]));
   }
   void closeWorkers(Value cost, Value items) {
     Value lastSequence = k.max(k.sub(k["batch"], 1), k.c(0));

@@ -313,6 +313,23 @@ static int64_t mostUnits(const WorkList &list) {
   return most;
 }
 
+/// Items whose parts are given: by length or in equal counts.
+static void expectDealt(const Form &form, const WorkList &list, int workers) {
+  WorkList inOrder = list, wanted = list;
+  std::sort(inOrder.items.begin(), inOrder.items.end());
+  const auto items = int64_t(list.items.size());
+  if (codegen::planDealsFixed(items, workers)) {
+    const codegen::PlanCosts costs = codegen::planCosts(form.config, form.memoryGBs);
+    wanted = inOrderOf(codegen::planDealLongest(costs, unitsOfItems(inOrder), workers), inOrder);
+  } else {
+    wanted.items = inOrder.items;
+    for (int64_t worker = 0; worker <= workers; ++worker)
+      wanted.workerBegin[size_t(worker)] = int((worker * items + workers - 1) / workers);
+  }
+  EXPECT_EQ(list.items, wanted.items);
+  EXPECT_EQ(list.workerBegin, wanted.workerBegin);
+}
+
 static Plan expectPlan(const Form &form, const std::vector<int> &lengths, int workers, uint64_t order = 0) {
   SCOPED_TRACE(testing::Message() << form.config.str() << ", batch " << lengths.size() << ", " << workers
                                   << " workers");
@@ -326,6 +343,8 @@ static Plan expectPlan(const Form &form, const std::vector<int> &lengths, int wo
     EXPECT_EQ(list.workerBegin, wanted.workerBegin);
     EXPECT_EQ(list.splits, wanted.splits);
     EXPECT_EQ(mostUnits(list), mostUnits(wanted));
+  } else if (form.config.split == SplitPolicy::Fixed) {
+    expectDealt(form, list, workers);
   }
   return plan;
 }
