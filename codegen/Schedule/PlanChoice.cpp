@@ -1,6 +1,6 @@
 //===- PlanChoice.cpp - Which plan, on the device ----------------------------------------------------===//
 //
-// Closed forms but for one search, and that by all warps at once; and one sort.
+// Closed forms but for one search, and that by all warps at once; sorts; and the deal of parts.
 //
 // One item a worker:
 //
@@ -11,155 +11,21 @@
 //   3 any longer part is possible too. Thread n weighs the shortest that cuts the longest sequence into
 //     n + 1; the best of all against the cut line
 //
-// Whole sequences: a bitonic sort of keys that hold length and sequence, in as many steps as the batch needs
-// (28 for 128 sequences, 55 for 1024). The order gives the list in closed form; a thread a worker adds up
-// what it has, and the slowest is weighed against the cut line.
+// Whole sequences, sorted: a thread a worker adds up what it has, and the slowest is weighed against the cut
+// line.
+//
+// Parts that are dealt: of a share of all units and of half a one, each sorted by all threads and dealt by a
+// warp of its own, at the same time. The deal that is chosen is not made again.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/PlanChoice.h"
 
 #include <limits>
+#include <tuple>
 
 using namespace mlir;
 
 namespace lathe::codegen {
-
-static Value sharedWord(KernelBuilder &k, int first, Value index) {
-  return k.at(k.shared(), k.mul(k.add(index, first), 4));
-}
-
-//===- Deal ------------------------------------------------------------------------------------------===//
-
-static constexpr int sequenceBits = 10;
-static_assert(planThreads == 1 << sequenceBits && int64_t(planMaxLongest) << sequenceBits < int64_t(1) << 31);
-
-PlanDeal::PlanDeal(KernelBuilder &k, Value sequences) : k(k), sequences(sequences) {
-  rounds = k.divu(sequences, k["workers"]);
-  rest = k.sub(sequences, k.mul(rounds, k["workers"]));
-}
-
-/// The worker at a place of a round: odd rounds go back.
-Value PlanDeal::worker(Value place, Value round) {
-  return k.select(k.eq(k.band(round, 1), 0), place, k.sub(k.sub(k["workers"], 1), place));
-}
-Value PlanDeal::count(Value worker) {
-  Value place = this->worker(worker, rounds); // Of the last round: to and back are the same.
-  return k.add(rounds, k.select(k.lt(place, rest), k.c(1), k.c(0)));
-}
-Value PlanDeal::begin(Value worker) {
-  Value idle = k.sub(k["workers"], rest); // In the last round.
-  Value back = k.max(k.sub(worker, idle), k.c(0));
-  Value more = k.select(k.eq(k.band(rounds, 1), 0), k.min(worker, rest), back);
-  return k.add(k.mul(worker, rounds), more);
-}
-Value PlanDeal::rank(Value worker, Value nth) {
-  return k.add(k.mul(nth, k["workers"]), this->worker(worker, nth));
-}
-Value PlanDeal::item(Value rank) {
-  Value round = k.divu(rank, k["workers"]);
-  return k.add(begin(worker(k.sub(rank, k.mul(round, k["workers"])), round)), round);
-}
-
-/// Largest first; of equal lengths the first sequence. Past the batch lie the least keys.
-Value PlanDeal::key(Value rank) { return k.load(k.i32(), sharedWord(k, planUnitsWord, rank)); }
-Value PlanDeal::sequence(Value rank) {
-  return k.sub(k.c(planThreads - 1), k.band(key(rank), planThreads - 1));
-}
-Value PlanDeal::units(Value rank) { return k.shr(key(rank), sequenceBits); }
-
-/// A step of the sort: a thread a pair.
-void PlanDeal::exchange(Value size, Value distance) {
-  Value inside = k.band(k.thread(), k.sub(distance, 1));
-  Value low = k.sub(k.mul(k.thread(), 2), inside), high = k.add(low, distance);
-  k.when(k.lt(low, k.min(k.mul(sequences, 2), k.c(planThreads))), [&] {
-    Value first = key(low), second = key(high), falls = k.eq(k.band(low, size), 0);
-    Value larger = k.max(first, second), smaller = k.min(first, second);
-    k.store(k.select(falls, larger, smaller), sharedWord(k, planUnitsWord, low));
-    k.store(k.select(falls, smaller, larger), sharedWord(k, planUnitsWord, high));
-  });
-  NVVM::Barrier0Op::create(k.b, k.loc);
-}
-
-void PlanDeal::sort(Value units) {
-  Value length = k.shl(k.min(units, k.c(planMaxLongest)), sequenceBits);
-  k.store(k.add(length, k.sub(k.c(planThreads - 1), k.thread())), sharedWord(k, planUnitsWord, k.thread()));
-  NVVM::Barrier0Op::create(k.b, k.loc);
-  k.loop(k.c(1), k.c(sequenceBits + 1), k.c(1), [&](Value bits) {
-    Value size = k.shl(k.c(1), bits), half = k.shr(size, 1);
-    k.when(k.lt(half, sequences),
-           [&] { k.loop(k.c(0), bits, k.c(1), [&](Value step) { exchange(size, k.shr(half, step)); }); });
-  });
-}
-
-//===- Longest first ----------------------------------------------------------------------------------===//
-
-static constexpr int lanes = 32, laneWorkers = planDealtWorkers / lanes, workerBits = 8;
-static_assert(planDealtWorkers == 1 << workerBits);
-
-Value PlanLongest::deal(Value units) {
-  PlanDeal(k, items).sort(units);
-  k.when(k.lt(k.thread(), k.c(lanes)), [&] {
-    SmallVector<Value> state;
-    for (int i = 0; i < laneWorkers; ++i) // Those that are not there are full.
-      state.push_back(
-          k.select(k.lt(k.add(k.lane(), i * lanes), k["workers"]), k.c(0), k.c(planMostLoad + 1)));
-    state.append(laneWorkers, k.c(0));
-    state = k.loop(k.c(0), items, k.c(1), state,
-                   [&](Value rank, ValueRange carried) { return give(rank, carried); });
-    Value most = k.c(0);
-    for (int i = 0; i < laneWorkers; ++i) {
-      Value worker = k.add(k.lane(), i * lanes);
-      k.store(state[size_t(laneWorkers + i)], sharedWord(k, planCountsWord, worker));
-      most = k.max(most, k.select(k.lt(worker, k["workers"]), state[size_t(i)], k.c(0)));
-    }
-    most = NVVM::ReduxOp::create(k.b, k.loc, k.i32(), most, NVVM::ReduxKind::MAX, k.c(-1));
-    k.store(most, sharedWord(k, planTimesWord, k.c(0)));
-  });
-  NVVM::Barrier0Op::create(k.b, k.loc);
-  return k.load(k.i32(), sharedWord(k, planTimesWord, k.c(0)));
-}
-
-/// The item of a rank to the worker with the least; leaves that and its number among the worker's items.
-SmallVector<Value> PlanLongest::give(Value rank, ValueRange state) {
-  Value key = k.load(k.i32(), sharedWord(k, planUnitsWord, rank));
-  Value cost = k.shr(k.add(k.mul(k.shr(key, sequenceBits), costs.unitNs), costs.itemNs), planLoadShift);
-  Value least = k.c(std::numeric_limits<int32_t>::max());
-  for (int i = 0; i < laneWorkers; ++i)
-    least = k.min(least, k.add(k.shl(state[size_t(i)], workerBits), k.add(k.lane(), i * lanes)));
-  least = NVVM::ReduxOp::create(k.b, k.loc, k.i32(), least, NVVM::ReduxKind::MIN, k.c(-1));
-  Value worker = k.band(least, planDealtWorkers - 1);
-  SmallVector<Value> next(state.begin(), state.end());
-  for (int i = 0; i < laneWorkers; ++i) {
-    Value mine = k.eq(worker, k.add(k.lane(), i * lanes));
-    Value &load = next[size_t(i)], &count = next[size_t(laneWorkers + i)];
-    k.when(mine,
-           [&] { k.store(k.add(k.shl(count, workerBits), worker), sharedWord(k, planGivenWord, rank)); });
-    load = k.select(mine, k.min(k.add(load, cost), k.c(planMostLoad)), load);
-    count = k.select(mine, k.add(count, 1), count);
-  }
-  return next;
-}
-
-Value PlanLongest::source(Value rank) {
-  return k.sub(k.c(planThreads - 1),
-               k.band(k.load(k.i32(), sharedWord(k, planUnitsWord, rank)), planThreads - 1));
-}
-Value PlanLongest::count(Value worker) {
-  Value inside = k.lt(worker, k["workers"]);
-  Value count = k.load(k.i32(), sharedWord(k, planCountsWord, k.min(worker, k.c(planDealtWorkers - 1))));
-  return k.select(inside, count, k.c(0));
-}
-void PlanLongest::setBegin(Value worker, Value begin) {
-  k.when(k.lt(worker, k.c(planDealtWorkers)), [&] { k.store(begin, sharedWord(k, planCountsWord, worker)); });
-  NVVM::Barrier0Op::create(k.b, k.loc);
-}
-Value PlanLongest::place(Value rank) {
-  Value given = k.load(k.i32(), sharedWord(k, planGivenWord, rank));
-  Value worker = k.band(given, planDealtWorkers - 1);
-  return k.add(k.load(k.i32(), sharedWord(k, planCountsWord, worker)), k.shr(given, workerBits));
-}
-
-//===- Choice ----------------------------------------------------------------------------------------===//
 
 namespace {
 
@@ -179,41 +45,44 @@ public:
   }
 
   Value whole() {
-    PlanDeal deal(k, k["batch"]);
-    deal.sort(batch.units);
-    longest = deal.units(k.c(0));
+    PlanDeal deal(k);
+    deal.order.sort(batch.units, k["batch"]);
+    longest = deal.order.units(k.c(0));
     Value worker = k.min(k.thread(), k.sub(k["workers"], 1)), count = deal.count(worker);
     auto op = scf::ForOp::create(k.b, k.loc, k.c(0), count, k.c(1), ValueRange{k.c(0)});
     {
       OpBuilder::InsertionGuard guard(k.b);
       k.b.setInsertionPointToStart(op.getBody());
-      Value units = deal.units(deal.rank(worker, op.getInductionVar()));
+      Value units = deal.order.units(deal.rank(worker, op.getInductionVar()));
       scf::YieldOp::create(k.b, k.loc, ValueRange{k.add(op.getRegionIterArgs()[0], units)});
     }
     return k.ge(lineTime(), largestOf(timeOf(op.getResult(0), count, k.c(1))));
   }
 
-  Value dealtPart(Value longestPart) {
+  std::pair<Value, Value> dealtPart(Value longestPart) {
     NVVM::Barrier0Op::create(k.b, k.loc); // The choice before has read the same words.
     k.store(batch.units, word(planUnitsWord, k.thread()));
     longest = largestOf(batch.units);
-    Value one = k.lt(k.c(0), longestPart), part = k.max(longestPart, k.c(1));
-    Value cuts = k.sub(k["workers"], 1);
-    Value lineSlots = k.mul(k.add(cuts, k.min(k["batch"], cuts)), costs.slotNs);
-    Value oneTime =
-        k.add(timeOf(part, k.c(1), ceilDiv(longest, part)), k.mul(partsOf(part).second, costs.slotNs));
-    Value least = k.select(one, oneTime, k.add(lineTime(), lineSlots)), best = k.c(0);
     Value share = k.max(ceilDiv(batch.total, k["workers"]), k.c(1));
-    for (Value tried : {share, ceilDiv(share, k.c(2))}) {
-      Value time = dealtTime(tried, share), less = k.lt(time, least);
-      best = k.select(less, tried, best);
+    auto partOf = [&](Value deal) { return k.select(k.eq(deal, 0), share, ceilDiv(share, k.c(2))); };
+    k.loop(k.c(0), k.c(planDeals), k.c(1), [&](Value deal) { sortParts(deal, partOf(deal)); });
+    k.when(k.lt(warp, k.c(planDeals)), [&] {
+      Value time = dealtTime(warp, partOf(warp), share);
+      k.when(k.eq(lane, 0), [&] { k.store(time, word(planTimesWord, warp)); });
+    });
+    NVVM::Barrier0Op::create(k.b, k.loc);
+    Value least = undealtTime(longestPart), best = k.c(0), bestDeal = k.c(0);
+    for (int deal = 0; deal < planDeals; ++deal) {
+      Value time = k.load(k.i32(), word(planTimesWord, k.c(deal))), less = k.lt(time, least);
+      best = k.select(less, partOf(k.c(deal)), best);
+      bestDeal = k.select(less, k.c(deal), bestDeal);
       least = k.select(less, time, least);
     }
-    return best;
+    return {best, bestDeal};
   }
 
 private:
-  Value word(int first, Value index) { return sharedWord(k, first, index); }
+  Value word(int first, Value index) { return planWord(k, k.c(first), index); }
 
   /// Parts of all sequences and of those that are split.
   std::pair<Value, Value> partsOf(Value part) {
@@ -231,20 +100,51 @@ private:
     return {reduce(op.getResult(0), NVVM::ReduxKind::ADD), reduce(op.getResult(1), NVVM::ReduxKind::ADD)};
   }
 
-  /// Of parts that are dealt; the most there is where there is no room for them.
-  Value dealtTime(Value part, Value share) {
-    NVVM::Barrier0Op::create(k.b, k.loc); // The deal before has read the same words.
-    k.store(batch.units, word(planUnitsWord, k.thread()));
-    NVVM::Barrier0Op::create(k.b, k.loc);
+  /// Of what was chosen before.
+  Value undealtTime(Value longestPart) {
+    Value one = k.lt(k.c(0), longestPart), part = k.max(longestPart, k.c(1));
+    Value cuts = k.sub(k["workers"], 1);
+    Value lineSlots = k.mul(k.add(cuts, k.min(k["batch"], cuts)), costs.slotNs);
+    Value oneTime =
+        k.add(timeOf(part, k.c(1), ceilDiv(longest, part)), k.mul(partsOf(part).second, costs.slotNs));
+    return k.select(one, oneTime, k.add(lineTime(), lineSlots));
+  }
+
+  /// Whether there is room for such parts, and how many there are of all and of split sequences.
+  std::tuple<Value, Value, Value> room(Value part) {
     auto [items, split] = partsOf(part);
     Value fits = k.band(k.ge(k.min(k.c(planThreads), k.add(k["batch"], k["workers"])), items),
                         k.ge(k.mul(k["workers"], 2), split));
+    return {fits, items, split};
+  }
+
+  /// Equal parts of each sequence, the first ones longer, in the order of a deal; all threads.
+  void sortParts(Value deal, Value part) {
+    PlanLongest longestFirst(k, costs, deal);
+    auto [fits, items, split] = room(part);
+    Value units = batch.units, here = k.band(fits, k.lt(k.thread(), k["batch"]));
+    Value parts = k.select(here, k.max(ceilDiv(units, part), k.c(1)), k.c(0));
+    Value first = batch.sumBefore(parts), each = k.divu(units, k.max(parts, k.c(1)));
+    Value longer = k.sub(units, k.mul(each, parts));
+    k.loop(k.c(0), parts, k.c(1), [&](Value i) {
+      Value mine = k.add(each, k.select(k.lt(i, longer), k.c(1), k.c(0)));
+      k.store(mine, longestFirst.scratch(k.add(first, i)));
+    });
+    NVVM::Barrier0Op::create(k.b, k.loc);
+    Value inside = k.band(fits, k.lt(k.thread(), items));
+    Value mine = k.load(k.i32(), longestFirst.scratch(k.select(inside, k.thread(), k.c(0))));
+    longestFirst.order.sort(k.select(inside, mine, k.c(0)), k.select(fits, items, k.c(0)));
+  }
+
+  /// Of parts that are dealt, by one warp; the most there is where there is no room for them.
+  Value dealtTime(Value deal, Value part, Value share) {
+    auto [fits, items, split] = room(part);
     auto op = scf::IfOp::create(k.b, k.loc, TypeRange{k.i32()}, fits, /*withElseRegion=*/true);
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(op.elseBlock());
     scf::YieldOp::create(k.b, k.loc, ValueRange{k.c(std::numeric_limits<int32_t>::max())});
     k.b.setInsertionPointToStart(op.thenBlock());
-    Value busiest = k.shl(PlanLongest(k, costs, items).deal(unitsOfItem(part, items)), planLoadShift);
+    Value busiest = k.shl(PlanLongest(k, costs, deal).give(items), planLoadShift);
     Value parts = k.max(ceilDiv(longest, part), k.c(1)), most = ceilDiv(longest, parts);
     Value memory = k.add(k.mul(total, batch.memoryNs), costs.startNs);
     Value time =
@@ -254,19 +154,6 @@ private:
     return op.getResult(0);
   }
 
-  /// Units of the thread's item, 0 past the last one; equal parts of each sequence, the first ones longer.
-  Value unitsOfItem(Value part, Value items) {
-    Value units = batch.units;
-    Value parts = k.select(k.lt(k.thread(), k["batch"]), k.max(ceilDiv(units, part), k.c(1)), k.c(0));
-    Value first = batch.sumBefore(parts), each = k.divu(units, k.max(parts, k.c(1)));
-    Value longer = k.sub(units, k.mul(each, parts));
-    k.loop(k.c(0), parts, k.c(1), [&](Value i) {
-      k.store(k.add(each, k.select(k.lt(i, longer), k.c(1), k.c(0))), word(planGivenWord, k.add(first, i)));
-    });
-    NVVM::Barrier0Op::create(k.b, k.loc);
-    Value mine = k.load(k.i32(), word(planGivenWord, k.min(k.thread(), k.sub(items, 1))));
-    return k.select(k.lt(k.thread(), items), mine, k.c(0));
-  }
   Value reduce(Value value, NVVM::ReduxKind kind) {
     return NVVM::ReduxOp::create(k.b, k.loc, k.i32(), value, kind, k.c(-1));
   }
@@ -366,7 +253,8 @@ Value chooseLongestPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatc
   return ChoiceBuilder(k, costs, batch).longestPart();
 }
 
-Value chooseDealtPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatch &batch, Value longestPart) {
+std::pair<Value, Value> chooseDealtPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatch &batch,
+                                        Value longestPart) {
   return ChoiceBuilder(k, costs, batch).dealtPart(longestPart);
 }
 

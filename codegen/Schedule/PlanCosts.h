@@ -1,6 +1,6 @@
 //===- PlanCosts.h - What a plan costs ---------------------------------------------------------------===//
 //
-// Under the balanced policy the plan kernel weighs three ways to divide a batch; this is its measure, and the
+// Under the balanced policy the plan kernel weighs four ways to divide a batch; this is its measure, and the
 // choice itself as plain C++. Pure arithmetic in integers, so that PlanChoice.cpp can do the same on the
 // device; called by it, by the cost model and by the tests that compare.
 //
@@ -9,6 +9,8 @@
 //   whole sequences     where there are more sequences than workers: dealt by length, longest first, to the
 //                       workers and back again, so that a worker with a long one gets a short one next
 //   cut line            the line of all costs in equal shares; a worker ends one sequence and begins another
+//   parts, dealt        every sequence in equal parts of at most a share of all units, or of half a share;
+//                       longest first, each to the worker with the least work so far
 //
 //   time = max(start + memory · units of the batch, item + unit · longest)       two limits of a step
 //        + lag · longest + item · (items a worker - 1) + part · parts of the longest sequence, if it is split

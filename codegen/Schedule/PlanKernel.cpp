@@ -2,14 +2,15 @@
 //
 // One CTA, a thread a sequence (in chunks). Lengths become units of KV tiles, prefix sums of their cost give
 // every sequence its place, and from that each thread writes its sequence's items, the workers' first items
-// and the split in closed form: nothing is serial in the batch. The list is grouped by worker and, but for
-// whole sequences under the balanced policy, sorted by sequence.
+// and the split in closed form: nothing is serial in the batch but the deal of parts. The list is
+// grouped by worker and, but for what is dealt by length, sorted by sequence.
 //
 //   balanced  what takes least time (PlanCosts.h): one item a worker, every sequence in equal parts; or whole
 //             sequences, dealt by length; or the line of all costs (overhead + units) is cut in equal shares,
-//             one a worker
+//             one a worker; or equal parts, dealt by length
 //   whole     a sequence goes to the worker in whose share its cost starts
-//   fixed     a sequence in as many parts as its own length says; items are dealt to workers in equal counts
+//   fixed     a sequence in as many parts as its own length says, dealt by length; more than planThreads of
+//             them in order, in equal counts
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/AttentionKernels.h"
@@ -114,14 +115,14 @@ private:
 
   /// condition ? then() : otherwise.
   template <class Then>
-  Value chosen(Value condition, Value otherwise, Then then) {
-    auto op = scf::IfOp::create(k.b, k.loc, TypeRange{otherwise.getType()}, condition, true);
+  SmallVector<Value> chosen(Value condition, ArrayRef<Value> otherwise, Then then) {
+    auto op = scf::IfOp::create(k.b, k.loc, TypeRange(ValueRange(otherwise)), condition, true);
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(op.elseBlock());
-    scf::YieldOp::create(k.b, k.loc, ValueRange{otherwise});
+    scf::YieldOp::create(k.b, k.loc, otherwise);
     k.b.setInsertionPointToStart(op.thenBlock());
-    scf::YieldOp::create(k.b, k.loc, ValueRange{then()});
-    return op.getResult(0);
+    scf::YieldOp::create(k.b, k.loc, SmallVector<Value>(then()));
+    return SmallVector<Value>(op.getResults());
   }
 
   /// Balanced: one item a worker or whole sequences, or the cut line.
@@ -140,24 +141,29 @@ private:
         return PlanBatch{unitsOf(thread, k.lt(thread, k["batch"])), total, longest, memoryNs,
                          [this](Value value) { return blockScan(value).exclusive; }};
       };
-      longestPart =
-          chosen(k.select(few, weighed, none), k.c(0), [&] { return chooseLongestPart(k, costs, batch()); });
-      whole = chosen(k.select(few, none, weighed), none, [&] { return chooseWhole(k, costs, batch()); });
+      using Values = SmallVector<Value>;
+      longestPart = chosen(k.select(few, weighed, none), {k.c(0)},
+                           [&] { return Values{chooseLongestPart(k, costs, batch())}; })[0];
+      whole = chosen(k.select(few, none, weighed), {none},
+                     [&] { return Values{chooseWhole(k, costs, batch())}; })[0];
       Value weighDealt = k.band(k.lt(k.c(0), k["batch"]), k.band(k.band(weighed, k.bxor(whole, k.yes())),
                                                                  k.ge(k.c(planDealtWorkers), k["workers"])));
-      Value part =
-          chosen(weighDealt, k.c(0), [&] { return chooseDealtPart(k, costs, batch(), longestPart); });
-      dealt = k.lt(k.c(0), part);
-      longestPart = k.select(dealt, part, longestPart);
+      const Values part = chosen(weighDealt, {k.c(0), k.c(0)}, [&] {
+        auto [part, deal] = chooseDealtPart(k, costs, batch(), longestPart);
+        return Values{part, deal};
+      });
+      dealt = k.lt(k.c(0), part[0]);
+      longestPart = k.select(dealt, part[0], longestPart);
+      deal = part[1];
     }
     oneItem = k.lt(k.c(0), longestPart);
   }
 
   /// Whole sequences, of which the choice has left the order: a thread an item and a worker.
   void storeWhole() {
-    PlanDeal deal(k, k["batch"]);
+    PlanDeal deal(k);
     k.when(k.lt(thread, k["batch"]), [&] {
-      Value sequence = deal.sequence(thread);
+      Value sequence = deal.order.index(thread);
       storeItem({sequence, k.c(0), unitsOf(sequence, k.yes()), k.c(-1)}, deal.item(thread));
     });
     k.when(k.ge(k["workers"], thread), [&] { storeI32(k, deal.begin(thread), k["worker_begin"], thread); });
@@ -306,7 +312,8 @@ private:
 
   /// Items longest first, each to the worker with the least work so far.
   void dealLongest(Value items) {
-    PlanLongest longest(k, planCosts(build.config), items);
+    const bool given = policy == SplitPolicy::Balanced; // By the choice.
+    PlanLongest longest(k, planCosts(build.config), given ? deal : k.c(0));
     auto four = VectorType::get({4}, k.i32());
     auto address = [&](Value index) { return k.at(k["items"], k.wide(k.mul(index, workItemWords * 4))); };
     auto word = [&](Value entry, int64_t i) -> Value {
@@ -314,12 +321,17 @@ private:
     };
     NVVM::Barrier0Op::create(k.b, k.loc); // Behind those who wrote them.
     Value inside = k.lt(thread, items), last = k.sub(items, 1);
-    Value mine = k.load(four, address(k.min(thread, last)));
-    longest.deal(k.select(inside, k.sub(word(mine, 2), word(mine, 1)), k.c(0)));
-    Value from = address(k.min(longest.source(thread), last));
+    if (!given) {
+      Value mine = k.load(four, address(k.min(thread, last)));
+      longest.order.sort(k.select(inside, k.sub(word(mine, 2), word(mine, 1)), k.c(0)), items);
+      k.when(k.lt(thread, k.c(32)), [&] { longest.give(items); });
+      NVVM::Barrier0Op::create(k.b, k.loc);
+    }
+    Value from = address(k.min(longest.order.index(thread), last));
     Value entry = k.load(four, from), length = k.load(k.i32(), k.at(from, 16));
     Value begin = blockScan(longest.count(thread)).exclusive; // All are read behind its barriers.
     longest.setBegin(thread, begin);
+    NVVM::Barrier0Op::create(k.b, k.loc);
     k.when(inside, [&] {
       Value to = address(longest.place(thread));
       k.store(entry, to);
@@ -369,6 +381,7 @@ private:
   Value share, longerShares;  ///< Of the line of costs; so many have a unit more.
   Value longestPart, oneItem; ///< Units with one item a worker, or 0; whether it is that.
   Value whole, dealt;         ///< Balanced: whole sequences; parts of at most longestPart, dealt.
+  Value deal;                 ///< Number of that deal (PlanLongest).
 };
 
 } // namespace

@@ -1,0 +1,91 @@
+//===- PlanDeals.h - Work to workers by length, on the device ----------------------------------------===//
+//
+// Orders and deals of the plan kernel in shared memory. PlanCosts.h has the same on the host (planDeal(),
+// planDealLongest()). Called by PlanChoice.cpp and PlanKernel.cpp.
+//
+//===--------------------------------------------------------------------------------------------------===//
+#pragma once
+
+#include "lathe/codegen/Schedule/KernelBuilder.h"
+#include "lathe/codegen/Schedule/PlanCosts.h"
+
+namespace lathe::codegen {
+
+/// Words of the plan kernel's shared memory: one a warp for scans and for each step of the choice, then the
+/// units of each sequence, or the key by which they are dealt; then twice what a deal of parts needs: keys of
+/// items, where each goes, items of each worker.
+inline constexpr int planWarps = planThreads / 32;
+inline constexpr int planScanWord = 0, planLargestWord = planWarps, planPossibleWord = 2 * planWarps,
+                     planTimesWord = 3 * planWarps, planPartsWord = 4 * planWarps,
+                     planUnitsWord = 5 * planWarps, planDealsWord = planUnitsWord + planThreads;
+inline constexpr int planDealWords = 2 * planThreads + planDealtWorkers, planDeals = 2;
+inline constexpr int planSharedBytes = (planDealsWord + planDeals * planDealWords) * 4;
+static_assert(planSharedBytes <= 48 * 1024);
+
+/// Address of a word of shared memory.
+inline mlir::Value planWord(KernelBuilder &k, mlir::Value first, mlir::Value index) {
+  return k.at(k.shared(), k.mul(k.add(index, first), 4));
+}
+
+/// Sequences or items by length, longest first; of equal ones the first. No more than planThreads of them,
+/// whose keys lie from `word` of shared memory on.
+class PlanOrder {
+public:
+  PlanOrder(KernelBuilder &k, mlir::Value word) : k(k), word(word) {}
+  /// Of the units of each thread's, in all threads, for the first `count`; others that are made later with
+  /// the same word find the order in shared memory.
+  void sort(mlir::Value units, mlir::Value count);
+  mlir::Value index(mlir::Value rank);
+  mlir::Value units(mlir::Value rank); ///< At most planMaxLongest.
+
+private:
+  mlir::Value key(mlir::Value rank);
+  void exchange(mlir::Value size, mlir::Value distance, mlir::Value count);
+  KernelBuilder &k;
+  mlir::Value word;
+};
+
+/// Whole sequences dealt by length, longest first, to workers 0, 1, ... and back again: fewer workers than
+/// sequences, and no more than planThreads sequences. Its values may be used where it was made.
+class PlanDeal {
+public:
+  explicit PlanDeal(KernelBuilder &k);
+  PlanOrder order; ///< Of sequences.
+
+  mlir::Value count(mlir::Value worker); ///< Sequences of a worker.
+  mlir::Value begin(mlir::Value worker); ///< Of all workers before; `workers` gives the batch.
+  mlir::Value rank(mlir::Value worker, mlir::Value nth); ///< Place in the order of a worker's nth sequence.
+  mlir::Value item(mlir::Value rank);                    ///< Place in the list, which is grouped by worker.
+
+private:
+  mlir::Value worker(mlir::Value place, mlir::Value round);
+  KernelBuilder &k;
+  mlir::Value rounds, rest; ///< That give each worker a sequence; sequences of the one after.
+};
+
+/// As planDealLongest(): no more than planThreads items and planDealtWorkers workers. Of planDeals deals that
+/// shared memory has room for, number `deal`, which later ones find there.
+class PlanLongest {
+public:
+  PlanLongest(KernelBuilder &k, const PlanCosts &costs, mlir::Value deal);
+  PlanOrder order; ///< Of items.
+
+  /// One warp, behind a barrier after the sort; gives what the worker with most takes, in 2^planLoadShift ns.
+  mlir::Value give(mlir::Value items);
+  mlir::Value count(mlir::Value worker); ///< Its items; 0 past the last worker.
+  /// Instead of its items, the first one's place in the list, which is grouped by worker.
+  void setBegin(mlir::Value worker, mlir::Value begin);
+  mlir::Value place(mlir::Value rank);   ///< Behind a barrier after setBegin().
+  mlir::Value scratch(mlir::Value item); ///< Address of a word for each item, until give().
+
+private:
+  using Values = llvm::SmallVector<mlir::Value>;
+  mlir::Value cost(mlir::Value rank);
+  /// The item of a rank to the worker with the least.
+  Values giveNext(mlir::Value rank, mlir::ValueRange loadsAndCounts);
+  KernelBuilder &k;
+  PlanCosts costs;
+  mlir::Value given, counts; ///< Words of shared memory.
+};
+
+} // namespace lathe::codegen
