@@ -14,14 +14,10 @@
 // Whole sequences, sorted: a thread a worker adds up what it has, and the slowest is weighed against the cut
 // line.
 //
-// Parts that are dealt: of a share of all units and of half a one, each sorted by all threads and dealt by a
-// warp of its own, at the same time. The deal that is chosen is not made again.
+// Parts that are dealt: sorted by all threads and dealt by one warp, before it is known whether they will be.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/PlanChoice.h"
-
-#include <limits>
-#include <tuple>
 
 using namespace mlir;
 
@@ -59,30 +55,25 @@ public:
     return k.ge(lineTime(), largestOf(timeOf(op.getResult(0), count, k.c(1))));
   }
 
-  std::pair<Value, Value> dealtPart(Value longestPart) {
+  Value dealtPart(Value longestPart) {
     NVVM::Barrier0Op::create(k.b, k.loc); // The choice before has read the same words.
     k.store(batch.units, word(planUnitsWord, k.thread()));
     longest = largestOf(batch.units);
-    Value share = k.max(ceilDiv(batch.total, k["workers"]), k.c(1));
-    auto partOf = [&](Value deal) { return k.select(k.eq(deal, 0), share, ceilDiv(share, k.c(2))); };
-    k.loop(k.c(0), k.c(planDeals), k.c(1), [&](Value deal) { sortParts(deal, partOf(deal)); });
-    k.when(k.lt(warp, k.c(planDeals)), [&] {
-      Value time = dealtTime(warp, partOf(warp), share);
-      k.when(k.eq(lane, 0), [&] { k.store(time, word(planTimesWord, warp)); });
-    });
-    NVVM::Barrier0Op::create(k.b, k.loc);
-    Value least = undealtTime(longestPart), best = k.c(0), bestDeal = k.c(0);
-    for (int deal = 0; deal < planDeals; ++deal) {
-      Value time = k.load(k.i32(), word(planTimesWord, k.c(deal))), less = k.lt(time, least);
-      best = k.select(less, partOf(k.c(deal)), best);
-      bestDeal = k.select(less, k.c(deal), bestDeal);
-      least = k.select(less, time, least);
-    }
-    return {best, bestDeal};
+    Value part = k.max(ceilDiv(batch.total, k["workers"]), k.c(1));
+    auto [items, split] = partsOf(part);
+    Value room = k.ge(k.c(planThreads), items);
+    auto op = scf::IfOp::create(k.b, k.loc, TypeRange{k.i32()}, room, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(k.b);
+    k.b.setInsertionPointToStart(op.elseBlock());
+    scf::YieldOp::create(k.b, k.loc, ValueRange{k.c(0)});
+    k.b.setInsertionPointToStart(op.thenBlock());
+    Value time = dealtTime(part, items, split);
+    scf::YieldOp::create(k.b, k.loc, k.select(k.lt(time, undealtTime(longestPart)), part, k.c(0)));
+    return op.getResult(0);
   }
 
 private:
-  Value word(int first, Value index) { return planWord(k, k.c(first), index); }
+  Value word(int first, Value index) { return planWord(k, first, index); }
 
   /// Parts of all sequences and of those that are split.
   std::pair<Value, Value> partsOf(Value part) {
@@ -110,19 +101,9 @@ private:
     return k.select(one, oneTime, k.add(lineTime(), lineSlots));
   }
 
-  /// Whether there is room for such parts, and how many there are of all and of split sequences.
-  std::tuple<Value, Value, Value> room(Value part) {
-    auto [items, split] = partsOf(part);
-    Value fits = k.band(k.ge(k.min(k.c(planThreads), k.add(k["batch"], k["workers"])), items),
-                        k.ge(k.mul(k["workers"], 2), split));
-    return {fits, items, split};
-  }
-
-  /// Equal parts of each sequence, the first ones longer, in the order of a deal; all threads.
-  void sortParts(Value deal, Value part) {
-    PlanLongest longestFirst(k, costs, deal);
-    auto [fits, items, split] = room(part);
-    Value units = batch.units, here = k.band(fits, k.lt(k.thread(), k["batch"]));
+  /// Sorts the parts, equal ones of each sequence, the first ones longer.
+  void sortParts(PlanLongest &longestFirst, Value part, Value items) {
+    Value units = batch.units, here = k.lt(k.thread(), k["batch"]);
     Value parts = k.select(here, k.max(ceilDiv(units, part), k.c(1)), k.c(0));
     Value first = batch.sumBefore(parts), each = k.divu(units, k.max(parts, k.c(1)));
     Value longer = k.sub(units, k.mul(each, parts));
@@ -131,27 +112,29 @@ private:
       k.store(mine, longestFirst.scratch(k.add(first, i)));
     });
     NVVM::Barrier0Op::create(k.b, k.loc);
-    Value inside = k.band(fits, k.lt(k.thread(), items));
+    Value inside = k.lt(k.thread(), items);
     Value mine = k.load(k.i32(), longestFirst.scratch(k.select(inside, k.thread(), k.c(0))));
-    longestFirst.order.sort(k.select(inside, mine, k.c(0)), k.select(fits, items, k.c(0)));
+    longestFirst.order.sort(k.select(inside, mine, k.c(0)), items);
   }
 
-  /// Of parts that are dealt, by one warp; the most there is where there is no room for them.
-  Value dealtTime(Value deal, Value part, Value share) {
-    auto [fits, items, split] = room(part);
-    auto op = scf::IfOp::create(k.b, k.loc, TypeRange{k.i32()}, fits, /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(k.b);
-    k.b.setInsertionPointToStart(op.elseBlock());
-    scf::YieldOp::create(k.b, k.loc, ValueRange{k.c(std::numeric_limits<int32_t>::max())});
-    k.b.setInsertionPointToStart(op.thenBlock());
-    Value busiest = k.shl(PlanLongest(k, costs, deal).give(items), planLoadShift);
-    Value parts = k.max(ceilDiv(longest, part), k.c(1)), most = ceilDiv(longest, parts);
-    Value memory = k.add(k.mul(total, batch.memoryNs), costs.startNs);
-    Value time =
-        k.add(k.max(memory, busiest), k.mul(k.min(k.max(share, most), k.c(planMaxLongest)), costs.lagNs));
+  /// Deals the parts; PlanCosts.cpp's formula.
+  Value dealtTime(Value part, Value items, Value split) {
+    PlanLongest longestFirst(k, costs);
+    sortParts(longestFirst, part, items);
+    k.when(k.eq(warp, 0), [&] {
+      Value most = longestFirst.give(items);
+      k.store(most, word(planTimesWord, k.c(0)));
+    });
+    NVVM::Barrier0Op::create(k.b, k.loc);
+    Value busiest = k.shl(k.load(k.i32(), word(planTimesWord, k.c(0))), planLoadShift);
+    Value share = k.min(part, k.c(planMaxLongest));
+    Value mean = k.add(k.mul(share, costs.unitNs), k.divu(k.mul(items, costs.itemNs), k["workers"]));
+    Value late = k.mul(k.shr(k.max(k.sub(busiest, mean), k.c(0)), planLateShift), planLateParts);
+    Value memory = k.add(k.add(k.mul(total, batch.memoryNs), costs.startNs), late);
+    Value time = k.add(k.max(memory, busiest), k.mul(share, costs.lagNs));
+    Value parts = k.max(ceilDiv(longest, part), k.c(1));
     Value combine = k.select(k.lt(k.c(1), parts), k.mul(parts, costs.partNs), k.c(0));
-    scf::YieldOp::create(k.b, k.loc, ValueRange{k.add(k.add(time, combine), k.mul(split, costs.slotNs))});
-    return op.getResult(0);
+    return k.add(k.add(time, combine), k.mul(split, costs.slotNs));
   }
 
   Value reduce(Value value, NVVM::ReduxKind kind) {
@@ -253,8 +236,7 @@ Value chooseLongestPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatc
   return ChoiceBuilder(k, costs, batch).longestPart();
 }
 
-std::pair<Value, Value> chooseDealtPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatch &batch,
-                                        Value longestPart) {
+Value chooseDealtPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatch &batch, Value longestPart) {
   return ChoiceBuilder(k, costs, batch).dealtPart(longestPart);
 }
 

@@ -1,7 +1,8 @@
 //===- PlanChoice.h - Which plan, on the device ------------------------------------------------------===//
 //
-// The part of the plan kernel that weighs one item a worker and whole sequences against the cut line
-// (PlanCosts.h, whose planLongestPart(), planDeal() and planWhole() it repeats). Called by PlanKernel.cpp.
+// The part of the plan kernel that weighs one item a worker, whole sequences and parts that are dealt against
+// the cut line (PlanCosts.h, whose planLongestPart(), planWhole() and planDealtPart() it repeats). Called by
+// PlanKernel.cpp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -26,11 +27,11 @@ struct PlanBatch {
 /// call it; the batch has no more sequences than there are workers.
 mlir::Value chooseLongestPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatch &batch);
 
-/// As planDealtPart(), in all threads, which all call it; no more than planThreads sequences. `longestPart`
-/// as chooseLongestPart() gave it, 0 where there are more sequences than workers. And the number of the deal
-/// (PlanLongest) that has been made of such parts.
-std::pair<mlir::Value, mlir::Value> chooseDealtPart(KernelBuilder &k, const PlanCosts &costs,
-                                                    const PlanBatch &batch, mlir::Value longestPart);
+/// As planDealtPart(), in all threads, which all call it; planDealsParts() holds for batch and workers.
+/// `longestPart` as chooseLongestPart() gave it, 0 where there are more sequences than workers. The deal of
+/// such parts (PlanLongest) has been made where it is not 0.
+mlir::Value chooseDealtPart(KernelBuilder &k, const PlanCosts &costs, const PlanBatch &batch,
+                            mlir::Value longestPart);
 
 /// Whether whole sequences take no more time than the cut line, in all threads, which all call it; the batch
 /// has more sequences than there are workers. They are sorted afterwards.

@@ -103,60 +103,86 @@ static std::pair<int64_t, int64_t> partsOf(const std::vector<int64_t> &units, in
   return {all, split};
 }
 
+static int64_t counted(const std::vector<int64_t> &units, int index) {
+  return std::min<int64_t>(units[size_t(index)], planMaxLongest);
+}
+static std::vector<int> longestFirst(const std::vector<int64_t> &units) {
+  std::vector<int> order(units.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int one, int other) {
+    return std::pair(-counted(units, one), one) < std::pair(-counted(units, other), other);
+  });
+  return order;
+}
+
 /// The deal, and the busiest worker's load.
 static std::pair<std::vector<std::vector<int>>, int64_t>
 dealLongest(const PlanCosts &costs, const std::vector<int64_t> &itemUnits, int64_t workers) {
-  std::vector<int> order(itemUnits.size());
-  std::iota(order.begin(), order.end(), 0);
-  auto counted = [&](int item) { return std::min<int64_t>(itemUnits[size_t(item)], planMaxLongest); };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int one, int other) { return counted(one) > counted(other); });
   std::vector<std::vector<int>> dealt(static_cast<size_t>(workers));
   std::vector<int64_t> loads(static_cast<size_t>(workers));
-  for (int item : order) {
+  for (int item : longestFirst(itemUnits)) {
     const size_t worker = size_t(std::min_element(loads.begin(), loads.end()) - loads.begin());
     dealt[worker].push_back(item);
     loads[worker] = std::min<int64_t>(
-        loads[worker] + ((costs.unitNs * counted(item) + costs.itemNs) >> planLoadShift), planMostLoad);
+        loads[worker] + ((costs.unitNs * counted(itemUnits, item) + costs.itemNs) >> planLoadShift),
+        planMostLoad);
   }
   return {dealt, *std::max_element(loads.begin(), loads.end())};
+}
+
+/// Equal parts of all sequences in their order, the first ones longer.
+static std::vector<int64_t> partsInOrder(const std::vector<int64_t> &units, int64_t part) {
+  std::vector<int64_t> items;
+  for (int64_t each : units) {
+    const int64_t parts = std::max<int64_t>(1, ceilDiv(each, part));
+    for (int64_t i = 0; i < parts; ++i)
+      items.push_back(each / parts + (i < each % parts));
+  }
+  return items;
+}
+
+static int64_t dealtTime(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers,
+                         int64_t part, int64_t split) {
+  const int64_t total = std::accumulate(units.begin(), units.end(), int64_t(0));
+  const int64_t longest = *std::max_element(units.begin(), units.end());
+  const std::vector<int64_t> items = partsInOrder(units, part);
+  const int64_t busiest = dealLongest(costs, items, workers).second << planLoadShift;
+  const int64_t share = std::min<int64_t>(part, planMaxLongest), count = int64_t(items.size());
+  const int64_t mean = share * costs.unitNs + count * costs.itemNs / workers;
+  const int64_t late = (std::max<int64_t>(busiest - mean, 0) >> planLateShift) * planLateParts;
+  const int64_t memory = costs.startNs + costs.memoryNs * std::min<int64_t>(total, planMaxTotal) + late;
+  const int64_t parts = std::max<int64_t>(1, ceilDiv(longest, part));
+  return std::max(memory, busiest) + costs.lagNs * share + (parts > 1 ? costs.partNs * parts : 0) +
+         costs.slotNs * split;
+}
+
+/// Of what was chosen before.
+static int64_t undealtTime(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers,
+                           int64_t longestPart) {
+  const int64_t batch = int64_t(units.size());
+  const int64_t total = std::accumulate(units.begin(), units.end(), int64_t(0));
+  const int64_t longest = *std::max_element(units.begin(), units.end());
+  if (longestPart > 0)
+    return timeOf(costs, total, longestPart, 1, ceilDiv(longest, longestPart)) +
+           costs.slotNs * partsOf(units, longestPart).second;
+  return lineTime(costs, units, workers) + costs.slotNs * (workers - 1 + std::min(batch, workers - 1));
 }
 
 int64_t planDealtPart(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers,
                       int64_t longestPart) {
   const int64_t batch = int64_t(units.size());
-  if (batch == 0 || batch > planThreads || workers > planDealtWorkers)
+  if (!planDealsParts(batch, workers))
     return 0;
   const int64_t total = std::accumulate(units.begin(), units.end(), int64_t(0));
-  const int64_t longest = *std::max_element(units.begin(), units.end());
-  const int64_t counted = std::min<int64_t>(total, planMaxTotal),
-                share = std::max<int64_t>(1, ceilDiv(total, workers));
-  const int64_t memory = costs.startNs + costs.memoryNs * counted;
-  int64_t best = 0, bestTime = 0;
-  if (longestPart > 0)
-    bestTime = timeOf(costs, total, longestPart, 1, ceilDiv(longest, longestPart)) +
-               costs.slotNs * partsOf(units, longestPart).second;
-  else
-    bestTime = lineTime(costs, units, workers) + costs.slotNs * (workers - 1 + std::min(batch, workers - 1));
-  for (int64_t part : {share, ceilDiv(share, 2)}) {
-    const auto [items, split] = partsOf(units, part);
-    if (items > std::min<int64_t>(planThreads, batch + workers) || split > 2 * workers)
-      continue; // More than there is room for (runtime/Planner.h).
-    std::vector<int64_t> itemUnits;
-    for (int64_t each : units) {
-      const int64_t parts = std::max<int64_t>(1, ceilDiv(each, part));
-      for (int64_t i = 0; i < parts; ++i)
-        itemUnits.push_back(each / parts + (i < each % parts));
-    }
-    const int64_t busiest = dealLongest(costs, itemUnits, workers).second << planLoadShift;
-    const int64_t parts = std::max<int64_t>(1, ceilDiv(longest, part)), most = ceilDiv(longest, parts);
-    const int64_t time = std::max(memory, busiest) +
-                         costs.lagNs * std::min<int64_t>(std::max(share, most), planMaxLongest) +
-                         (parts > 1 ? costs.partNs * parts : 0) + costs.slotNs * split;
-    if (time < bestTime)
-      best = part, bestTime = time;
-  }
-  return best;
+  const int64_t part = std::max<int64_t>(1, ceilDiv(total, workers));
+  const auto [items, split] = partsOf(units, part);
+  // No more items than sequences and workers together, nor parts of split ones than twice the workers, so
+  // that there is room for them (runtime/Planner.h).
+  if (items > planThreads)
+    return 0;
+  return dealtTime(costs, units, workers, part, split) < undealtTime(costs, units, workers, longestPart)
+             ? part
+             : 0;
 }
 
 std::vector<std::vector<int>> planDealLongest(const PlanCosts &costs, const std::vector<int64_t> &itemUnits,
@@ -165,12 +191,7 @@ std::vector<std::vector<int>> planDealLongest(const PlanCosts &costs, const std:
 }
 
 std::vector<std::vector<int>> planDeal(const std::vector<int64_t> &units, int64_t workers) {
-  std::vector<int> order(units.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int one, int other) {
-    auto counted = [&](int sequence) { return std::min<int64_t>(units[size_t(sequence)], planMaxLongest); };
-    return std::pair(-counted(one), one) < std::pair(-counted(other), other);
-  });
+  const std::vector<int> order = longestFirst(units);
   std::vector<std::vector<int>> dealt(static_cast<size_t>(workers));
   for (int64_t rank = 0; rank < int64_t(order.size()); ++rank) {
     const int64_t round = rank / workers, place = rank % workers;

@@ -9,20 +9,23 @@
 //   whole sequences     where there are more sequences than workers: dealt by length, longest first, to the
 //                       workers and back again, so that a worker with a long one gets a short one next
 //   cut line            the line of all costs in equal shares; a worker ends one sequence and begins another
-//   parts, dealt        every sequence in equal parts of at most a share of all units, or of half a share;
-//                       longest first, each to the worker with the least work so far
+//   parts, dealt        every sequence in equal parts of at most a share of all units; longest first, each to
+//                       the worker with the least work so far
 //
 //   time = max(start + memory · units of the batch, item + unit · longest)       two limits of a step
 //        + lag · longest + item · (items a worker - 1) + part · parts of the longest sequence, if it is split
 //
 // `longest` is a part with one item a worker, all units of the slowest worker otherwise; the cut line's share
-// counts a unit of overhead for each sequence, too.
+// counts a unit of overhead for each sequence, too. With dealt parts item + unit · longest is what the
+// busiest worker has, and beside the memory stands some of what that is more than the mean; lag counts a
+// share. Between these and the others each part of any split sequence counts, too: slot.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
 #include "lathe/codegen/Schedule/Config.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -54,6 +57,9 @@ inline constexpr int planMaxLongest = 1 << 18, planMaxTotal = 1 << 24;
 inline constexpr int planLoadShift = 6, planMostLoad = (1 << 22) - 1;
 /// Parts that are dealt by length go to no more workers than this, as many as a warp keeps the loads of.
 inline constexpr int planDealtWorkers = 256;
+/// planLateParts / 2^planLateShift of what the busiest worker has more than the mean is not hidden where the
+/// memory is the limit: the others, done sooner, leave it more of the bandwidth than it can take.
+inline constexpr int planLateParts = 3, planLateShift = 3;
 
 /// The line of costs in shares that differ by at most a unit, longer ones first. `workers` at least 1.
 struct PlanShares {
@@ -68,9 +74,13 @@ struct PlanShares {
 /// time wins; of equal ones the fewer parts. `workers` at least 1.
 int64_t planLongestPart(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers);
 
-/// Units of the longest part where parts are dealt, longest first, each to the worker with the least work so
-/// far; 0: what planLongestPart() (`longestPart`) and planWhole() have chosen stays. A share of all units or
-/// half of one, whichever takes less time: that of the longest part, or of all work in equal shares.
+/// Whether parts that are dealt are weighed: not where workers are many, for then one item each is best.
+inline bool planDealsParts(int64_t batch, int64_t workers) {
+  return batch > 0 && batch <= planThreads && workers <= std::min<int64_t>(planDealtWorkers, 2 * batch);
+}
+/// A share of all units, if parts of at most so many that are dealt, longest first, each to the worker with
+/// the least work so far, take less time than what planLongestPart() (`longestPart`) and planWhole() have
+/// chosen; else 0.
 int64_t planDealtPart(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers,
                       int64_t longestPart);
 /// That deal: the items of each worker, of all with so many units. Equal ones go in order, to the first

@@ -48,7 +48,7 @@ void PlanOrder::sort(Value units, Value count) {
 
 //===- Deal ------------------------------------------------------------------------------------------===//
 
-PlanDeal::PlanDeal(KernelBuilder &k) : order(k, k.c(planUnitsWord)), k(k) {
+PlanDeal::PlanDeal(KernelBuilder &k) : order(k, planUnitsWord), k(k) {
   rounds = k.divu(k["batch"], k["workers"]);
   rest = k.sub(k["batch"], k.mul(rounds, k["workers"]));
 }
@@ -80,13 +80,7 @@ Value PlanDeal::item(Value rank) {
 static constexpr int lanes = 32, laneWorkers = planDealtWorkers / lanes, workerBits = 8;
 static_assert(planDealtWorkers == 1 << workerBits);
 
-PlanLongest::PlanLongest(KernelBuilder &k, const PlanCosts &costs, Value deal)
-    : order(k, k.add(k.mul(deal, planDealWords), planDealsWord)), k(k), costs(costs) {
-  given = k.add(k.mul(deal, planDealWords), planDealsWord + planThreads);
-  counts = k.add(given, planThreads);
-}
-
-Value PlanLongest::scratch(Value item) { return planWord(k, given, item); }
+Value PlanLongest::scratch(Value item) { return planWord(k, planGivenWord, item); }
 
 Value PlanLongest::cost(Value rank) {
   return k.shr(k.add(k.mul(order.units(rank), costs.unitNs), costs.itemNs), planLoadShift);
@@ -103,7 +97,7 @@ Value PlanLongest::give(Value items) {
     load = k.select(k.lt(worker, k["workers"]), load, k.c(planMostLoad + 1));
     state.push_back(k.add(k.shl(load, workerBits), worker));
     begun.push_back(k.select(some, k.c(1), k.c(0)));
-    k.when(some, [&] { k.store(worker, planWord(k, given, worker)); });
+    k.when(some, [&] { k.store(worker, planWord(k, planGivenWord, worker)); });
   }
   state.append(begun);
   state = k.loop(first, items, k.c(1), state,
@@ -111,7 +105,7 @@ Value PlanLongest::give(Value items) {
   Value most = k.c(0);
   for (int i = 0; i < laneWorkers; ++i) {
     Value worker = k.add(k.lane(), i * lanes);
-    k.store(state[size_t(laneWorkers + i)], planWord(k, counts, worker));
+    k.store(state[size_t(laneWorkers + i)], planWord(k, planCountsWord, worker));
     most = k.max(most, k.select(k.lt(worker, k["workers"]), k.shr(state[size_t(i)], workerBits), k.c(0)));
   }
   return NVVM::ReduxOp::create(k.b, k.loc, k.i32(), most, NVVM::ReduxKind::MAX, k.c(-1));
@@ -125,30 +119,32 @@ PlanLongest::Values PlanLongest::giveNext(Value rank, ValueRange state) {
       least[size_t(i)] = k.min(least[size_t(i)], least[size_t(i + count)]);
   Value taken = NVVM::ReduxOp::create(k.b, k.loc, k.i32(), least[0], NVVM::ReduxKind::MIN, k.c(-1));
   Value worker = k.band(taken, planDealtWorkers - 1);
-  Value most = k.add(k.c(planMostLoad << workerBits), worker), now = k.min(k.add(taken, added), most);
+  Value now = k.min(k.add(taken, added), k.add(k.c(planMostLoad << workerBits), worker)), before = k.c(0);
   Values next(state.begin(), state.end());
   for (int i = 0; i < laneWorkers; ++i) {
     Value &load = next[size_t(i)], &count = next[size_t(laneWorkers + i)];
     Value mine = k.eq(load, taken);
-    k.when(mine, [&] { k.store(k.add(k.shl(count, workerBits), worker), planWord(k, given, rank)); });
-    load = k.select(mine, now, load);
+    before = k.select(mine, count, before);
     count = k.add(count, k.select(mine, k.c(1), k.c(0)));
+    load = k.select(mine, now, load);
   }
+  k.when(k.eq(k.band(worker, lanes - 1), k.lane()),
+         [&] { k.store(k.add(k.shl(before, workerBits), worker), planWord(k, planGivenWord, rank)); });
   return next;
 }
 
 Value PlanLongest::count(Value worker) {
   Value inside = k.lt(worker, k["workers"]);
-  Value count = k.load(k.i32(), planWord(k, counts, k.min(worker, k.c(planDealtWorkers - 1))));
+  Value count = k.load(k.i32(), planWord(k, planCountsWord, k.min(worker, k.c(planDealtWorkers - 1))));
   return k.select(inside, count, k.c(0));
 }
 void PlanLongest::setBegin(Value worker, Value begin) {
-  k.when(k.lt(worker, k.c(planDealtWorkers)), [&] { k.store(begin, planWord(k, counts, worker)); });
+  k.when(k.lt(worker, k.c(planDealtWorkers)), [&] { k.store(begin, planWord(k, planCountsWord, worker)); });
 }
 Value PlanLongest::place(Value rank) {
-  Value at = k.load(k.i32(), planWord(k, given, rank));
+  Value at = k.load(k.i32(), planWord(k, planGivenWord, rank));
   Value worker = k.band(at, planDealtWorkers - 1);
-  return k.add(k.load(k.i32(), planWord(k, counts, worker)), k.shr(at, workerBits));
+  return k.add(k.load(k.i32(), planWord(k, planCountsWord, worker)), k.shr(at, workerBits));
 }
 
 } // namespace lathe::codegen

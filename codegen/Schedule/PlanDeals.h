@@ -12,18 +12,18 @@
 namespace lathe::codegen {
 
 /// Words of the plan kernel's shared memory: one a warp for scans and for each step of the choice, then the
-/// units of each sequence, or the key by which they are dealt; then twice what a deal of parts needs: keys of
-/// items, where each goes, items of each worker.
+/// units of each sequence, or the key by which they are dealt; then, for parts that are dealt, keys of items,
+/// where each goes, and items of each worker.
 inline constexpr int planWarps = planThreads / 32;
 inline constexpr int planScanWord = 0, planLargestWord = planWarps, planPossibleWord = 2 * planWarps,
                      planTimesWord = 3 * planWarps, planPartsWord = 4 * planWarps,
-                     planUnitsWord = 5 * planWarps, planDealsWord = planUnitsWord + planThreads;
-inline constexpr int planDealWords = 2 * planThreads + planDealtWorkers, planDeals = 2;
-inline constexpr int planSharedBytes = (planDealsWord + planDeals * planDealWords) * 4;
-static_assert(planSharedBytes <= 48 * 1024);
+                     planUnitsWord = 5 * planWarps, planItemsWord = planUnitsWord + planThreads,
+                     planGivenWord = planItemsWord + planThreads,
+                     planCountsWord = planGivenWord + planThreads;
+inline constexpr int planSharedBytes = (planCountsWord + planDealtWorkers) * 4;
 
 /// Address of a word of shared memory.
-inline mlir::Value planWord(KernelBuilder &k, mlir::Value first, mlir::Value index) {
+inline mlir::Value planWord(KernelBuilder &k, int first, mlir::Value index) {
   return k.at(k.shared(), k.mul(k.add(index, first), 4));
 }
 
@@ -31,7 +31,7 @@ inline mlir::Value planWord(KernelBuilder &k, mlir::Value first, mlir::Value ind
 /// whose keys lie from `word` of shared memory on.
 class PlanOrder {
 public:
-  PlanOrder(KernelBuilder &k, mlir::Value word) : k(k), word(word) {}
+  PlanOrder(KernelBuilder &k, int word) : k(k), word(word) {}
   /// Of the units of each thread's, in all threads, for the first `count`; others that are made later with
   /// the same word find the order in shared memory.
   void sort(mlir::Value units, mlir::Value count);
@@ -42,7 +42,7 @@ private:
   mlir::Value key(mlir::Value rank);
   void exchange(mlir::Value size, mlir::Value distance, mlir::Value count);
   KernelBuilder &k;
-  mlir::Value word;
+  int word;
 };
 
 /// Whole sequences dealt by length, longest first, to workers 0, 1, ... and back again: fewer workers than
@@ -63,20 +63,20 @@ private:
   mlir::Value rounds, rest; ///< That give each worker a sequence; sequences of the one after.
 };
 
-/// As planDealLongest(): no more than planThreads items and planDealtWorkers workers. Of planDeals deals that
-/// shared memory has room for, number `deal`, which later ones find there.
+/// As planDealLongest(): no more than planThreads items and planDealtWorkers workers. Who makes another one
+/// later finds the deal in shared memory.
 class PlanLongest {
 public:
-  PlanLongest(KernelBuilder &k, const PlanCosts &costs, mlir::Value deal);
+  PlanLongest(KernelBuilder &k, const PlanCosts &costs) : order(k, planItemsWord), k(k), costs(costs) {}
   PlanOrder order; ///< Of items.
 
-  /// One warp, behind a barrier after the sort; gives what the worker with most takes, in 2^planLoadShift ns.
+  mlir::Value scratch(mlir::Value item); ///< Address of a word for each item, until give().
+  /// One warp, behind the sort; gives what the worker with most takes, in 2^planLoadShift ns.
   mlir::Value give(mlir::Value items);
   mlir::Value count(mlir::Value worker); ///< Its items; 0 past the last worker.
   /// Instead of its items, the first one's place in the list, which is grouped by worker.
   void setBegin(mlir::Value worker, mlir::Value begin);
-  mlir::Value place(mlir::Value rank);   ///< Behind a barrier after setBegin().
-  mlir::Value scratch(mlir::Value item); ///< Address of a word for each item, until give().
+  mlir::Value place(mlir::Value rank); ///< Behind a barrier after setBegin().
 
 private:
   using Values = llvm::SmallVector<mlir::Value>;
@@ -85,7 +85,6 @@ private:
   Values giveNext(mlir::Value rank, mlir::ValueRange loadsAndCounts);
   KernelBuilder &k;
   PlanCosts costs;
-  mlir::Value given, counts; ///< Words of shared memory.
 };
 
 } // namespace lathe::codegen

@@ -115,14 +115,14 @@ private:
 
   /// condition ? then() : otherwise.
   template <class Then>
-  SmallVector<Value> chosen(Value condition, ArrayRef<Value> otherwise, Then then) {
-    auto op = scf::IfOp::create(k.b, k.loc, TypeRange(ValueRange(otherwise)), condition, true);
+  Value chosen(Value condition, Value otherwise, Then then) {
+    auto op = scf::IfOp::create(k.b, k.loc, TypeRange{otherwise.getType()}, condition, true);
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(op.elseBlock());
-    scf::YieldOp::create(k.b, k.loc, otherwise);
+    scf::YieldOp::create(k.b, k.loc, ValueRange{otherwise});
     k.b.setInsertionPointToStart(op.thenBlock());
-    scf::YieldOp::create(k.b, k.loc, SmallVector<Value>(then()));
-    return SmallVector<Value>(op.getResults());
+    scf::YieldOp::create(k.b, k.loc, ValueRange{then()});
+    return op.getResult(0);
   }
 
   /// Balanced: one item a worker or whole sequences, or the cut line.
@@ -141,22 +141,21 @@ private:
         return PlanBatch{unitsOf(thread, k.lt(thread, k["batch"])), total, longest, memoryNs,
                          [this](Value value) { return blockScan(value).exclusive; }};
       };
-      using Values = SmallVector<Value>;
-      longestPart = chosen(k.select(few, weighed, none), {k.c(0)},
-                           [&] { return Values{chooseLongestPart(k, costs, batch())}; })[0];
-      whole = chosen(k.select(few, none, weighed), {none},
-                     [&] { return Values{chooseWhole(k, costs, batch())}; })[0];
-      Value weighDealt = k.band(k.lt(k.c(0), k["batch"]), k.band(k.band(weighed, k.bxor(whole, k.yes())),
-                                                                 k.ge(k.c(planDealtWorkers), k["workers"])));
-      const Values part = chosen(weighDealt, {k.c(0), k.c(0)}, [&] {
-        auto [part, deal] = chooseDealtPart(k, costs, batch(), longestPart);
-        return Values{part, deal};
-      });
-      dealt = k.lt(k.c(0), part[0]);
-      longestPart = k.select(dealt, part[0], longestPart);
-      deal = part[1];
+      longestPart =
+          chosen(k.select(few, weighed, none), k.c(0), [&] { return chooseLongestPart(k, costs, batch()); });
+      whole = chosen(k.select(few, none, weighed), none, [&] { return chooseWhole(k, costs, batch()); });
+      Value part = chosen(k.band(dealsParts(), k.bxor(whole, k.yes())), k.c(0),
+                          [&] { return chooseDealtPart(k, costs, batch(), longestPart); });
+      dealt = k.lt(k.c(0), part);
+      longestPart = k.select(dealt, part, longestPart);
     }
     oneItem = k.lt(k.c(0), longestPart);
+  }
+
+  /// As planDealsParts().
+  Value dealsParts() {
+    Value some = k.band(k.ge(k.mul(k["batch"], 2), k["workers"]), k.ge(k.c(planThreads), k["batch"]));
+    return k.band(k.band(some, k.lt(k.c(0), k["batch"])), k.ge(k.c(planDealtWorkers), k["workers"]));
   }
 
   /// Whole sequences, of which the choice has left the order: a thread an item and a worker.
@@ -313,7 +312,7 @@ private:
   /// Items longest first, each to the worker with the least work so far.
   void dealLongest(Value items) {
     const bool given = policy == SplitPolicy::Balanced; // By the choice.
-    PlanLongest longest(k, planCosts(build.config), given ? deal : k.c(0));
+    PlanLongest longest(k, planCosts(build.config));
     auto four = VectorType::get({4}, k.i32());
     auto address = [&](Value index) { return k.at(k["items"], k.wide(k.mul(index, workItemWords * 4))); };
     auto word = [&](Value entry, int64_t i) -> Value {
@@ -381,7 +380,6 @@ private:
   Value share, longerShares;  ///< Of the line of costs; so many have a unit more.
   Value longestPart, oneItem; ///< Units with one item a worker, or 0; whether it is that.
   Value whole, dealt;         ///< Balanced: whole sequences; parts of at most longestPart, dealt.
-  Value deal;                 ///< Number of that deal (PlanLongest).
 };
 
 } // namespace

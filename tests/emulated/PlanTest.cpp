@@ -439,8 +439,13 @@ TEST(Plan, BatchesOfEverySize) {
 TEST(Plan, PartsByLengthDoNotDependOnTheBatch) {
   Form form = withSplit(turns, SplitPolicy::Fixed, 4);
   form.config.partTokens = 512; // Four units of 128 tokens.
-  const WorkList alone = planned(form, {1900}, 66, 0), few = planned(form, {1900}, 2, 0),
-                 batch = planned(form, {5000, 1900, 0, 512, 513}, 66, 0);
+  auto inOrder = [&](const std::vector<int> &lengths, int workers) {
+    WorkList list = planned(form, lengths, workers, 0);
+    std::sort(list.items.begin(), list.items.end());
+    return list;
+  };
+  const WorkList alone = inOrder({1900}, 66), few = inOrder({1900}, 2),
+                 batch = inOrder({5000, 1900, 0, 512, 513}, 66);
   EXPECT_EQ(alone.items, few.items);
   const std::vector<std::pair<int, int>> parts{{0, 3}, {3, 7}, {7, 11}, {11, 15}}; // 15 units, in four parts.
   ASSERT_EQ(alone.items.size(), parts.size());
