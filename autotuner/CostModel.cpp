@@ -152,7 +152,7 @@ static void dealFixed(Divider &divider, const codegen::PlanCosts &costs, const s
     divider.division.partials += parts > 1 ? parts : 0;
   }
   const int64_t count = int64_t(items.size());
-  if (codegen::planDealsFixed(count, workers))
+  if (codegen::planDealsFixed(items, workers))
     return dealLongest(divider, costs, items);
   for (int64_t item = 0; item < count; ++item)
     divider.give(item * workers / count, items[size_t(item)]);

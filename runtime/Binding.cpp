@@ -70,6 +70,8 @@ static constexpr Row table[] = {
     {"x", Slot::X, Class::Pointer, experts},
     {"x_stride", Slot::XStride, Class::Integer, experts},
     {"activated_base", Slot::ActivatedBase, Class::Pointer, experts},
+    {"w1_base", Slot::W1Base, Class::Pointer, experts},
+    {"w2_base", Slot::W2Base, Class::Pointer, experts},
     {"expert_out", Slot::ExpertOut, Class::Pointer, experts},
     {"sums", Slot::Sums, Class::Pointer, experts},
     {"y", Slot::Y, Class::Pointer, experts},

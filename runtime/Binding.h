@@ -63,6 +63,8 @@ enum class Slot : uint8_t {
   X,
   XStride,
   ActivatedBase,
+  W1Base,
+  W2Base,
   ExpertOut,
   Sums,
   Y,

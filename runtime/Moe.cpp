@@ -187,6 +187,8 @@ void MoeKernel::enqueue(const MoeWorkspace &workspace, const MoeTensors &tensors
   setTensors(values, t);
   setWorkspace(values, layout, base, t);
   values.set(Slot::SharedStart, uint64_t(bounds.sharedStart));
+  values.set(Slot::W1Base, t.w1);
+  values.set(Slot::W2Base, t.w2);
   TensorMapCache &cache = impl_->maps;
   Device &device = *impl.device;
   TensorMap w1 = cache.get(device, firstWeightsMap(m, t.w1, false)),

@@ -11,8 +11,9 @@
 //   route    logits bias ids weights rows first_expert counts offsets slots places tiles tile_count scratch
 //            shared_start
 //   permute  x x_stride rows places shared_start expert_out
-//   up       w1 shared1 permuted (tensor maps)  x x_stride slots tiles tile_count activated_base
-//   down     w2 shared2 activated (tensor maps)  tiles tile_count expert_out; atomic: slots weights sums
+//   up       w1 shared1 permuted (tensor maps)  x x_stride slots tiles tile_count activated_base w1_base
+//   down     w2 shared2 activated (tensor maps)  tiles tile_count expert_out w2_base; atomic: slots weights
+//            sums
 //   combine  expert_out places weights shared_start, or atomic: sums; rows y y_stride tile_count
 // The grids: gate a CTA for gateRows rows and gateExperts experts, all experts of some rows first; route
 // min(routeBlocks, rows / routeRows) CTAs, all resident; up and down ctasPerSm an SM, but no more than are

@@ -11,7 +11,7 @@
 namespace lathe {
 
 struct MoeManifest {
-  static constexpr int currentVersion = 2; // 2: a gate, permuted rows.
+  static constexpr int currentVersion = 3; // 3: w1_base, w2_base. 2: a gate, permuted rows.
 
   int version = currentVersion;
   std::string family = "moe";

@@ -97,6 +97,10 @@ private:
   //===- Producer -------------------------------------------------------------------------------------===//
 
   void produce();
+  /// The CTA's share of the first experts' weights, to the L2 cache.
+  void prefetchFirst();
+  /// Of the CTA's first item: its rows are still being made when the ring is full of its weights.
+  void prefetchItem(const Item &item, Value count);
   /// body(column, stage) for steps `from` to `to`; gives the count of stages after them.
   Value overSteps(Value count, int from, int to, llvm::function_ref<void(Value, Value)> body);
   void loadWeights(const Item &item, Value count, llvm::function_ref<void()> halfway);

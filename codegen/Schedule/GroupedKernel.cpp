@@ -192,6 +192,8 @@ void buildUpKernel(OpBuilder &builder, const MoeBuild &build, KernelEntry &entry
       entry.arguments.push_back(argument);
   if (build.problem().shared > 0)
     entry.arguments.push_back({"tensor_map", "shared1"});
+  if (build.config.prefetchUp)
+    entry.arguments.push_back({"pointer", "w1_base"});
   GroupedBuilder(builder, build, entry, /*up=*/true).run();
 }
 
@@ -206,6 +208,8 @@ void buildDownKernel(OpBuilder &builder, const MoeBuild &build, KernelEntry &ent
     entry.arguments.push_back({"pointer", "expert_out"});
   if (build.problem().shared > 0)
     entry.arguments.push_back({"tensor_map", "shared2"});
+  if (build.config.prefetchDown)
+    entry.arguments.push_back({"pointer", "w2_base"});
   GroupedBuilder(builder, build, entry, /*up=*/false).run();
 }
 

@@ -20,6 +20,8 @@ void GroupedBuilder::produce() {
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(&elected.getBody().emplaceBlock());
     if (!mapKnown()) {
+      if (build.config.prefetchUp)
+        prefetchFirst();
       gridWait();
       if (dependent()) // From here on what `route` made is there for whoever starts.
         GridLaunchOp::create(k.b, k.loc);
@@ -40,6 +42,26 @@ void GroupedBuilder::produce() {
     });
 }
 
+void GroupedBuilder::prefetchFirst() {
+  const int64_t bytes = int64_t(problem.experts) * problem.halves * problem.intermediate * problem.hidden * 2;
+  const auto total = int(std::min<int64_t>(bytes, 1 << 30)); // More than all CTAs bring.
+  const int share = moePrefetchBytes(build.config);
+  Value from = k.mul(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), share);
+  k.when(k.lt(from, k.c(total)), [&] {
+    Value count = k.min(k.sub(k.c(total), from), k.c(share));
+    PrefetchOp::create(k.b, k.loc, k.at(k["w1_base"], k.wide(from)), count);
+  });
+}
+
+void GroupedBuilder::prefetchItem(const Item &item, Value count) {
+  const int64_t rowBytes = int64_t(depth()) * 2;
+  const auto bytes = std::min<int64_t>(moePrefetchBytes(build.config), itemRows() * rowBytes);
+  k.when(k.band(k.eq(count, 0), k.lt(item.expert, problem.experts)), [&] {
+    Value row = k.add(k.mul(k.wide(item.expert), k.c64(outColumns())), k.wide(k.mul(item.block, itemRows())));
+    PrefetchOp::create(k.b, k.loc, k.at(k["w2_base"], k.mul(row, k.c64(rowBytes))), k.c(bytes));
+  });
+}
+
 Value GroupedBuilder::overSteps(Value count, int from, int to, llvm::function_ref<void(Value, Value)> body) {
   return k.loop(k.c(from), k.c(to), k.c(1), {count}, [&](Value step, ValueRange carried) {
     body(k.mul(step, build.config.depthTile), carried[0]);
@@ -53,6 +75,8 @@ void GroupedBuilder::loadWeights(const Item &item, Value count, llvm::function_r
     ExpectOp::create(k.b, k.loc, weights, stage, 0, Value());
     loadExpert(item, column, stage);
   };
+  if (!up && build.config.prefetchDown)
+    prefetchItem(item, count);
   count = overSteps(count, 0, steps() / 2, load);
   halfway();
   overSteps(count, steps() / 2, steps(), load);

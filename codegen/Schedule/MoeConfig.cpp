@@ -36,10 +36,11 @@ static constexpr std::array ctasPerSmAxis{1, 2, 3};
 //===- Text and JSON ---------------------------------------------------------------------------------===//
 
 std::string MoeConfig::str() const {
-  return fmt::format("tokenTile={} widths={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} "
-                     "permute={} dynamic={} atomic={} evictFirst={} dependentLaunch={}",
-                     tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic,
-                     atomic, evictFirst, dependentLaunch == DependentLaunch::Off ? "off" : "early");
+  return fmt::format(
+      "tokenTile={} widths={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} "
+      "permute={} dynamic={} atomic={} prefetchUp={} prefetchDown={} evictFirst={} dependentLaunch={}",
+      tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic, atomic,
+      prefetchUp, prefetchDown, evictFirst, dependentLaunch == DependentLaunch::Off ? "off" : "early");
 }
 
 void to_json(nlohmann::json &json, const MoeConfig &config) {
@@ -53,6 +54,8 @@ void to_json(nlohmann::json &json, const MoeConfig &config) {
           {"permute", config.permute},
           {"dynamic", config.dynamic},
           {"atomic", config.atomic},
+          {"prefetchUp", config.prefetchUp},
+          {"prefetchDown", config.prefetchDown},
           {"evictFirst", config.evictFirst},
           {"dependentLaunch", config.dependentLaunch == DependentLaunch::Off ? "off" : "early"}};
 }
@@ -61,7 +64,7 @@ static UserError configError(std::string rule, std::string value) {
   return UserError(Fault{
       "schedule config", std::move(rule), std::move(value),
       "fields are tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic, "
-      "atomic, evictFirst, dependentLaunch (off, early)"});
+      "atomic, prefetchUp, prefetchDown, evictFirst, dependentLaunch (off, early)"});
 }
 
 void from_json(const nlohmann::json &json, MoeConfig &config) {
@@ -76,10 +79,12 @@ void from_json(const nlohmann::json &json, MoeConfig &config) {
        {"depthTile", &MoeConfig::depthTile},
        {"stages", &MoeConfig::stages},
        {"ctasPerSm", &MoeConfig::ctasPerSm}}};
-  const std::array<std::pair<const char *, bool MoeConfig::*>, 4> flags{
+  const std::array<std::pair<const char *, bool MoeConfig::*>, 6> flags{
       {{"permute", &MoeConfig::permute},
        {"dynamic", &MoeConfig::dynamic},
        {"atomic", &MoeConfig::atomic},
+       {"prefetchUp", &MoeConfig::prefetchUp},
+       {"prefetchDown", &MoeConfig::prefetchDown},
        {"evictFirst", &MoeConfig::evictFirst}}};
   for (const auto &[name, value] : json.items()) {
     auto number =
@@ -246,6 +251,11 @@ Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &
     return broken("stages", fmt::format("stages must be 2 to {}, got {}", maxStages, config.stages));
   if (config.dependentLaunch == DependentLaunch::Late)
     return broken("dependentLaunch", "dependentLaunch must be off or early");
+  if ((config.prefetchUp || config.prefetchDown) && config.dependentLaunch == DependentLaunch::Off)
+    return broken("prefetch", "prefetchUp and prefetchDown are for launches that begin before the one before "
+                              "has ended, got dependentLaunch=off; set it to early");
+  if (config.prefetchUp && config.permute)
+    return broken("prefetch", "with permute `up` begins when the routing is known; set prefetchUp=false");
   const int needed = moeMemory(config).sharedBytes;
   const int each = shareOfCta(target, config);
   if (needed > each)
@@ -264,6 +274,19 @@ static bool forManyRows(const MoeConfig &config) {
   return config.consumers > 1 && config.ctasPerSm == 1 && (config.cluster == 1 || config.permute);
 }
 
+/// The configuration with all values of what changes no result and no place in memory.
+static void addWithHints(std::vector<MoeConfig> &space, MoeConfig config) {
+  for (bool evictFirst : {false, true})
+    for (DependentLaunch launch : {DependentLaunch::Off, DependentLaunch::Early})
+      for (auto [up, down] : {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
+        if ((up || down) && (launch == DependentLaunch::Off || config.consumers > 1))
+          continue;
+        config.evictFirst = evictFirst, config.dependentLaunch = launch;
+        config.prefetchUp = up, config.prefetchDown = down;
+        space.push_back(config);
+      }
+}
+
 std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
   std::vector<MoeConfig> space;
   for (int tokenTile : tokenTileAxis)
@@ -279,11 +302,7 @@ std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
                                    stages,    ctas,   permute,   dynamic};
                   if ((widths > 1 || cluster > 1 || permute) && !forManyRows(config))
                     continue;
-                  for (bool evictFirst : {false, true})
-                    for (DependentLaunch launch : {DependentLaunch::Off, DependentLaunch::Early}) {
-                      config.evictFirst = evictFirst, config.dependentLaunch = launch;
-                      space.push_back(config);
-                    }
+                  addWithHints(space, config);
                 }
   return space;
 }
@@ -328,31 +347,54 @@ static double itemsOfCta(const MoeProblem &problem, const MoeConfig &config, con
   return double(tiles * blocks) / (double(target.smCount) * config.ctasPerSm);
 }
 
+/// Whether CTAs read for long.
+static bool readsLong(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
+  return itemsOfCta(problem, config, target, rows) * problem.hidden > longColumns;
+}
+
 /// Finer stages, more of them, keep more bytes in flight, which counts where CTAs read for long; before that
 /// the barriers of twice as many stages do.
 static int usualDepth(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
-  const bool readsLong = itemsOfCta(problem, config, target, rows) * problem.hidden > longColumns;
-  const bool fine = config.tokenTile >= severalWidths || (config.tokenTile <= narrowTile && readsLong);
+  const bool fine =
+      config.tokenTile >= severalWidths ||
+      (config.tokenTile <= narrowTile && config.ctasPerSm > 1 && readsLong(problem, config, target, rows));
   return fine ? depthTileAxis.front() : depthTileAxis.back();
+}
+
+/// CTAs of a multiprocessor: with many rows one whose consumers share them. Else two of a product; or, of the
+/// narrowest tiles where CTAs read for long, one of `up` beside one of `down`, whose ring is full before `up`
+/// ends.
+static int usualCtas(const MoeProblem &problem, const Target &target, int tile, int rows) {
+  const MoeConfig two{.tokenTile = tile, .ctasPerSm = 2};
+  const bool beside = tile == tokenTileAxis.front() && readsLong(problem, two, target, rows);
+  return tile > fewRows || beside ? 1 : 2;
+}
+
+/// Whether a CTA of each product fits beside the other, or two of one.
+static bool leavesHalf(const MoeConfig &config, const Target &target) {
+  return moeMemory(config).sharedBytes <= shareOfCta(target, {.ctasPerSm = 2});
 }
 
 MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int rows) {
   const int tile = usualTile(problem, rows);
   const bool many = tile > fewRows, several = tile >= severalWidths, again = readsAgain(problem, rows);
+  const int ctas = usualCtas(problem, target, tile, rows);
   std::optional<MoeConfig> best;
   Verdict closest;
-  // With many rows two consumers that share them, else two CTAs where one's work is short; then the usual
-  // stages, where there are three of them, and deep rings.
+  // With many rows two consumers that share them; then the usual stages, where there are three of them, and
+  // deep rings.
   auto rank = [&](const MoeConfig &config) {
-    const int form = (config.consumers == (many ? 2 : 1)) + (config.ctasPerSm == (many ? 1 : 2)) +
+    const int form = (config.consumers == (many ? 2 : 1)) + (config.ctasPerSm == ctas) +
                      (config.widths == (several ? widthsAxis.back() : 1)) + (config.permute == again);
     return std::make_tuple(-std::abs(config.tokenTile - tile), form, config.stages >= 3,
                            config.depthTile == usualDepth(problem, config, target, rows), config.stages);
   };
   for (const MoeConfig &config : enumerateMoeConfigs(problem)) {
+    const bool turns = itemsOfCta(problem, config, target, rows) > 1, few = config.consumers == 1;
     if (config.cluster > 1 || config.evictFirst == again ||
-        config.dependentLaunch != DependentLaunch::Early ||
-        config.dynamic == (itemsOfCta(problem, config, target, rows) <= 1))
+        config.dependentLaunch != DependentLaunch::Early || config.dynamic != turns ||
+        config.prefetchUp != (few && turns) || config.prefetchDown != few ||
+        (few && !leavesHalf(config, target)))
       continue; // Weights that several tiles read stay.
     if (Verdict verdict = check(problem, config, target); !verdict)
       closest = verdict;

@@ -24,6 +24,10 @@ struct MoeConfig {
   bool dynamic = false; ///< A CTA takes the item that is next when it is ready, instead of every n-th one.
   /// `down` adds to float32 sums, in no certain order, instead of leaving the sums to `combine`.
   bool atomic = false;
+  /// Before `up` knows the routing it brings weights of the first experts to the L2 cache.
+  bool prefetchUp = false;
+  /// While `up` ends, `down` brings weights of its first items to the L2 cache that its ring has no room for.
+  bool prefetchDown = false;
   bool evictFirst = true;                                   ///< Weights leave the L2 cache before other data.
   DependentLaunch dependentLaunch = DependentLaunch::Early; ///< Off or early.
 
@@ -39,6 +43,9 @@ void from_json(const nlohmann::json &json, MoeConfig &config);
 inline constexpr int moeSlotTile = 8;
 /// Rows by which the widths of a kernel's main loops differ.
 inline constexpr int moeWidthStep = 16;
+
+/// Bytes that each CTA brings with MoeConfig::prefetchUp or prefetchDown; a multiple of 16.
+inline int moePrefetchBytes(const MoeConfig &config) { return 65536 / config.ctasPerSm / 16 * 16; }
 
 /// Rows that one WGMMA serves at most.
 inline constexpr int moeProductRows = 256;

@@ -54,11 +54,12 @@ void buildRouteKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEnt
 /// x, x_stride, rows, places, shared_start, expert_out.
 void buildPermuteKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// activated[slot] = activation(w1[expert] · x[row of slot]). Arguments: w1, shared1 (tensor maps), tiles,
-/// tile_count, activated_base; x, x_stride, slots, or the tensor map permuted.
+/// tile_count, activated_base; x, x_stride, slots, or the tensor map permuted; w1_base with
+/// config.prefetchUp.
 void buildUpKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// expert_out[slot] = w2[expert] · activated[slot]. Arguments: w2, shared2, activated (tensor maps), tiles,
 /// tile_count, expert_out. With config.atomic, instead of expert_out: sums[row] += weight of the slot's
-/// choice · w2[expert] · activated[slot], in float32; slots, weights, sums.
+/// choice · w2[expert] · activated[slot], in float32; slots, weights, sums. With config.prefetchDown w2_base.
 void buildDownKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// y[row] = sum over choices of weight · expert_out[place], in order of choices, then of shared experts.
 /// Arguments: expert_out, places, weights, shared_start, rows, y, y_stride; tile_count with config.dynamic.

@@ -190,6 +190,14 @@ std::vector<std::vector<int>> planDealLongest(const PlanCosts &costs, const std:
   return dealLongest(costs, itemUnits, workers).first;
 }
 
+bool planDealsFixed(const std::vector<int64_t> &itemUnits, int64_t workers) {
+  const int64_t items = int64_t(itemUnits.size());
+  if (items <= workers || items > planThreads || workers > planDealtWorkers)
+    return false;
+  const std::vector<int> order = longestFirst(itemUnits);
+  return counted(itemUnits, order.front()) > counted(itemUnits, order.back());
+}
+
 std::vector<std::vector<int>> planDeal(const std::vector<int64_t> &units, int64_t workers) {
   const std::vector<int> order = longestFirst(units);
   std::vector<std::vector<int>> dealt(static_cast<size_t>(workers));

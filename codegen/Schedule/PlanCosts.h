@@ -87,10 +87,9 @@ int64_t planDealtPart(const PlanCosts &costs, const std::vector<int64_t> &units,
 /// worker of those with the least.
 std::vector<std::vector<int>> planDealLongest(const PlanCosts &costs, const std::vector<int64_t> &itemUnits,
                                               int64_t workers);
-/// Whether the items of the fixed policy go to the workers that way; else in order, in equal counts.
-inline bool planDealsFixed(int64_t items, int64_t workers) {
-  return items > workers && items <= planThreads && workers <= planDealtWorkers;
-}
+/// Whether the items of the fixed policy go to the workers that way; else in order, in equal counts, as do
+/// those that are all as long as one another.
+bool planDealsFixed(const std::vector<int64_t> &itemUnits, int64_t workers);
 
 /// Whole sequences, several a worker: those of each in its order. Equal lengths go in order of the batch.
 std::vector<std::vector<int>> planDeal(const std::vector<int64_t> &units, int64_t workers);

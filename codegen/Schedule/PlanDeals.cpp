@@ -2,7 +2,8 @@
 //
 // A bitonic sort of keys that hold length and number, in as many steps as there are items for (28 for 128,
 // 55 for 1024). Whole sequences then lie in closed form. Parts go one by one to whoever has least: a warp
-// holds the loads of all workers, a reduction an item; the first item of each worker needs none.
+// holds the loads of all workers, a reduction an item; the first item of each worker needs none. Where each
+// lies in its worker's list is counted afterwards, by all threads.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/PlanDeals.h"
@@ -82,69 +83,73 @@ static_assert(planDealtWorkers == 1 << workerBits);
 
 Value PlanLongest::scratch(Value item) { return planWord(k, planGivenWord, item); }
 
+/// Of the item of a rank, before the bits of a worker's number.
 Value PlanLongest::cost(Value rank) {
-  return k.shr(k.add(k.mul(order.units(rank), costs.unitNs), costs.itemNs), planLoadShift);
+  Value ns = k.add(k.mul(order.units(rank), costs.unitNs), costs.itemNs);
+  return k.shl(k.min(k.shr(ns, planLoadShift), k.c(planMostLoad)), workerBits);
 }
 
-/// A lane has every 32nd worker: loads, each with the worker's number behind it, so that the least names the
-/// first of those with the least; and numbers of items. The first items go to one worker each.
+/// A lane has the loads of every 32nd worker, each with the worker's number behind it, so that the least
+/// names the first of those with the least. The first items go to one worker each.
 Value PlanLongest::give(Value items) {
-  Values state, begun;
-  Value first = k.min(items, k["workers"]);
+  Values state;
+  Value first = k.min(items, k["workers"]), last = k.sub(items, 1);
   for (int i = 0; i < laneWorkers; ++i) { // Workers that are not there are full.
     Value worker = k.add(k.lane(), i * lanes), some = k.lt(worker, first);
-    Value load = k.select(some, k.min(cost(k.min(worker, k.sub(first, 1))), k.c(planMostLoad)), k.c(0));
-    load = k.select(k.lt(worker, k["workers"]), load, k.c(planMostLoad + 1));
-    state.push_back(k.add(k.shl(load, workerBits), worker));
-    begun.push_back(k.select(some, k.c(1), k.c(0)));
+    Value load = k.select(some, cost(k.min(worker, last)), k.c(0));
+    load = k.select(k.lt(worker, k["workers"]), load, k.c((planMostLoad + 1) << workerBits));
+    state.push_back(k.add(load, worker));
     k.when(some, [&] { k.store(worker, planWord(k, planGivenWord, worker)); });
   }
-  state.append(begun);
-  state = k.loop(first, items, k.c(1), state,
-                 [&](Value rank, ValueRange carried) { return giveNext(rank, carried); });
+  state.push_back(cost(k.min(first, last)));
+  state = k.loop(first, items, k.c(1), state, [&](Value rank, ValueRange carried) {
+    Value ahead = cost(k.min(k.add(rank, 1), last)); // While this one is given.
+    Values next = giveNext(rank, carried.drop_back(), carried.back());
+    next.push_back(ahead);
+    return next;
+  });
   Value most = k.c(0);
   for (int i = 0; i < laneWorkers; ++i) {
-    Value worker = k.add(k.lane(), i * lanes);
-    k.store(state[size_t(laneWorkers + i)], planWord(k, planCountsWord, worker));
-    most = k.max(most, k.select(k.lt(worker, k["workers"]), k.shr(state[size_t(i)], workerBits), k.c(0)));
+    Value here = k.lt(k.add(k.lane(), i * lanes), k["workers"]);
+    most = k.max(most, k.select(here, k.shr(state[size_t(i)], workerBits), k.c(0)));
   }
   return NVVM::ReduxOp::create(k.b, k.loc, k.i32(), most, NVVM::ReduxKind::MAX, k.c(-1));
 }
 
-PlanLongest::Values PlanLongest::giveNext(Value rank, ValueRange state) {
-  Value added = k.shl(cost(rank), workerBits);
-  Values least(state.take_front(laneWorkers));
+PlanLongest::Values PlanLongest::giveNext(Value rank, ValueRange loads, Value cost) {
+  Values least(loads);
   for (int count = laneWorkers / 2; count > 0; count /= 2)
     for (int i = 0; i < count; ++i)
       least[size_t(i)] = k.min(least[size_t(i)], least[size_t(i + count)]);
   Value taken = NVVM::ReduxOp::create(k.b, k.loc, k.i32(), least[0], NVVM::ReduxKind::MIN, k.c(-1));
   Value worker = k.band(taken, planDealtWorkers - 1);
-  Value now = k.min(k.add(taken, added), k.add(k.c(planMostLoad << workerBits), worker)), before = k.c(0);
-  Values next(state.begin(), state.end());
-  for (int i = 0; i < laneWorkers; ++i) {
-    Value &load = next[size_t(i)], &count = next[size_t(laneWorkers + i)];
-    Value mine = k.eq(load, taken);
-    before = k.select(mine, count, before);
-    count = k.add(count, k.select(mine, k.c(1), k.c(0)));
-    load = k.select(mine, now, load);
-  }
-  k.when(k.eq(k.band(worker, lanes - 1), k.lane()),
-         [&] { k.store(k.add(k.shl(before, workerBits), worker), planWord(k, planGivenWord, rank)); });
+  k.store(worker, planWord(k, planGivenWord, rank));
+  Value now = k.min(k.add(taken, cost), k.add(k.c(planMostLoad << workerBits), worker));
+  Values next;
+  for (Value load : loads)
+    next.push_back(k.select(k.eq(load, taken), now, load));
   return next;
 }
 
-Value PlanLongest::count(Value worker) {
-  Value inside = k.lt(worker, k["workers"]);
-  Value count = k.load(k.i32(), planWord(k, planCountsWord, k.min(worker, k.c(planDealtWorkers - 1))));
-  return k.select(inside, count, k.c(0));
+Value PlanLongest::worker(Value rank) { return k.load(k.i32(), planWord(k, planGivenWord, rank)); }
+
+std::pair<Value, Value> PlanLongest::tally(Value items) {
+  Value thread = k.thread(), mine = worker(k.min(thread, k.sub(items, 1)));
+  Value some = k.lt(thread, k.max(items, k["workers"])); // Other warps have nothing to count.
+  Values counts = k.loop(k.c(0), k.select(some, items, k.c(0)), k.c(1), {k.c(0), k.c(0)},
+                         [&](Value rank, ValueRange carried) {
+                           Value other = worker(rank), before = k.band(k.eq(other, mine), k.lt(rank, thread));
+                           return Values{k.add(carried[0], k.select(k.eq(other, thread), k.c(1), k.c(0))),
+                                         k.add(carried[1], k.select(before, k.c(1), k.c(0)))};
+                         });
+  return {counts[0], counts[1]};
 }
+
 void PlanLongest::setBegin(Value worker, Value begin) {
-  k.when(k.lt(worker, k.c(planDealtWorkers)), [&] { k.store(begin, planWord(k, planCountsWord, worker)); });
+  k.when(k.lt(worker, k.c(planDealtWorkers)), [&] { k.store(begin, planWord(k, planBeginsWord, worker)); });
 }
-Value PlanLongest::place(Value rank) {
-  Value at = k.load(k.i32(), planWord(k, planGivenWord, rank));
-  Value worker = k.band(at, planDealtWorkers - 1);
-  return k.add(k.load(k.i32(), planWord(k, planCountsWord, worker)), k.shr(at, workerBits));
+Value PlanLongest::place(Value rank, Value before) {
+  return k.add(k.load(k.i32(), planWord(k, planBeginsWord, worker(rank))), before);
 }
 
 } // namespace lathe::codegen

@@ -13,14 +13,14 @@ namespace lathe::codegen {
 
 /// Words of the plan kernel's shared memory: one a warp for scans and for each step of the choice, then the
 /// units of each sequence, or the key by which they are dealt; then, for parts that are dealt, keys of items,
-/// where each goes, and items of each worker.
+/// the worker of each, and the first item of each worker.
 inline constexpr int planWarps = planThreads / 32;
 inline constexpr int planScanWord = 0, planLargestWord = planWarps, planPossibleWord = 2 * planWarps,
                      planTimesWord = 3 * planWarps, planPartsWord = 4 * planWarps,
                      planUnitsWord = 5 * planWarps, planItemsWord = planUnitsWord + planThreads,
                      planGivenWord = planItemsWord + planThreads,
-                     planCountsWord = planGivenWord + planThreads;
-inline constexpr int planSharedBytes = (planCountsWord + planDealtWorkers) * 4;
+                     planBeginsWord = planGivenWord + planThreads;
+inline constexpr int planSharedBytes = (planBeginsWord + planDealtWorkers) * 4;
 
 /// Address of a word of shared memory.
 inline mlir::Value planWord(KernelBuilder &k, int first, mlir::Value index) {
@@ -73,16 +73,20 @@ public:
   mlir::Value scratch(mlir::Value item); ///< Address of a word for each item, until give().
   /// One warp, behind the sort; gives what the worker with most takes, in 2^planLoadShift ns.
   mlir::Value give(mlir::Value items);
-  mlir::Value count(mlir::Value worker); ///< Its items; 0 past the last worker.
-  /// Instead of its items, the first one's place in the list, which is grouped by worker.
+  /// Behind a barrier after that, in all threads: items of the worker of the thread's number, and those of
+  /// its rank's worker that come before.
+  std::pair<mlir::Value, mlir::Value> tally(mlir::Value items);
+  /// The place of a worker's first item in the list, which is grouped by worker.
   void setBegin(mlir::Value worker, mlir::Value begin);
-  mlir::Value place(mlir::Value rank); ///< Behind a barrier after setBegin().
+  /// Of a rank, behind a barrier after that; `before` from tally().
+  mlir::Value place(mlir::Value rank, mlir::Value before);
 
 private:
   using Values = llvm::SmallVector<mlir::Value>;
   mlir::Value cost(mlir::Value rank);
-  /// The item of a rank to the worker with the least.
-  Values giveNext(mlir::Value rank, mlir::ValueRange loadsAndCounts);
+  mlir::Value worker(mlir::Value rank);
+  /// The item of a rank to the worker with the least; new loads.
+  Values giveNext(mlir::Value rank, mlir::ValueRange loads, mlir::Value cost);
   KernelBuilder &k;
   PlanCosts costs;
 };

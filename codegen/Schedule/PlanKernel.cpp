@@ -309,30 +309,40 @@ private:
     });
   }
 
-  /// Items longest first, each to the worker with the least work so far.
-  void dealLongest(Value items) {
-    const bool given = policy == SplitPolicy::Balanced; // By the choice.
+  Value itemAddress(Value index) { return k.at(k["items"], k.wide(k.mul(index, workItemWords * 4))); }
+  /// Sequence, first unit, last unit, slot.
+  Value entryAt(Value address) { return k.load(VectorType::get({4}, k.i32()), address); }
+
+  /// Fixed: deals by length what planDealsFixed() says; whether it has.
+  Value dealFixed(Value items) {
+    Value several = k.band(k.lt(k["workers"], items), k.ge(k.c(planThreads), items));
+    several = k.band(several, k.ge(k.c(planDealtWorkers), k["workers"]));
+    return chosen(several, k.eq(k.c(0), k.c(1)), [&] {
+      PlanLongest longest(k, planCosts(build.config));
+      NVVM::Barrier0Op::create(k.b, k.loc); // Behind those who wrote the items.
+      Value last = k.sub(items, 1), mine = entryAt(itemAddress(k.min(thread, last)));
+      auto word = [&](int64_t i) { return LLVM::ExtractElementOp::create(k.b, k.loc, mine, k.c(i)); };
+      Value units = k.select(k.lt(thread, items), k.sub(word(2), word(1)), k.c(0));
+      longest.order.sort(units, items);
+      Value uneven = k.lt(longest.order.units(last), longest.order.units(k.c(0)));
+      k.when(k.band(uneven, k.lt(thread, 32)), [&] { longest.give(items); });
+      return uneven;
+    });
+  }
+
+  /// Items into the order of their workers, as they have been dealt.
+  void storeDealt(Value items) {
     PlanLongest longest(k, planCosts(build.config));
-    auto four = VectorType::get({4}, k.i32());
-    auto address = [&](Value index) { return k.at(k["items"], k.wide(k.mul(index, workItemWords * 4))); };
-    auto word = [&](Value entry, int64_t i) -> Value {
-      return LLVM::ExtractElementOp::create(k.b, k.loc, entry, k.c(i));
-    };
-    NVVM::Barrier0Op::create(k.b, k.loc); // Behind those who wrote them.
-    Value inside = k.lt(thread, items), last = k.sub(items, 1);
-    if (!given) {
-      Value mine = k.load(four, address(k.min(thread, last)));
-      longest.order.sort(k.select(inside, k.sub(word(mine, 2), word(mine, 1)), k.c(0)), items);
-      k.when(k.lt(thread, k.c(32)), [&] { longest.give(items); });
-      NVVM::Barrier0Op::create(k.b, k.loc);
-    }
-    Value from = address(k.min(longest.order.index(thread), last));
-    Value entry = k.load(four, from), length = k.load(k.i32(), k.at(from, 16));
-    Value begin = blockScan(longest.count(thread)).exclusive; // All are read behind its barriers.
+    NVVM::Barrier0Op::create(k.b, k.loc); // Behind those who wrote them, and the deal.
+    Value inside = k.lt(thread, items);
+    Value from = itemAddress(k.min(longest.order.index(thread), k.sub(items, 1)));
+    Value entry = entryAt(from), length = k.load(k.i32(), k.at(from, 16));
+    auto [count, before] = longest.tally(items);
+    Value begin = blockScan(count).exclusive; // All are read behind its barriers.
     longest.setBegin(thread, begin);
     NVVM::Barrier0Op::create(k.b, k.loc);
     k.when(inside, [&] {
-      Value to = address(longest.place(thread));
+      Value to = itemAddress(longest.place(thread, before));
       k.store(entry, to);
       k.store(length, k.at(to, 16));
     });
@@ -343,24 +353,19 @@ private:
   void finishWorkers(Value cost, Value items) {
     switch (policy) {
     case SplitPolicy::Fixed:
-      return dealLongestOr(fixedDealt(items), items, [&] { dealItems(items); });
+      return storeDealtOr(dealFixed(items), items, [&] { dealItems(items); });
     case SplitPolicy::Whole:
       return closeWorkers(cost, items);
     case SplitPolicy::Balanced:
-      return dealLongestOr(dealt, items, [&] {
+      return storeDealtOr(dealt, items, [&] {
         k.when(oneItem, [&] { dealItems(items); });
         k.when(k.bxor(oneItem, k.yes()), [&] { closeWorkers(cost, items); });
       });
     }
   }
-  void dealLongestOr(Value longestFirst, Value items, llvm::function_ref<void()> other) {
-    k.when(longestFirst, [&] { dealLongest(items); });
-    k.when(k.bxor(longestFirst, k.yes()), other);
-  }
-  /// As planDealsFixed().
-  Value fixedDealt(Value items) {
-    Value some = k.band(k.lt(k["workers"], items), k.ge(k.c(planThreads), items));
-    return k.band(some, k.ge(k.c(planDealtWorkers), k["workers"]));
+  void storeDealtOr(Value dealt, Value items, llvm::function_ref<void()> other) {
+    k.when(dealt, [&] { storeDealt(items); });
+    k.when(k.bxor(dealt, k.yes()), other);
   }
   void closeWorkers(Value cost, Value items) {
     Value lastSequence = k.max(k.sub(k["batch"], 1), k.c(0));

@@ -56,6 +56,8 @@ static std::vector<Case> configCases() {
       "atomic=true",
       "atomic=true,tokenTile=64,widths=4,consumers=2,permute=true,dynamic=true,ctasPerSm=1",
       "atomic=true,tokenTile=128,dynamic=true,ctasPerSm=1",
+      "prefetchUp=true",
+      "prefetchDown=true,dynamic=true,ctasPerSm=2,stages=2",
       "evictFirst=false",
       "dependentLaunch=off"};
   const char *const telling[] = {"rows_130_top_2", "shared_2_rows_17", "spread_one_takes_all_rows_96",

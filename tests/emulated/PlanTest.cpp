@@ -318,7 +318,7 @@ static void expectDealt(const Form &form, const WorkList &list, int workers) {
   WorkList inOrder = list, wanted = list;
   std::sort(inOrder.items.begin(), inOrder.items.end());
   const auto items = int64_t(list.items.size());
-  if (codegen::planDealsFixed(items, workers)) {
+  if (codegen::planDealsFixed(unitsOfItems(inOrder), workers)) {
     const codegen::PlanCosts costs = codegen::planCosts(form.config, form.memoryGBs);
     wanted = inOrderOf(codegen::planDealLongest(costs, unitsOfItems(inOrder), workers), inOrder);
   } else {

@@ -73,6 +73,9 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
       {"registers", [](P &p, C &c) { p.activation = MoeActivation::Gelu, p.halves = 1, c.tokenTile = 192; }},
       {"stages", [](P &, C &c) { c.stages = 1; }},
       {"dependentLaunch", [](P &, C &c) { c.dependentLaunch = DependentLaunch::Late; }},
+      {"prefetch", [](P &, C &c) { c.prefetchUp = true, c.dependentLaunch = DependentLaunch::Off; }},
+      {"prefetch", [](P &, C &c) { c.prefetchDown = true, c.dependentLaunch = DependentLaunch::Off; }},
+      {"prefetch", [](P &, C &c) { c.prefetchUp = c.permute = true; }},
       {"shared_memory", [](P &, C &c) { c.stages = 12; }},
   };
   ASSERT_TRUE(check(lite(), {}, {})) << check(lite(), {}, {}).reason;
@@ -107,13 +110,28 @@ TEST(MoeConfigDefault, FollowsTheRowsOfAStep) {
   EXPECT_TRUE(many.dynamic);
 }
 
-/// Of finer stages there are more, for narrow tiles of CTAs that read for long, and for wide tiles.
+/// Of finer stages there are more, for wide tiles, and for narrow ones of CTAs that read for long, but the
+/// narrowest, of which one takes half of an SM.
 TEST(MoeConfigDefault, StagesAreFineWhereMuchIsRead) {
   MoeProblem problem = lite();
   problem.shared = 0;
   for (const auto &[rows, columns] :
-       {std::pair{1, 128}, {4, 128}, {16, 64}, {64, 64}, {128, 64}, {256, 128}, {1024, 64}})
+       {std::pair{1, 128}, {4, 128}, {16, 128}, {64, 64}, {128, 64}, {256, 128}, {1024, 64}})
     EXPECT_EQ(defaultMoeConfig(problem, {}, rows).depthTile, columns) << rows << " rows";
+}
+
+/// Whose CTAs bring the first weights of `down` while `up` runs beside them.
+TEST(MoeConfigDefault, LeavesHalfAnSmToDownWhereFewRowsReadForLong) {
+  MoeProblem problem = lite();
+  problem.shared = 0;
+  for (const auto &[rows, ctas] : {std::pair{1, 2}, {4, 2}, {16, 1}, {64, 2}, {4096, 1}}) {
+    const MoeConfig config = defaultMoeConfig(problem, {}, rows);
+    EXPECT_EQ(config.ctasPerSm, ctas) << rows << " rows: " << config.str();
+    if (rows <= 64)
+      EXPECT_LE(moeMemory(config).sharedBytes, 115712) << rows;
+    EXPECT_EQ(config.prefetchDown, rows <= 64) << rows;
+    EXPECT_EQ(config.prefetchUp, rows > 1 && rows <= 64) << rows;
+  }
 }
 
 /// Of 264 CTAs each has one of 6 · 44 items at one row; two rows may have twice as many.

@@ -101,7 +101,7 @@ TEST(MoeManifest, MessagesNameThePlace) {
 TEST(MoeManifest, ForeignVersionsAndFamiliesAreRefused) {
   json foreign = MoeManifest();
   foreign["version"] = MoeManifest::currentVersion + 1;
-  EXPECT_TRUE(contains(userErrorOf([&] { foreign.get<MoeManifest>(); }), "version must be 2, got 3"));
+  EXPECT_TRUE(contains(userErrorOf([&] { foreign.get<MoeManifest>(); }), "version must be 3, got 4"));
   const json attention = Manifest();
   EXPECT_TRUE(contains(userErrorOf([&] { attention.get<MoeManifest>(); }),
                        "family must be moe, got paged_attention"));
