@@ -128,14 +128,9 @@ static void dealLongest(Divider &divider, const codegen::PlanCosts &costs,
 /// Every sequence in equal parts of at most `part` units.
 static void dealParts(Divider &divider, const codegen::PlanCosts &costs, const std::vector<int64_t> &units,
                       int64_t part) {
-  std::vector<int64_t> items;
-  for (int64_t each : units) {
-    const int64_t parts = std::max<int64_t>(1, (each + part - 1) / part);
-    for (int64_t i = 0; i < parts; ++i)
-      items.push_back(each / parts + (i < each % parts));
-    divider.division.partials += parts > 1 ? parts : 0;
-  }
-  dealLongest(divider, costs, items);
+  for (int64_t each : units)
+    divider.division.partials += each > part ? (each + part - 1) / part : 0;
+  dealLongest(divider, costs, codegen::planParts(units, part));
 }
 
 /// Every sequence in parts that its length gives.

@@ -14,7 +14,8 @@ namespace lathe::codegen {
 // data sheet's bandwidth; so an H200's 4,800 GB/s are 17 ns. The others are fitted so that the numbers of
 // busy workers that were best in experiments come out (tests/unit/schedule/PlanCostsTest.cpp has them), near
 // what single parts took. Exchanged operands, 64 tokens: scores, softmax and output take 1.17 µs, the first
-// load of a lone worker longer; a combine of 64 parts costs 3 µs.
+// load of a lone worker longer; a combine of 64 parts costs 3 µs. What a part costs the combine of all
+// (slotNs) is reckoned from the bytes that it reads, not fitted.
 static constexpr int swappedTokens = 64;
 static constexpr PlanCosts swappedCosts{
     .unitNs = 1560, .memoryNs = 0, .lagNs = 72, .itemNs = 2500, .startNs = 2000, .partNs = 48, .slotNs = 13};
@@ -130,8 +131,7 @@ dealLongest(const PlanCosts &costs, const std::vector<int64_t> &itemUnits, int64
   return {dealt, *std::max_element(loads.begin(), loads.end())};
 }
 
-/// Equal parts of all sequences in their order, the first ones longer.
-static std::vector<int64_t> partsInOrder(const std::vector<int64_t> &units, int64_t part) {
+std::vector<int64_t> planParts(const std::vector<int64_t> &units, int64_t part) {
   std::vector<int64_t> items;
   for (int64_t each : units) {
     const int64_t parts = std::max<int64_t>(1, ceilDiv(each, part));
@@ -145,7 +145,7 @@ static int64_t dealtTime(const PlanCosts &costs, const std::vector<int64_t> &uni
                          int64_t part, int64_t split) {
   const int64_t total = std::accumulate(units.begin(), units.end(), int64_t(0));
   const int64_t longest = *std::max_element(units.begin(), units.end());
-  const std::vector<int64_t> items = partsInOrder(units, part);
+  const std::vector<int64_t> items = planParts(units, part);
   const int64_t busiest = dealLongest(costs, items, workers).second << planLoadShift;
   const int64_t share = std::min<int64_t>(part, planMaxLongest), count = int64_t(items.size());
   const int64_t mean = share * costs.unitNs + count * costs.itemNs / workers;

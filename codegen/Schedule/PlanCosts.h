@@ -83,6 +83,8 @@ inline bool planDealsParts(int64_t batch, int64_t workers) {
 /// chosen; else 0.
 int64_t planDealtPart(const PlanCosts &costs, const std::vector<int64_t> &units, int64_t workers,
                       int64_t longestPart);
+/// Units of the parts of all sequences, in order: equal ones of at most `part` units, the first ones longer.
+std::vector<int64_t> planParts(const std::vector<int64_t> &units, int64_t part);
 /// That deal: the items of each worker, of all with so many units. Equal ones go in order, to the first
 /// worker of those with the least.
 std::vector<std::vector<int>> planDealLongest(const PlanCosts &costs, const std::vector<int64_t> &itemUnits,

@@ -165,7 +165,11 @@ std::optional<codegen::MoeConfig> MoeConfigOption::config(const codegen::MoeProb
   const nlohmann::json given = configFields(text, "tokenTile=16,stages=6");
   nlohmann::json fields = codegen::defaultMoeConfig(problem, target, rows);
   fields.update(given);
-  const auto asked = fields.get<codegen::MoeConfig>();
+  auto asked = fields.get<codegen::MoeConfig>();
+  // Of what is not given, what does not go with what is.
+  const bool alone = asked.dependentLaunch == codegen::DependentLaunch::Off;
+  asked.prefetchUp &= given.contains("prefetchUp") || !(alone || asked.permute);
+  asked.prefetchDown &= given.contains("prefetchDown") || !alone;
   if (!given.contains("stages"))
     for (codegen::MoeConfig fewer = asked; fewer.stages >= 2; --fewer.stages)
       if (codegen::check(problem, fewer, target))

@@ -72,6 +72,16 @@ TEST(MoeConfigOption, KeepsTheDefaultWhereNothingIsSaid) {
   EXPECT_EQ(MoeConfigOption{R"({"stages": 2})"}.config(problem, {}, 64)->stages, 2);
 }
 
+TEST(MoeConfigOption, LeavesOutPrefetchesThatWhatIsGivenRulesOut) {
+  const codegen::MoeProblem problem = codegen::analyzeMoe(dsl::moeFfn(extents().shape()));
+  for (const char *text : {"dependentLaunch=off", "permute=true,consumers=2,ctasPerSm=1"}) {
+    const auto config = MoeConfigOption{text}.config(problem, {}, 64);
+    EXPECT_TRUE(codegen::check(problem, *config, {})) << text << ": " << config->str();
+  }
+  const auto asked = MoeConfigOption{"dependentLaunch=off,prefetchDown=true"}.config(problem, {}, 64);
+  EXPECT_TRUE(asked->prefetchDown) << "what was asked for stays, and check() tells";
+}
+
 TEST(MoeConfigOption, TakesFewerStagesWhereTheDefaultsDoNotFit) {
   const codegen::MoeProblem problem = codegen::analyzeMoe(dsl::moeFfn(extents().shape()));
   const auto wide = MoeConfigOption{"tokenTile=256,consumers=2,ctasPerSm=1"}.config(problem, {}, 1);
