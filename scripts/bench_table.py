@@ -34,9 +34,11 @@ def line(row):
 
 
 def experts_configuration(c):
+    alone = c.get("consumers", 1) == 1 and c["ctasPerSm"] == 1 # Else it follows from the consumers.
     parts = [f"tile {c['tokenTile']}" + (f", {c['widths']} widths" if c.get("widths", 1) > 1 else ""),
              f"{c['stages']} stages of {c['depthTile']}"]
-    parts += [name for field, name in [("permute", "permuted"), ("dynamic", "given out"), ("evictFirst", "evict first")]
+    parts += ["1 CTA an SM"] if alone else []
+    parts += [name for field, name in [("permute", "permuted"), ("prefetchUp", "prefetch up"), ("prefetchDown", "prefetch down"), ("dynamic", "given out"), ("evictFirst", "evict first")]
               if c.get(field)]
     return ", ".join(parts)
 
