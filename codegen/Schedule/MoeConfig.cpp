@@ -4,7 +4,7 @@
 // once, at the top. The schedule builds exactly what moeMemory() counts.
 //
 //===--------------------------------------------------------------------------------------------------===//
-#include "lathe/codegen/Schedule/MoeConfig.h"
+#include "lathe/codegen/Schedule/MoeAxes.h"
 
 #include "lathe/support/Error.h"
 
@@ -17,21 +17,13 @@
 
 namespace lathe::codegen {
 
-static constexpr int weightRows = 64; // WGMMA's M.
+static constexpr int weightRows = moeWeightRows, narrowBox = moeNarrowBox;
 static constexpr int elementBytes = 2, barrierBytes = 8, itemBytes = 16, maxStages = 16;
 static constexpr int stagingRowBytes = weightRows * elementBytes + 16,
                      pairsRowBytes = weightRows / 2 * elementBytes + 16;
 static constexpr int reservedBytes = 1024; // Of shared memory, for each CTA of a multiprocessor.
 static constexpr int maxExperts = 512, maxTopK = 16, maxGroups = 32;
-static constexpr std::array tokenTileAxis{8,   16,  24,  32,  48,  64,  80,  96,  112, 128,
-                                          144, 160, 176, 192, 208, 224, 240, 256, 288};
-static constexpr std::array widthsAxis{1, 4, 8};
-static constexpr std::array consumersAxis{1, 2}, clusterAxis{1, 2};
-static constexpr int narrowBox = 32;   // Rows of a box where tiles differ in width, or CTAs divide them.
 static constexpr int usualAtOnce = 64; // Columns of a result that are staged at least.
-static constexpr std::array depthTileAxis{64, 128};
-static constexpr std::array stagesAxis{2, 3, 4, 5, 6, 8, 10, 12};
-static constexpr std::array ctasPerSmAxis{1, 2, 3};
 
 //===- Text and JSON ---------------------------------------------------------------------------------===//
 
@@ -104,8 +96,7 @@ void from_json(const nlohmann::json &json, MoeConfig &config) {
 
 //===- Resources -------------------------------------------------------------------------------------===//
 
-/// Bytes of shared memory that a CTA may take.
-static int shareOfCta(const Target &target, const MoeConfig &config) {
+int moeShareOfCta(const Target &target, const MoeConfig &config) {
   return (target.sharedBytesPerCta + reservedBytes) / config.ctasPerSm - reservedBytes;
 }
 
@@ -132,7 +123,7 @@ MoeMemory moeMemory(const MoeConfig &config) {
   const int barriers = 2 * 2 * config.stages * barrierBytes,
             queue = moeQueueSlots * (itemBytes + 2 * barrierBytes);
   // As many columns of a result at a time as the rings leave room for.
-  const int left = shareOfCta(Target(), config) - memory.staging - barriers - queue;
+  const int left = moeShareOfCta(Target(), config) - memory.staging - barriers - queue;
   memory.atOnce = std::min(config.tokenTile, usualAtOnce);
   while (memory.atOnce < config.tokenTile &&
          (memory.atOnce + moeSlotTile) * stagingRowBytes * config.consumers <= left)
@@ -257,7 +248,7 @@ Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &
   if (config.prefetchUp && config.permute)
     return broken("prefetch", "with permute `up` begins when the routing is known; set prefetchUp=false");
   const int needed = moeMemory(config).sharedBytes;
-  const int each = shareOfCta(target, config);
+  const int each = moeShareOfCta(target, config);
   if (needed > each)
     return broken(
         "shared_memory",
@@ -265,148 +256,6 @@ Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &
                     "fewer stages or a smaller tokenTile",
                     needed, config.ctasPerSm, each));
   return {};
-}
-
-//===- The space and its fallback --------------------------------------------------------------------===//
-
-/// Whether several widths, clusters and permuted rows are worth a try: with consumers that share rows.
-static bool forManyRows(const MoeConfig &config) {
-  return config.consumers > 1 && config.ctasPerSm == 1 && (config.cluster == 1 || config.permute);
-}
-
-/// The configuration with all values of what changes no result and no place in memory.
-static void addWithHints(std::vector<MoeConfig> &space, MoeConfig config) {
-  for (bool evictFirst : {false, true})
-    for (DependentLaunch launch : {DependentLaunch::Off, DependentLaunch::Early})
-      for (auto [up, down] : {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
-        if ((up || down) && (launch == DependentLaunch::Off || config.consumers > 1))
-          continue;
-        config.evictFirst = evictFirst, config.dependentLaunch = launch;
-        config.prefetchUp = up, config.prefetchDown = down;
-        space.push_back(config);
-      }
-}
-
-std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
-  std::vector<MoeConfig> space;
-  for (int tokenTile : tokenTileAxis)
-    for (int widths : widthsAxis)
-      for (int consumers : consumersAxis)
-        for (int cluster : clusterAxis)
-          for (int depthTile : depthTileAxis)
-            for (int stages : stagesAxis)
-              for (int ctas : ctasPerSmAxis)
-                for (auto [permute, dynamic] :
-                     {std::pair{false, false}, {true, false}, {false, true}, {true, true}}) {
-                  MoeConfig config{tokenTile, widths, consumers, cluster, depthTile,
-                                   stages,    ctas,   permute,   dynamic};
-                  if ((widths > 1 || cluster > 1 || permute) && !forManyRows(config))
-                    continue;
-                  addWithHints(space, config);
-                }
-  return space;
-}
-
-static constexpr int fewRows = 64;        // Up to so many a tile weights are the limit.
-static constexpr int severalWidths = 128; // From so many on tiles are worth main loops of several widths.
-static constexpr int narrowTile = 32;     // Up to so many rows are few beside a stage's weights.
-static constexpr int longColumns = 10000; // Of weights, that a CTA's items have together.
-
-/// Rows that an expert has no more of, `deviations` standard deviations above the mean, when rows spread
-/// evenly by chance.
-static double usualCount(const MoeProblem &problem, int rows, double deviations) {
-  const double choices = double(rows) * problem.topK;
-  const double mean = choices / std::max({problem.experts, problem.routedExperts, 1});
-  return std::min<double>(rows, mean + deviations * std::sqrt(mean));
-}
-
-/// Whether an expert's rows are more than one product serves, so that weights are read again.
-static bool readsAgain(const MoeProblem &problem, int rows) {
-  return usualCount(problem, rows, 2.5) > moeProductRows;
-}
-
-/// The smallest tile that holds most experts' rows, for each further one reads the weights again; where none
-/// does, that which cuts them into as few parts. Wide ones are such that they may have several widths.
-static int usualTile(const MoeProblem &problem, int rows) {
-  double usual = usualCount(problem, rows, 2.5);
-  if (readsAgain(problem, rows)) {
-    usual = usualCount(problem, rows, 2);
-    usual /= std::ceil(usual / tokenTileAxis.back());
-  }
-  for (int tile : tokenTileAxis)
-    if (tile >= usual && (tile < severalWidths || tile % narrowBox == 0))
-      return tile;
-  return tokenTileAxis.back();
-}
-
-/// Items of `up` that a CTA has in the mean, where rows choose as many experts as they can.
-static double itemsOfCta(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
-  const int64_t tiles = std::min<int64_t>(problem.experts, int64_t(rows) * problem.topK) + problem.shared;
-  const int64_t blocks =
-      int64_t(problem.intermediate) * problem.halves / (int64_t(weightRows) * config.consumers);
-  return double(tiles * blocks) / (double(target.smCount) * config.ctasPerSm);
-}
-
-/// Whether CTAs read for long.
-static bool readsLong(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
-  return itemsOfCta(problem, config, target, rows) * problem.hidden > longColumns;
-}
-
-/// Finer stages, more of them, keep more bytes in flight, which counts where CTAs read for long; before that
-/// the barriers of twice as many stages do.
-static int usualDepth(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
-  const bool fine =
-      config.tokenTile >= severalWidths ||
-      (config.tokenTile <= narrowTile && config.ctasPerSm > 1 && readsLong(problem, config, target, rows));
-  return fine ? depthTileAxis.front() : depthTileAxis.back();
-}
-
-/// CTAs of a multiprocessor: with many rows one whose consumers share them. Else two of a product; or, of the
-/// narrowest tiles where CTAs read for long, one of `up` beside one of `down`, whose ring is full before `up`
-/// ends.
-static int usualCtas(const MoeProblem &problem, const Target &target, int tile, int rows) {
-  const MoeConfig two{.tokenTile = tile, .ctasPerSm = 2};
-  const bool beside = tile == tokenTileAxis.front() && readsLong(problem, two, target, rows);
-  return tile > fewRows || beside ? 1 : 2;
-}
-
-/// Whether a CTA of each product fits beside the other, or two of one.
-static bool leavesHalf(const MoeConfig &config, const Target &target) {
-  return moeMemory(config).sharedBytes <= shareOfCta(target, {.ctasPerSm = 2});
-}
-
-MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int rows) {
-  const int tile = usualTile(problem, rows);
-  const bool many = tile > fewRows, several = tile >= severalWidths, again = readsAgain(problem, rows);
-  const int ctas = usualCtas(problem, target, tile, rows);
-  std::optional<MoeConfig> best;
-  Verdict closest;
-  // With many rows two consumers that share them; then the usual stages, where there are three of them, and
-  // deep rings.
-  auto rank = [&](const MoeConfig &config) {
-    const int form = (config.consumers == (many ? 2 : 1)) + (config.ctasPerSm == ctas) +
-                     (config.widths == (several ? widthsAxis.back() : 1)) + (config.permute == again);
-    return std::make_tuple(-std::abs(config.tokenTile - tile), form, config.stages >= 3,
-                           config.depthTile == usualDepth(problem, config, target, rows), config.stages);
-  };
-  for (const MoeConfig &config : enumerateMoeConfigs(problem)) {
-    const bool turns = itemsOfCta(problem, config, target, rows) > 1, few = config.consumers == 1;
-    if (config.cluster > 1 || config.evictFirst == again ||
-        config.dependentLaunch != DependentLaunch::Early || config.dynamic != turns ||
-        config.prefetchUp != (few && turns) || config.prefetchDown != few ||
-        (few && !leavesHalf(config, target)))
-      continue; // Weights that several tiles read stay.
-    if (Verdict verdict = check(problem, config, target); !verdict)
-      closest = verdict;
-    else if (!best || rank(config) > rank(*best))
-      best = config;
-  }
-  if (!best)
-    throw UserError(Fault{problem.name.empty() ? "mixture of experts" : problem.name,
-                          fmt::format("no schedule serves this problem, constraint '{}'", closest.constraint),
-                          {},
-                          closest.reason});
-  return *best;
 }
 
 } // namespace lathe::codegen

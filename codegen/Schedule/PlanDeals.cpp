@@ -78,7 +78,8 @@ Value PlanDeal::item(Value rank) {
 
 //===- Longest first ----------------------------------------------------------------------------------===//
 
-static constexpr int lanes = 32, laneWorkers = planDealtWorkers / lanes, workerBits = 8;
+static constexpr int64_t lanes = 32;
+static constexpr int laneWorkers = planDealtWorkers / lanes, workerBits = 8;
 static_assert(planDealtWorkers == 1 << workerBits);
 
 Value PlanLongest::scratch(Value item) { return planWord(k, planGivenWord, item); }
