@@ -49,6 +49,8 @@ std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
                                    stages,    ctas,   permute,   dynamic};
                   if ((widths > 1 || cluster > 1 || permute) && !forManyRows(config))
                     continue;
+                  if (consumers > 2) // Until they have been measured.
+                    continue;
                   addWithHints(space, config);
                 }
   return space;

@@ -309,7 +309,9 @@ private:
     });
   }
 
-  Value itemAddress(Value index) { return k.at(k["items"], k.wide(k.mul(index, int64_t(workItemWords) * 4))); }
+  Value itemAddress(Value index) {
+    return k.at(k["items"], k.wide(k.mul(index, int64_t(workItemWords) * 4)));
+  }
   /// Sequence, first unit, last unit, slot.
   Value entryAt(Value address) { return k.load(VectorType::get({4}, k.i32()), address); }
 

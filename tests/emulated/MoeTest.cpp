@@ -34,6 +34,13 @@ static std::vector<Case> tableCases() {
 }
 
 /// One axis at a time, and pairs that bring out corners: tiles and consumers, rings that wrap at once.
+/// "tokenTile=8,ctasPerSm=3" as a part of a test's name.
+static std::string labelOf(std::string fields) {
+  std::erase(fields, '=');
+  std::replace(fields.begin(), fields.end(), ',', '_');
+  return fields;
+}
+
 static std::vector<Case> configCases() {
   const char *const fields[] = {
       "tokenTile=8",
@@ -64,17 +71,17 @@ static std::vector<Case> configCases() {
                                  "slice_wild_ids_shared_1", "silu_shared_1"};
   std::vector<Case> cases;
   for (const char *name : telling)
-    for (std::string text : fields) {
-      std::string label = text;
-      std::erase(label, '=');
-      std::replace(label.begin(), label.end(), ',', '_');
-      cases.push_back({std::string(name) + "__" + label, &reference::moeCase(name), text});
-    }
+    for (std::string text : fields)
+      cases.push_back({std::string(name) + "__" + labelOf(text), &reference::moeCase(name), text});
   for (const char *name : {"dims_512_128_rows_40", "dims_512_128_rows_5"}) // Two CTAs of 128 rows of weights.
     for (int widths : {1, 4})
       cases.push_back(
           {fmt::format("{}__cluster2_widths{}", name, widths), &reference::moeCase(name),
            fmt::format("tokenTile=64,widths={},consumers=2,cluster=2,permute=true,ctasPerSm=1", widths)});
+  for (const char *name : {"dims_512_128_rows_40", "dims_512_128_rows_5"}) // 256 rows of weights.
+    for (const char *more : {"widths=1", "widths=4,dynamic=true", "widths=4,permute=true", "atomic=true"})
+      cases.push_back({fmt::format("{}__consumers4_{}", name, labelOf(more)), &reference::moeCase(name),
+                       fmt::format("tokenTile=64,consumers=4,depthTile=64,stages=3,ctasPerSm=1,{}", more)});
   for (const char *name : {"shared_1_rows_267_narrow", "shared_1_rows_282_narrow"}) // Two products a step.
     for (const char *more : {"", ",dynamic=true", ",atomic=true"})
       cases.push_back(

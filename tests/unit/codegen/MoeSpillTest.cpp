@@ -53,6 +53,24 @@ TEST(MoeArtifact, GatheredTilesAssembleWithoutSpill) {
   expectSound(dsl::moeFfn(narrow), config);
 }
 
+/// Of whom each has half the registers of two.
+TEST(MoeArtifact, FourConsumersAssembleWithoutSpill) {
+  for (auto activation : {dsl::Activation::SwiGlu, dsl::Activation::Silu, dsl::Activation::Gelu}) {
+    const dsl::Kernel kernel = dsl::moeFfn(shapeOf(activation));
+    const int tile = activation == dsl::Activation::Gelu ? 96 : 128;
+    for (int widths : {1, 4})
+      for (bool permute : {false, true}) {
+        MoeConfig config{.tokenTile = tile, .widths = widths, .consumers = 4, .depthTile = 64, .stages = 4};
+        config.permute = permute, config.dynamic = widths > 1;
+        expectSound(kernel, config);
+        config.atomic = true;
+        expectSound(kernel, config);
+      }
+  }
+  MoeConfig most{.tokenTile = 128, .widths = 8, .consumers = 4, .depthTile = 64, .stages = 4};
+  expectSound(dsl::moeFfn(shapeOf(dsl::Activation::SwiGlu)), most);
+}
+
 /// Both types of gate at the widths of published models, with each of its tiles.
 TEST(MoeArtifact, GatesAssembleWithoutSpill) {
   for (int hidden : {64, 1088, 2048, 2880, 5120, 7168})

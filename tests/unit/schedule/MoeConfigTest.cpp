@@ -58,6 +58,9 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
       {"widths", [](P &, C &c) { c.tokenTile = 112, c.widths = 4; }},
       {"widths", [](P &, C &c) { c.tokenTile = 96, c.widths = 8; }},
       {"widths", [](P &, C &c) { c.cluster = 2, c.permute = true; }},
+      {"consumers", [](P &, C &c) { c.consumers = 3; }},
+      {"consumers", [](P &, C &c) { c.consumers = 4, c.ctasPerSm = 2; }},
+      {"registers", [](P &, C &c) { c.consumers = 4, c.depthTile = 64, c.tokenTile = 144, c.stages = 2; }},
       {"depthTile", [](P &, C &c) { c.depthTile = 32; }},
       {"ctasPerSm", [](P &, C &c) { c.ctasPerSm = 4; }},
       {"hidden", [](P &p, C &) { p.hidden = 2080; }},
@@ -161,6 +164,7 @@ TEST(MoeConfigSpace, HasTheDefaultAndNoDuplicates) {
   std::set<std::string> texts;
   for (const MoeConfig &config : space) {
     EXPECT_FALSE(config.atomic) << "bits that differ between runs are for who asks for them";
+    EXPECT_LE(config.consumers, 2) << "four have not been measured";
     EXPECT_TRUE(texts.insert(config.str()).second) << config.str();
     EXPECT_EQ(nlohmann::json(config).get<MoeConfig>(), config);
   }
