@@ -76,9 +76,6 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
       {"registers", [](P &p, C &c) { p.activation = MoeActivation::Gelu, p.halves = 1, c.tokenTile = 192; }},
       {"stages", [](P &, C &c) { c.stages = 1; }},
       {"dependentLaunch", [](P &, C &c) { c.dependentLaunch = DependentLaunch::Late; }},
-      {"prefetch", [](P &, C &c) { c.prefetchUp = true, c.dependentLaunch = DependentLaunch::Off; }},
-      {"prefetch", [](P &, C &c) { c.prefetchDown = true, c.dependentLaunch = DependentLaunch::Off; }},
-      {"prefetch", [](P &, C &c) { c.prefetchUp = c.permute = true; }},
       {"shared_memory", [](P &, C &c) { c.stages = 12; }},
   };
   ASSERT_TRUE(check(lite(), {}, {})) << check(lite(), {}, {}).reason;
@@ -91,6 +88,19 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
     EXPECT_EQ(verdict.constraint, constraint) << verdict.reason;
     EXPECT_FALSE(verdict.reason.empty()) << constraint;
   }
+}
+
+TEST(MoeConfigCheck, PrefetchesNeedALaunchThatBeginsBeforeTheOneBeforeHasEnded) {
+  for (auto [up, down] : {std::pair{true, false}, {false, true}}) {
+    MoeConfig config;
+    config.prefetchUp = up, config.prefetchDown = down;
+    EXPECT_TRUE(check(lite(), config, {}));
+    config.dependentLaunch = DependentLaunch::Off;
+    EXPECT_EQ(check(lite(), config, {}).constraint, "prefetch");
+  }
+  MoeConfig permuted;
+  permuted.prefetchUp = permuted.permute = true; // Then `up` begins when the routing is known.
+  EXPECT_EQ(check(lite(), permuted, {}).constraint, "prefetch");
 }
 
 TEST(MoeConfigDefault, FollowsTheRowsOfAStep) {
