@@ -84,9 +84,9 @@ static_assert(planDealtWorkers == 1 << workerBits);
 
 Value PlanLongest::scratch(Value item) { return planWord(k, planGivenWord, item); }
 
-/// Of the item of a rank, before the bits of a worker's number.
-Value PlanLongest::cost(Value rank) {
-  Value ns = k.add(k.mul(order.units(rank), costs.unitNs), costs.itemNs);
+/// Of an item of so many units, before the bits of a worker's number.
+Value PlanLongest::cost(Value units) {
+  Value ns = k.add(k.mul(units, costs.unitNs), costs.itemNs);
   return k.shl(k.min(k.shr(ns, planLoadShift), k.c(planMostLoad)), workerBits);
 }
 
@@ -97,22 +97,22 @@ Value PlanLongest::give(Value items) {
   Value first = k.min(items, k["workers"]), last = k.sub(items, 1);
   for (int i = 0; i < laneWorkers; ++i) { // Workers that are not there are full.
     Value worker = k.add(k.lane(), i * lanes), some = k.lt(worker, first);
-    Value load = k.select(some, cost(k.min(worker, last)), k.c(0));
+    Value load = k.select(some, cost(order.units(k.min(worker, last))), k.c(0));
     load = k.select(k.lt(worker, k["workers"]), load, k.c((planMostLoad + 1) << workerBits));
     state.push_back(k.add(load, worker));
     k.when(some, [&] { k.store(worker, planWord(k, planGivenWord, worker)); });
   }
-  state.push_back(cost(k.min(first, last)));
+  state.push_back(order.units(k.min(first, last)));
   state = k.loop(first, items, k.c(1), state, [&](Value rank, ValueRange carried) {
-    Value ahead = cost(k.min(k.add(rank, 1), last)); // While this one is given.
-    Values next = giveNext(rank, carried.drop_back(), carried.back());
+    Value ahead = order.units(k.min(k.add(rank, 1), last)); // Asked for while this one is given.
+    Values next = giveNext(rank, carried.drop_back(), cost(carried.back()));
     next.push_back(ahead);
     return next;
   });
   Value most = k.c(0);
-  for (int i = 0; i < laneWorkers; ++i) {
-    Value here = k.lt(k.add(k.lane(), i * lanes), k["workers"]);
-    most = k.max(most, k.select(here, k.shr(state[size_t(i)], workerBits), k.c(0)));
+  for (int i = 0; i < laneWorkers; ++i) { // Asked of loads, so that the loop has all predicates for itself.
+    Value load = k.shr(state[size_t(i)], workerBits);
+    most = k.max(most, k.select(k.lt(k.c(planMostLoad), load), k.c(0), load));
   }
   return NVVM::ReduxOp::create(k.b, k.loc, k.i32(), most, NVVM::ReduxKind::MAX, k.c(-1));
 }

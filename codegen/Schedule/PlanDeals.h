@@ -83,7 +83,7 @@ public:
 
 private:
   using Values = llvm::SmallVector<mlir::Value>;
-  mlir::Value cost(mlir::Value rank);
+  mlir::Value cost(mlir::Value units);
   mlir::Value worker(mlir::Value rank);
   /// The item of a rank to the worker with the least; new loads.
   Values giveNext(mlir::Value rank, mlir::ValueRange loads, mlir::Value cost);
