@@ -125,7 +125,7 @@ private:
     return op.getResult(0);
   }
 
-  /// Balanced: one item a worker or whole sequences, or the cut line.
+  /// Balanced: one item a worker, whole sequences, the cut line, or parts that are dealt.
   void choose(Value cost) {
     longestPart = k.c(0);
     if (policy == SplitPolicy::Balanced) {
