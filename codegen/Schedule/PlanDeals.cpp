@@ -121,7 +121,7 @@ PlanLongest::Values PlanLongest::giveNext(Value rank, ValueRange loads, Value co
   Values least(loads);
   for (int count = laneWorkers / 2; count > 0; count /= 2)
     for (int i = 0; i < count; ++i)
-      least[size_t(i)] = k.min(least[size_t(i)], least[size_t(i + count)]);
+      least[size_t(i)] = k.min(least[size_t(i)], least[size_t(i) + size_t(count)]);
   Value taken = NVVM::ReduxOp::create(k.b, k.loc, k.i32(), least[0], NVVM::ReduxKind::MIN, k.c(-1));
   Value worker = k.band(taken, planDealtWorkers - 1);
   k.store(worker, planWord(k, planGivenWord, rank));
