@@ -64,21 +64,6 @@ struct Divider {
 };
 } // namespace
 
-/// Every sequence in equal parts of at most `longest` units, a worker a part.
-static void dealOneItem(Divider &divider, const std::vector<int> &lengths, int64_t longest) {
-  const int64_t workers = int64_t(divider.division.items.size());
-  auto partsOf = [&](int64_t units) { return std::max<int64_t>(1, (units + longest - 1) / longest); };
-  int64_t items = 0, item = 0;
-  for (int length : lengths)
-    items += partsOf(divider.unitsOf(length));
-  for (int length : lengths) {
-    const int64_t units = divider.unitsOf(length), parts = partsOf(units);
-    for (int64_t part = 0; part < parts; ++part, ++item)
-      divider.give(item * workers / items, units / parts + (part < units % parts));
-    divider.division.partials += parts > 1 ? parts : 0;
-  }
-}
-
 /// Whole sequences, longest first to the workers and back again.
 static void dealWhole(Divider &divider, const std::vector<int64_t> &units, int64_t workers) {
   int64_t worker = 0;
@@ -125,12 +110,18 @@ static void dealLongest(Divider &divider, const codegen::PlanCosts &costs,
   }
 }
 
+/// Items in order, in equal counts.
+static void dealInOrder(Divider &divider, const std::vector<int64_t> &items) {
+  const auto workers = int64_t(divider.division.items.size()), count = int64_t(items.size());
+  for (int64_t item = 0; item < count; ++item)
+    divider.give(item * workers / count, items[size_t(item)]);
+}
+
 /// Every sequence in equal parts of at most `part` units.
-static void dealParts(Divider &divider, const codegen::PlanCosts &costs, const std::vector<int64_t> &units,
-                      int64_t part) {
+static std::vector<int64_t> cutParts(Divider &divider, const std::vector<int64_t> &units, int64_t part) {
   for (int64_t each : units)
     divider.division.partials += each > part ? (each + part - 1) / part : 0;
-  dealLongest(divider, costs, codegen::planParts(units, part));
+  return codegen::planParts(units, part);
 }
 
 /// Every sequence in parts that its length gives.
@@ -146,11 +137,10 @@ static void dealFixed(Divider &divider, const codegen::PlanCosts &costs, const s
       items.push_back(units * (part + 1) / parts - units * part / parts);
     divider.division.partials += parts > 1 ? parts : 0;
   }
-  const int64_t count = int64_t(items.size());
   if (codegen::planDealsFixed(items, workers))
-    return dealLongest(divider, costs, items);
-  for (int64_t item = 0; item < count; ++item)
-    divider.give(item * workers / count, items[size_t(item)]);
+    dealLongest(divider, costs, items);
+  else
+    dealInOrder(divider, items);
 }
 
 /// As the plan kernel chooses (codegen/Schedule/PlanCosts.h).
@@ -164,9 +154,9 @@ static void divideBalanced(Divider &divider, const std::vector<int> &lengths, in
     return dealWhole(divider, units, workers);
   const int64_t longest = codegen::planLongestPart(costs, units, workers);
   if (const int64_t part = codegen::planDealtPart(costs, units, workers, longest))
-    dealParts(divider, costs, units, part);
+    dealLongest(divider, costs, cutParts(divider, units, part));
   else if (longest > 0)
-    dealOneItem(divider, lengths, longest);
+    dealInOrder(divider, cutParts(divider, units, longest));
   else
     cutShares(divider, lengths, workers);
 }

@@ -34,12 +34,13 @@ def line(row):
 
 
 def experts_configuration(c):
-    alone = c.get("consumers", 1) == 1 and c["ctasPerSm"] == 1 # Else it follows from the consumers.
+    alone = c.get("consumers", 1) == 1 and c["ctasPerSm"] == 1  # With two consumers it always is.
     parts = [f"tile {c['tokenTile']}" + (f", {c['widths']} widths" if c.get("widths", 1) > 1 else ""),
              f"{c['stages']} stages of {c['depthTile']}"]
     parts += ["1 CTA an SM"] if alone else []
-    parts += [name for field, name in [("permute", "permuted"), ("prefetchUp", "prefetch up"), ("prefetchDown", "prefetch down"), ("dynamic", "given out"), ("evictFirst", "evict first")]
-              if c.get(field)]
+    flags = [("permute", "permuted"), ("prefetchUp", "prefetch up"), ("prefetchDown", "prefetch down"),
+             ("dynamic", "given out"), ("evictFirst", "evict first")]
+    parts += [name for field, name in flags if c.get(field)]
     return ", ".join(parts)
 
 

@@ -181,24 +181,11 @@ private:
     return timeOf(batch.share, k.add(ceilDiv(k["batch"], k["workers"]), 1), parts);
   }
 
-  /// Parts of all sequences, of at most `part` units each.
-  Value partsOfAll(Value part) {
-    auto op = scf::ForOp::create(k.b, k.loc, lane, k["batch"], k.c(32), ValueRange{k.c(0)});
-    {
-      OpBuilder::InsertionGuard guard(k.b);
-      k.b.setInsertionPointToStart(op.getBody());
-      Value units = k.load(k.i32(), word(planUnitsWord, op.getInductionVar()));
-      Value parts = k.max(ceilDiv(units, part), k.c(1));
-      scf::YieldOp::create(k.b, k.loc, ValueRange{k.add(op.getRegionIterArgs()[0], parts)});
-    }
-    return reduce(op.getResult(0), NVVM::ReduxKind::ADD);
-  }
-
   /// From `least` on, of which `most` is possible: both bounds, nearer.
   SmallVector<Value> narrow(Value least, Value most) {
     Value step = ceilDiv(k.sub(most, least), k.c(planWarps));
     auto tried = [&](Value index) { return k.min(k.add(least, k.mul(step, index)), most); };
-    Value possible = k.ge(k["workers"], partsOfAll(tried(warp)));
+    Value possible = k.ge(k["workers"], partsOf(tried(warp)).first);
     NVVM::Barrier0Op::create(k.b, k.loc); // The turn before has read the same words.
     k.when(k.eq(lane, 0),
            [&] { k.store(k.select(possible, warp, k.c(planWarps)), word(planPossibleWord, warp)); });

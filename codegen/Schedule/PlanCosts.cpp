@@ -194,8 +194,8 @@ bool planDealsFixed(const std::vector<int64_t> &itemUnits, int64_t workers) {
   const int64_t items = int64_t(itemUnits.size());
   if (items <= workers || items > planThreads || workers > planDealtWorkers)
     return false;
-  const std::vector<int> order = longestFirst(itemUnits);
-  return counted(itemUnits, order.front()) > counted(itemUnits, order.back());
+  const auto [least, most] = std::minmax_element(itemUnits.begin(), itemUnits.end());
+  return *least < std::min<int64_t>(*most, planMaxLongest);
 }
 
 std::vector<std::vector<int>> planDeal(const std::vector<int64_t> &units, int64_t workers) {

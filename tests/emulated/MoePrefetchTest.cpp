@@ -5,7 +5,6 @@
 #include "lathe/codegen/Compiler.h"
 #include "lathe/tools/lathe/MoeJudge.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,19 +14,9 @@ using namespace lathe::emulatedtest;
 using codegen::MoeConfig;
 using runtime::emulator::FindingKind;
 
-static constexpr const char *prefetch = R"(cp\.async\.bulk\.prefetch\.L2\.global)";
-
 static std::string readingPtx(const std::string &ptx, const std::string &kernel, int64_t further) {
   PtxEditor editor(ptx, kernel);
-  for (size_t at : editor.find(prefetch)) {
-    const std::string address = editor.group(at, R"(\[(%rd\d+)\])"),
-                      bytes = editor.group(at, R"(, (%r\d+);)");
-    editor.remove(at);
-    editor.insertAfter(at, fmt::format("{{ .reg .b32 word; .reg .b64 first, last; add.s64 first, {0}, {2}; "
-                                       "cvt.u64.u32 last, {1}; add.s64 last, first, last; "
-                                       "ld.global.b32 word, [first]; ld.global.b32 word, [last+-4]; }}",
-                                       address, bytes, further));
-  }
+  editor.readPrefetches(further);
   return editor.text();
 }
 

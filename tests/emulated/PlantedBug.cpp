@@ -106,6 +106,17 @@ void PtxEditor::replaceAll(const std::string &pattern, const std::string &by) {
     replace(at, pattern, by);
 }
 
+void PtxEditor::readPrefetches(int64_t further, const std::string &then) {
+  for (size_t at : find(R"(cp\.async\.bulk\.prefetch\.L2\.global)")) {
+    const std::string address = group(at, R"(\[(%rd\d+)\])"), bytes = group(at, R"(, (%r\d+);)");
+    remove(at);
+    insertAfter(at, "{ .reg .pred flag; .reg .b32 word; .reg .b64 first, last; add.s64 first, " + address +
+                        ", " + std::to_string(further) + "; cvt.u64.u32 last, " + bytes +
+                        "; add.s64 last, first, last; ld.global.b32 word, [first]; " + then +
+                        " ld.global.b32 word, [last+-4]; " + then + " }");
+  }
+}
+
 std::string PtxEditor::group(size_t at, const std::string &pattern) const {
   std::smatch match;
   if (!std::regex_search(lines_[at], match, std::regex(pattern)))

@@ -7,6 +7,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <stdexcept>
@@ -40,6 +41,9 @@ public:
   void replaceAll(const std::string &pattern, const std::string &by);
   void insertBefore(size_t at, const std::string &text) { lines_[at] = text + "\n" + lines_[at]; }
   void insertAfter(size_t at, const std::string &text) { lines_[at] += "\n" + text; }
+  /// Each prefetch reads its first and its last word instead, `further` bytes behind, which must exist;
+  /// behind each read `then`, of registers `word` and `flag` (a predicate).
+  void readPrefetches(int64_t further = 0, const std::string &then = "");
   /// The first match of an expression with one group, in a line: the group.
   std::string group(size_t at, const std::string &pattern) const;
 

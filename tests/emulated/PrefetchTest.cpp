@@ -4,7 +4,6 @@
 #include "EmulatedKernels.h"
 #include "PlantedBug.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -21,17 +20,7 @@ static constexpr const char *prefetch = R"(cp\.async\.bulk\.prefetch\.L2\.global
 /// Reads in place of prefetches, `further` bytes behind.
 static std::string readingPtx(const std::string &ptx, int64_t further = 0) {
   PtxEditor editor(ptx, "attend");
-  for (size_t at : editor.find(prefetch)) {
-    const std::string address = editor.group(at, R"(\[(%rd\d+)\])"),
-                      bytes = editor.group(at, R"(, (%r\d+);)");
-    editor.remove(at);
-    editor.insertAfter(
-        at, fmt::format("{{ .reg .pred none; .reg .b32 word; .reg .b64 first, last; add.s64 first, {0}, {2}; "
-                        "cvt.u64.u32 last, {1}; add.s64 last, first, last; "
-                        "ld.global.b32 word, [first]; setp.eq.s32 none, word, -1; @none trap; "
-                        "ld.global.b32 word, [last+-4]; setp.eq.s32 none, word, -1; @none trap; }}",
-                        address, bytes, further));
-  }
+  editor.readPrefetches(further, "setp.eq.s32 flag, word, -1; @flag trap;");
   return editor.text();
 }
 

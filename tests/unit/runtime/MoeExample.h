@@ -64,6 +64,7 @@ inline MoeManifest exampleMoe() {
            {"pointer", "tiles"},
            {"pointer", "tile_count"},
            {"pointer", "activated_base"},
+           {"pointer", "w1_base"},
            {"tensor_map", "shared1"}},
           {}};
   m.down = {"down",
@@ -75,6 +76,7 @@ inline MoeManifest exampleMoe() {
              {"pointer", "tiles"},
              {"pointer", "tile_count"},
              {"pointer", "expert_out"},
+             {"pointer", "w2_base"},
              {"tensor_map", "shared2"}},
             {}};
   m.combine = {"combine",

@@ -255,6 +255,8 @@ TEST_F(MoeKernelTest, BindsArgumentsByName) {
     EXPECT_EQ(route[name].integer, up[name].integer) << name;
     EXPECT_EQ(route[name].integer, down[name].integer) << name;
   }
+  EXPECT_EQ(up["w1_base"].integer, 0x40000);
+  EXPECT_EQ(down["w2_base"].integer, 0x50000);
   EXPECT_EQ(route["slots"].integer, up["slots"].integer);
   EXPECT_EQ(route["places"].integer, combine["places"].integer);
   EXPECT_EQ(down["expert_out"].integer, combine["expert_out"].integer);
