@@ -146,9 +146,9 @@ struct Experts {
                                      Manifest &manifest) {
     return buildMoe(match(kernel), config, target, manifest);
   }
-  static std::array<KernelEntry *, 6> entries(Manifest &manifest) {
-    return {&manifest.gateKernel, &manifest.route, &manifest.permuteKernel,
-            &manifest.up,         &manifest.down,  &manifest.combine};
+  static std::array<KernelEntry *, 7> entries(Manifest &manifest) {
+    return {&manifest.gateKernel, &manifest.route,         &manifest.permuteKernel, &manifest.up,
+            &manifest.down,       &manifest.expertsKernel, &manifest.combine};
   }
 };
 

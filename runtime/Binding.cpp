@@ -65,6 +65,7 @@ static constexpr Row table[] = {
     {"places", Slot::Places, Class::Pointer, experts},
     {"tiles", Slot::Tiles, Class::Pointer, experts},
     {"tile_count", Slot::TileCount, Class::Pointer, experts},
+    {"ready", Slot::Ready, Class::Pointer, experts},
     {"scratch", Slot::Scratch, Class::Pointer, experts},
     {"shared_start", Slot::SharedStart, Class::Integer, experts},
     {"x", Slot::X, Class::Pointer, experts},

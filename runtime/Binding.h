@@ -58,6 +58,7 @@ enum class Slot : uint8_t {
   Places,
   Tiles,
   TileCount,
+  Ready,
   Scratch,
   SharedStart,
   X,

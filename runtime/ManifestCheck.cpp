@@ -106,6 +106,13 @@ static bool takes(const KernelEntry &entry, const std::string &name) {
   return false;
 }
 
+/// The kernels that make products, by their names in the manifest.
+static std::vector<std::pair<const char *, const KernelEntry *>> productsOf(const MoeManifest &m) {
+  if (m.oneLaunch)
+    return {{"expertsKernel", &m.expertsKernel}};
+  return {{"up", &m.up}, {"down", &m.down}};
+}
+
 static void checkGate(const MoeManifest &m) {
   if (m.gate.empty())
     return;
@@ -147,21 +154,29 @@ static void checkExperts(const MoeManifest &m) {
   require(m, m.halves == 1 || m.halves == 2, "halves must be 1 or 2", m.halves);
   require(m, m.shared >= 0, "shared must not be negative", m.shared);
   require(m, m.routeScratchWords >= 0, "routeScratchWords must not be negative", m.routeScratchWords);
-  for (const KernelEntry *entry : {&m.up, &m.down})
-    require(m, entry->cluster == 1 || entry->cluster == 2, "the clusters of up and down must be 1 or 2",
-            entry->cluster);
+  bool takesShared = false;
+  for (const auto &[name, entry] : productsOf(m)) {
+    require(m, entry->cluster == 1 || (entry->cluster == 2 && !m.oneLaunch),
+            fmt::format("the clusters of {} must be {}", name, m.oneLaunch ? "1" : "1 or 2"),
+            fmt::format("{}", entry->cluster));
+    takesShared |= takes(*entry, "shared1") || takes(*entry, "shared2");
+  }
   require(m, m.tokenTile >= m.slotTile && m.tokenTile <= 288, "tokenTile must be from slotTile to 288",
           m.tokenTile);
-  require(m, (takes(m.up, "shared1") || takes(m.down, "shared2")) == (m.shared > 0),
-          "up and down must take the weights of shared experts where there are some", m.shared);
+  require(m, takesShared == (m.shared > 0),
+          "products must take the weights of shared experts where there are some", m.shared);
 }
 
-/// Who makes the sums, and whether both sides know.
+/// Who makes the sums, and who counts what is ready, and whether both sides know.
 static void checkSums(const MoeManifest &m) {
-  for (const auto &[role, entry] : {std::pair{"down", &m.down}, {"combine", &m.combine}})
+  for (const auto &[role, entry] : {productsOf(m).back(), {"combine", &m.combine}}) {
+    require(m, takes(*entry, "ready") == m.oneLaunch,
+            fmt::format("{} must {}", role, m.oneLaunch ? "take ready" : "not take ready"),
+            takes(*entry, "ready") ? "taken" : "not taken");
     require(m, takes(*entry, "sums") == m.atomic && takes(*entry, "expert_out") != m.atomic,
             fmt::format("{} must take {}", role, m.atomic ? "sums, for it is atomic" : "expert_out"),
             takes(*entry, "sums") ? "sums" : "no sums");
+  }
 }
 
 /// The boxes that MoeTensors.cpp encodes: those of weights have eights of two halves.
@@ -183,8 +198,8 @@ void runtime::checkManifest(const MoeManifest &manifest, const DeviceProperties 
   checkEntry(manifest, manifest.route, "route");
   if (manifest.permute)
     checkEntry(manifest, manifest.permuteKernel, "permute");
-  checkEntry(manifest, manifest.up, "up");
-  checkEntry(manifest, manifest.down, "down");
+  for (const auto &[name, entry] : productsOf(manifest))
+    checkEntry(manifest, *entry, name);
   checkEntry(manifest, manifest.combine, "combine");
   checkSums(manifest);
   for (const char *weights : {"w1", "w2"})

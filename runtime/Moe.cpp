@@ -25,10 +25,18 @@ struct MoeKernel::Impl {
   uint64_t identity = nextIdentity();
   bool dependent = false; ///< Kernels wait for their predecessor themselves.
   std::unique_ptr<Module> module;
-  LoadedKernel gate, route, permute, up, down, combine;
-  int64_t upResident = 1, downResident = 1; ///< CTAs, in whole clusters.
+  /// One of the kernels that make products.
+  struct Product {
+    LoadedKernel kernel;
+    int64_t resident = 1;  ///< CTAs, in whole clusters.
+    int cluster = 1;       ///< CTAs that take an item.
+    int64_t tileItems = 0; ///< At most, of a tile.
+  };
+  LoadedKernel gate, route, permute, combine;
+  std::vector<Product> products; ///< `up` and `down`, or both in one.
   TensorMapCache maps;
 
+  void loadProducts();
   void checkWorkspace(const MoeWorkspace &workspace, uint64_t owner, const MoeTensors &tensors) const;
   void makeLogits(int64_t rows, ArgumentValues &values, Stream stream) const;
   void routeRows(int64_t rows, ArgumentValues &values, Stream stream) const;
@@ -50,11 +58,22 @@ MoeKernel::MoeKernel(std::shared_ptr<Device> device, std::string_view image, Moe
   impl.route = LoadedKernel(*impl.module, impl.manifest.route, Phase::Experts);
   if (impl.manifest.permute)
     impl.permute = LoadedKernel(*impl.module, impl.manifest.permuteKernel, Phase::Experts);
-  impl.up = LoadedKernel(*impl.module, impl.manifest.up, Phase::Experts);
-  impl.down = LoadedKernel(*impl.module, impl.manifest.down, Phase::Experts);
-  impl.upResident = impl.up.residentCtas(*impl.device, impl.manifest.ctasPerSm);
-  impl.downResident = impl.down.residentCtas(*impl.device, impl.manifest.ctasPerSm);
+  impl.loadProducts();
   impl.combine = LoadedKernel(*impl.module, impl.manifest.combine, Phase::Experts);
+}
+
+void MoeKernel::Impl::loadProducts() {
+  auto load = [&](const KernelEntry &entry, int64_t tileItems) {
+    LoadedKernel kernel(*module, entry, Phase::Experts);
+    const int64_t resident = kernel.residentCtas(*device, manifest.ctasPerSm);
+    products.push_back({std::move(kernel), resident, entry.cluster, tileItems});
+  };
+  const int64_t upItems = int64_t(manifest.intermediate) * manifest.halves / weightRows,
+                downItems = manifest.hidden / weightRows;
+  if (manifest.oneLaunch)
+    return load(manifest.expertsKernel, upItems + downItems);
+  load(manifest.up, upItems);
+  load(manifest.down, downItems);
 }
 
 MoeKernel::~MoeKernel() = default;
@@ -90,11 +109,6 @@ void MoeKernel::Impl::checkWorkspace(const MoeWorkspace &workspace, uint64_t own
                      fmt::format("{}", t.rows), "make a workspace for more rows"});
 }
 
-/// As many CTAs as are resident at once, or as there is work for: a cluster takes an item.
-static int64_t productGrid(const KernelEntry &entry, int64_t resident, int64_t items) {
-  return std::min(resident, entry.cluster * items);
-}
-
 static void setTensors(ArgumentValues &values, const MoeTensors &t) {
   values.set(Slot::Rows, uint64_t(t.rows));
   values.set(Slot::X, t.x);
@@ -114,6 +128,7 @@ static void setWorkspace(ArgumentValues &values, const MoeLayout &layout, Device
   values.set(Slot::Places, base + layout.places);
   values.set(Slot::Tiles, base + layout.tiles);
   values.set(Slot::TileCount, base + layout.tileCount);
+  values.set(Slot::Ready, base + layout.ready);
   values.set(Slot::Ids, t.ids ? t.ids : base + layout.ids);
   values.set(Slot::Weights, t.weights ? t.weights : base + layout.weights);
   values.set(Slot::Logits, t.logits ? t.logits : base + layout.logits);
@@ -141,7 +156,6 @@ void MoeKernel::Impl::routeRows(int64_t rows, ArgumentValues &values, Stream str
 /// From the map to the output.
 void MoeKernel::Impl::runExperts(int64_t rows, const MoeBounds &bounds, ArgumentValues &values,
                                  Stream stream) const {
-  const int64_t tiles = bounds.tiles;
   if (manifest.permute) {
     const int64_t useful = ceilDiv(rows * ceilDiv(manifest.hidden, permuteColumns), permute.warps());
     permute.launch(
@@ -149,12 +163,13 @@ void MoeKernel::Impl::runExperts(int64_t rows, const MoeBounds &bounds, Argument
         {std::min<int64_t>(useful, int64_t(permuteCtasPerSm) * device->properties().smCount), 1, dependent},
         values, stream);
   }
-  const int64_t upBlocks = int64_t(manifest.intermediate) * manifest.halves / weightRows;
-  const int64_t downBlocks = manifest.hidden / weightRows;
+  // As many CTAs as are resident at once, or as there is work for: a cluster takes an item.
+  for (const Product &product : products)
+    product.kernel.launch(
+        *device,
+        {std::min(product.resident, product.cluster * bounds.tiles * product.tileItems), 1, dependent},
+        values, stream);
   const int64_t tasks = rows * ceilDiv(manifest.hidden, combineColumns);
-  up.launch(*device, {productGrid(manifest.up, upResident, tiles * upBlocks), 1, dependent}, values, stream);
-  down.launch(*device, {productGrid(manifest.down, downResident, tiles * downBlocks), 1, dependent}, values,
-              stream);
   combine.launch(*device, {ceilDiv(tasks, combine.warps()), 1, dependent}, values, stream);
 }
 

@@ -2,7 +2,8 @@
 //
 // Loads an artifact on a device and launches its kernels: gate (rows times a gate matrix to logits, where the
 // artifact has one), route (logits or given choices to the map of
-// rows by expert), up (first projection and activation), down (second projection), combine (weighted sum).
+// rows by expert), up (first projection and activation), down (second projection) or both in one, combine
+// (weighted sum).
 // Nothing is allocated and nothing synchronises in run(), so it can be captured in a CUDA graph. A MoeKernel
 // is immutable and thread-safe; a workspace belongs to one stream at a time.
 //
@@ -14,12 +15,13 @@
 //   up       w1 shared1 permuted (tensor maps)  x x_stride slots tiles tile_count activated_base w1_base
 //   down     w2 shared2 activated (tensor maps)  tiles tile_count expert_out w2_base; atomic: slots weights
 //            sums
-//   combine  expert_out places weights shared_start, or atomic: sums; rows y y_stride tile_count
+//   experts  in place of up and down, what both take, and ready
+//   combine  expert_out places weights shared_start, or atomic: sums; rows y y_stride tile_count ready
 // The grids: gate a CTA for gateRows rows and gateExperts experts, all experts of some rows first; route
-// min(routeBlocks, rows / routeRows) CTAs, all resident; up and down ctasPerSm an SM, but no more than are
-// resident at once, whole clusters of them, which the device is asked at loading; combine a warp for each row
-// and 256 columns. Where config.dependentLaunch is not "off", each waits for its predecessor itself and is
-// launched with programmatic stream serialization.
+// min(routeBlocks, rows / routeRows) CTAs, all resident; up, down and experts ctasPerSm an SM, but no more
+// than are resident at once, whole clusters of them, which the device is asked at loading; combine a warp for
+// each row and 256 columns. Where config.dependentLaunch is not "off", each waits for its predecessor itself
+// and is launched with programmatic stream serialization.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once

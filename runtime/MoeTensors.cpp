@@ -188,6 +188,8 @@ MoeLayout runtime::layoutWorkspace(const MoeManifest &m, int maxRows) {
   layout.places = place(word * choices);
   layout.tiles = place(4 * word * size_t(bounds.tiles));
   layout.tileCount = place(3 * word);
+  if (m.oneLaunch)
+    layout.ready = place(word * (slots / size_t(m.slotTile)));
   layout.ids = place(word * choices);
   layout.weights = place(word * choices);
   if (!m.gate.empty())

@@ -31,8 +31,8 @@ MoeBounds boundsOf(const MoeManifest &manifest, int rows);
 /// Where the workspace's parts lie, bytes from its start, each 256-byte aligned (codegen's MoeKernels.h says
 /// what they hold).
 struct MoeLayout {
-  size_t counts = 0, offsets = 0, slots = 0, places = 0, tiles = 0, tileCount = 0, ids = 0, weights = 0,
-         logits = 0, scratch = 0, activated = 0, expertOut = 0, sums = 0;
+  size_t counts = 0, offsets = 0, slots = 0, places = 0, tiles = 0, tileCount = 0, ready = 0, ids = 0,
+         weights = 0, logits = 0, scratch = 0, activated = 0, expertOut = 0, sums = 0;
   size_t bytes = 0;
 };
 /// Throws UserError unless maxRows is at least 1 and its slots can be counted in 31 bits.

@@ -38,7 +38,7 @@ def experts_configuration(c):
     parts = [f"tile {c['tokenTile']}" + (f", {c['widths']} widths" if c.get("widths", 1) > 1 else ""),
              f"{c['stages']} stages of {c['depthTile']}"]
     parts += ["1 CTA an SM"] if alone else []
-    flags = [("permute", "permuted"), ("prefetchUp", "prefetch up"), ("prefetchDown", "prefetch down"),
+    flags = [("permute", "permuted"), ("oneLaunch", "one launch"), ("prefetchUp", "prefetch up"), ("prefetchDown", "prefetch down"),
              ("dynamic", "given out"), ("evictFirst", "evict first")]
     parts += [name for field, name in flags if c.get(field)]
     return ", ".join(parts)

@@ -33,14 +33,16 @@ static constexpr std::array<std::pair<const char *, std::string MoeManifest::*>,
      {"logits", &MoeManifest::logits},
      {"gate", &MoeManifest::gate},
      {"assembler", &MoeManifest::assembler}}};
-static constexpr std::array<std::pair<const char *, bool MoeManifest::*>, 4> flags{
+static constexpr std::array<std::pair<const char *, bool MoeManifest::*>, 5> flags{
     {{"bias", &MoeManifest::bias},
      {"offset", &MoeManifest::offset},
      {"permute", &MoeManifest::permute},
-     {"atomic", &MoeManifest::atomic}}};
-static constexpr std::array<std::pair<const char *, KernelEntry MoeManifest::*>, 6> kernels{
+     {"atomic", &MoeManifest::atomic},
+     {"oneLaunch", &MoeManifest::oneLaunch}}};
+static constexpr std::array<std::pair<const char *, KernelEntry MoeManifest::*>, 7> kernels{
     {{"gateKernel", &MoeManifest::gateKernel},
      {"permuteKernel", &MoeManifest::permuteKernel},
+     {"expertsKernel", &MoeManifest::expertsKernel},
      {"route", &MoeManifest::route},
      {"up", &MoeManifest::up},
      {"down", &MoeManifest::down},

@@ -11,7 +11,8 @@
 namespace lathe {
 
 struct MoeManifest {
-  static constexpr int currentVersion = 3; // 3: w1_base, w2_base. 2: a gate, permuted rows.
+  static constexpr int currentVersion =
+      4; // 4: both products in one. 3: w1_base, w2_base. 2: a gate, permuted.
 
   int version = currentVersion;
   std::string family = "moe";
@@ -43,12 +44,16 @@ struct MoeManifest {
   bool permute = false;      ///< Rows are copied into the order of slots before `up`.
   KernelEntry permuteKernel; ///< Then.
   bool atomic = false;       ///< `down` adds to float32 sums, which `combine` rounds and sets to zero.
+  bool oneLaunch = false;    ///< One kernel in place of `up` and `down`.
+  KernelEntry expertsKernel; ///< Then.
   KernelEntry route, up, down, combine;
   std::string assembler;
 
   /// Of a step, in the order of their launches.
   std::vector<const KernelEntry *> kernels() const {
     std::vector<const KernelEntry *> all{&route, &up, &down, &combine};
+    if (oneLaunch)
+      all = {&route, &expertsKernel, &combine};
     if (permute)
       all.insert(all.begin() + 1, &permuteKernel);
     if (!gate.empty())

@@ -151,6 +151,9 @@ struct Emit {
     auto number = [&](Value p) -> Value { return mlir::LLVM::PtrToIntOp::create(b, loc, i64(), p); };
     return at(base, mlir::LLVM::SubOp::create(b, loc, number(address), number(shared())));
   }
+  void fenceAsyncGlobal() {
+    mlir::NVVM::FenceProxyOp::create(b, loc, mlir::NVVM::ProxyKind::async_global, {});
+  }
   void fenceAsyncShared() {
     mlir::NVVM::FenceProxyOp::create(
         b, loc, mlir::NVVM::ProxyKind::async_shared,
@@ -194,10 +197,10 @@ struct Emit {
     return llvm::SmallVector<Value>(op.getResults());
   }
   /// values = first; while (condition, known = before(values)) values = body(known). All of them are i32, the
-  /// condition aside, which `before` gives first; `count` of them are known.
-  void loopWhile(mlir::ValueRange first, size_t count,
-                 llvm::function_ref<llvm::SmallVector<Value>(mlir::ValueRange)> before,
-                 llvm::function_ref<llvm::SmallVector<Value>(mlir::ValueRange)> body) {
+  /// condition aside, which `before` gives first; `count` of them are known. Gives what is known at the end.
+  llvm::SmallVector<Value> loopWhile(mlir::ValueRange first, size_t count,
+                                     llvm::function_ref<llvm::SmallVector<Value>(mlir::ValueRange)> before,
+                                     llvm::function_ref<llvm::SmallVector<Value>(mlir::ValueRange)> body) {
     const llvm::SmallVector<mlir::Type> types(count, i32());
     auto op = mlir::scf::WhileOp::create(b, loc, types, first);
     mlir::OpBuilder::InsertionGuard guard(b);
@@ -209,6 +212,7 @@ struct Emit {
     llvm::SmallVector<Value> known = before(enter(op.getBefore(), first.getTypes()));
     mlir::scf::ConditionOp::create(b, loc, known.front(), mlir::ValueRange(known).drop_front());
     mlir::scf::YieldOp::create(b, loc, body(enter(op.getAfter(), types)));
+    return llvm::SmallVector<Value>(op.getResults());
   }
 };
 

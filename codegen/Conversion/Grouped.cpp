@@ -1,7 +1,9 @@
 //===- Grouped.cpp - Lowering of operations of grouped products --------------------------------------===//
 //
 // Rows that come from anywhere are copied by threads, 16 bytes each (cp.async), which complete on the pipe's
-// full barrier; pairs of rows are combined in registers and leave transposed through stmatrix.trans.
+// full barrier; pairs of rows are combined in registers and leave transposed through stmatrix.trans. CTAs
+// tell each other of what they wrote by counters: a release behind a barrier of the writers, an acquire and a
+// proxy fence before the loads of the reader.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Conversion/Lowering.h"
@@ -14,6 +16,12 @@ using namespace lathe::tile;
 namespace lathe::codegen {
 
 static constexpr int64_t rowChunks = 8; // Chunks of 16 bytes in a row of a box.
+
+/// Of operands of tile.publish and tile.await.
+template <class Operands>
+static Value counterOf(Emit &e, Operands &in) {
+  return e.at(in.getCounters(), e.mul(e.wide(in.getElement()), e.c64(4)));
+}
 
 namespace {
 
@@ -64,7 +72,7 @@ struct GatherLowering : OpConversionPattern<GatherOp> {
 
 struct StorePairsLowering : OpConversionPattern<StorePairsOp> {
   using OpConversionPattern::OpConversionPattern;
-  static constexpr int64_t chunks = 4, rowBytes = chunks * layout::chunkBytes + 16;
+  static constexpr int64_t chunks = 4, rowBytes = layout::pairsRowBytes;
 
   LogicalResult matchAndRewrite(StorePairsOp op, OpAdaptor in,
                                 ConversionPatternRewriter &rewriter) const override {
@@ -142,6 +150,41 @@ private:
   }
 };
 
+struct PublishLowering : OpConversionPattern<PublishOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(PublishOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    Value event = e.c(op.getEvent());
+    syncWarpgroup(e, in.getIndex() ? e.add(event, in.getIndex()) : event);
+    e.when(e.eq(e.band(e.thread(), 127), 0), [&] {
+      e.assembly({}, "red.release.gpu.global.add.u32 [$0], 1;", "l,~{memory}", {counterOf(e, in)});
+    });
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct AwaitLowering : OpConversionPattern<AwaitOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(AwaitOp op, OpAdaptor in,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emit e{rewriter, op.getLoc()};
+    Value counter = counterOf(e, in);
+    e.loopWhile(
+        {}, 0,
+        [&](ValueRange) {
+          Value seen =
+              e.assembly(e.i32(), "ld.acquire.gpu.global.u32 $0, [$1];", "=r,l,~{memory}", {counter});
+          return SmallVector<Value>{e.lt(seen, int64_t(op.getLeast()))};
+        },
+        [](ValueRange) { return SmallVector<Value>{}; });
+    e.fenceAsyncGlobal();
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 struct TanhLowering : OpConversionPattern<TanhOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(TanhOp op, OpAdaptor in, ConversionPatternRewriter &rewriter) const override {
@@ -154,8 +197,8 @@ struct TanhLowering : OpConversionPattern<TanhOp> {
 } // namespace
 
 void populateGroupedPatterns(const TileTypeConverter &types, RewritePatternSet &patterns) {
-  patterns.add<GatherLowering, StorePairsLowering, AddTransposedLowering, TanhLowering>(
-      types, patterns.getContext());
+  patterns.add<GatherLowering, StorePairsLowering, AddTransposedLowering, PublishLowering, AwaitLowering,
+               TanhLowering>(types, patterns.getContext());
 }
 
 } // namespace lathe::codegen

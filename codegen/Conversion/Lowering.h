@@ -50,7 +50,8 @@ std::pair<mlir::Value, mlir::Value> stagingOf(Emit &e, StagedOp op, mlir::Value 
   mlir::Value first = e.at(e.shared(), op.getOffset()), event = e.c(op.getEvent());
   if (!index)
     return {first, event};
-  return {e.at(first, e.mul(index, int64_t(op.getAtOnce()) * rowBytes)), e.add(event, index)};
+  const int64_t apart = op.getApart() ? int64_t(*op.getApart()) : int64_t(op.getAtOnce()) * rowBytes;
+  return {e.at(first, e.mul(index, apart)), e.add(event, index)};
 }
 
 /// Copies `rows` rows of `rowChunks` chunks of 16 bytes, `rowBytes` apart in `staging` (shared), to `base`

@@ -26,8 +26,9 @@ mlir::LogicalResult verifyOneProduct(Op op) {
   return mlir::success();
 }
 
+/// A column's row has `rowBytes` bytes.
 template <class Op>
-mlir::LogicalResult verifyStaging(Op op) {
+mlir::LogicalResult verifyStaging(Op op, int64_t rowBytes) {
   if (!op.getElement().isBF16() && !op.getElement().isF16())
     return op.emitOpError() << "element must be bf16 or f16, got " << op.getElement();
   if (op.getOffset() % 16 != 0)
@@ -37,6 +38,10 @@ mlir::LogicalResult verifyStaging(Op op) {
   const auto count = int64_t(int32_t(op.getCount()));
   if (count < 1 || (op.getIndex() == nullptr) != (count == 1))
     return op.emitOpError() << "an index comes with a count above 1, got a count of " << count;
+  const int64_t own = int64_t(op.getAtOnce()) * rowBytes;
+  if (op.getApart() && (int64_t(*op.getApart()) < own || *op.getApart() % 16 != 0))
+    return op.emitOpError() << "warpgroups' rows must be apart by their " << own
+                            << " bytes or more, a multiple of 16, got " << *op.getApart();
   if (mlir::failed(verifyEvent(op, int32_t(op.getEvent()))))
     return mlir::failure();
   return verifyEvent(op, int64_t(op.getEvent()) + count - 1);

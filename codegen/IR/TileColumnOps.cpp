@@ -5,6 +5,7 @@
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/IR/StagingRules.h"
+#include "lathe/codegen/Layout/Fragment.h"
 
 using namespace mlir;
 using namespace lathe::tile;
@@ -78,7 +79,7 @@ static LogicalResult verifyColumnRegion(Operation *op, Region &region) {
 LogicalResult StoreTransposedOp::verify() {
   if (getFragments().empty() || !llvm::all_equal(getFragments().getTypes()))
     return emitOpError() << "needs fragments of one type";
-  if (failed(verifyStaging(*this)))
+  if (failed(verifyStaging(*this, codegen::layout::transposedRowBytes(int64_t(getFragments().size())))))
     return failure();
   int64_t rows = int64_t(64) * int64_t(getFragments().size());
   if (getLimit() % 8 != 0 || int64_t(getLimit()) > rows || getLimit() < 8)

@@ -58,14 +58,16 @@ def Tile_StoreTransposedOp : Tile_Op<"store_transposed", [AttrSizedOperandSegmen
     rows below `limit` (a multiple of 8). The region maps a column to the element offset of its row, a multiple of 8, and whether
     it is written at all. `element` is bf16 or f16. Rows pass through shared memory, named `name`: one a column, from byte
     `offset` on, each of 128 bytes a fragment and 16 more; with `at_once` (a multiple of 8) so many columns at a time. The threads
-    meet at the named event before and after they write it. `index` and `count` as in tile.store_pairs.
+    meet at the named event before and after they write it. `index`, `count` and `apart` as in
+    tile.store_pairs.
   }];
   let arguments = (ins Variadic<Tile_FragmentType>:$fragments, LLVM_PointerInAddressSpace<1>:$base, Optional<I32>:$index,
                        OptionalAttr<StrAttr>:$name, I32Attr:$offset, I32Attr:$event, I32Attr:$limit, TypeAttr:$element,
-                       DefaultValuedAttr<I32Attr, "256">:$at_once, DefaultValuedAttr<I32Attr, "1">:$count);
+                       OptionalAttr<I32Attr>:$apart, DefaultValuedAttr<I32Attr, "256">:$at_once,
+                       DefaultValuedAttr<I32Attr, "1">:$count);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $fragments `to` $base ($name^)? `at` $offset (`[` $index^ `]`)? (`of` $count^)? `event` $event `limit` $limit `as` $element
+    $fragments `to` $base ($name^)? `at` $offset (`[` $index^ `]`)? (`of` $count^)? (`apart` $apart^)? `event` $event `limit` $limit `as` $element
     (`at_once` $at_once^)? attr-dict `:` type($fragments) `to` type($base) $body
   }];
   let hasVerifier = 1;

@@ -1,9 +1,11 @@
 //===- TileGroupedOps.cpp - The rules of operations of grouped products --------------------------------===//
 //
-// Verifiers of what gathers rows and what combines them by pairs. As TileOps.cpp.
+// Verifiers of what gathers rows, what combines them by pairs, and what tells CTAs of each other. As
+// TileOps.cpp.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/IR/StagingRules.h"
+#include "lathe/codegen/Layout/Fragment.h"
 
 using namespace mlir;
 using namespace lathe::tile;
@@ -35,7 +37,7 @@ static LogicalResult verifyYields(Operation *op, Region &region, TypeRange argum
 
 LogicalResult StorePairsOp::verify() {
   Builder b(getContext());
-  if (failed(verifyStaging(*this)))
+  if (failed(verifyStaging(*this, codegen::layout::pairsRowBytes)))
     return failure();
   const Type f32 = b.getF32Type(), i32 = b.getI32Type(), i64 = b.getI64Type(), i1 = b.getI1Type();
   if (failed(verifyYields(*this, getPair(), {f32, f32}, {f32}, "first region makes one f32 of two")))
@@ -52,5 +54,13 @@ LogicalResult AddTransposedOp::verify() {
                          << getRows().size() << " and " << getFactors().size();
   if (getStride() < 64)
     return emitOpError() << "stride must be the 64 rows of a fragment at least, got " << getStride();
+  return success();
+}
+
+LogicalResult PublishOp::verify() { return verifyEvent(*this, int32_t(getEvent())); }
+
+LogicalResult AwaitOp::verify() {
+  if (int32_t(getLeast()) < 1)
+    return emitOpError() << "least must be 1 or more, got " << int32_t(getLeast());
   return success();
 }

@@ -45,14 +45,15 @@ def Tile_StorePairsOp : Tile_Op<"store_pairs"> {
     8, and whether it is written at all. Rows pass through shared memory, named `name`: one a column, from byte `offset` on, each of
     64 bytes and 16 more; with `at_once` (a multiple of 8) so many columns at a time. The threads meet at the named event before
     and after they write it. With `index` and `count` the code is that of `count` warpgroups: that of number `index` has the memory
-    behind those before, and the event of number `event` + `index`.
+    behind those before, or `index` times `apart` bytes behind the first, and the event of number `event` + `index`.
   }];
   let arguments = (ins Tile_FragmentType:$fragment, LLVM_PointerInAddressSpace<1>:$base, Optional<I32>:$index,
                        OptionalAttr<StrAttr>:$name, I32Attr:$offset, I32Attr:$event, TypeAttr:$element,
-                       DefaultValuedAttr<I32Attr, "256">:$at_once, DefaultValuedAttr<I32Attr, "1">:$count);
+                       OptionalAttr<I32Attr>:$apart, DefaultValuedAttr<I32Attr, "256">:$at_once,
+                       DefaultValuedAttr<I32Attr, "1">:$count);
   let regions = (region SizedRegion<1>:$pair, SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $fragment `to` $base ($name^)? `at` $offset (`[` $index^ `]`)? (`of` $count^)? `event` $event `as` $element (`at_once` $at_once^)? attr-dict
+    $fragment `to` $base ($name^)? `at` $offset (`[` $index^ `]`)? (`of` $count^)? (`apart` $apart^)? `event` $event `as` $element (`at_once` $at_once^)? attr-dict
     `:` type($fragment) `to` type($base) $pair `,` $body
   }];
   let hasVerifier = 1;
@@ -75,6 +76,36 @@ def Tile_AddTransposedOp : Tile_Op<"add_transposed", [AttrSizedOperandSegments]>
     $fragment `to` $base `[` $from `]` `stride` $stride `rows` `(` $rows `)` `factors` `(` $factors `)` attr-dict
     `:` type($fragment) `to` type($base)
   }];
+  let hasVerifier = 1;
+}
+
+def Tile_PublishOp : Tile_Op<"publish"> {
+  let summary = "a warpgroup: adds one to a counter in global memory, when its writes to global memory before it are there for others";
+  let description = [{
+    Who sees the sum by `tile.await` sees what the warpgroup's threads wrote before. `event` is a named event of its 128 threads;
+    with an index (an i32, the warpgroup's number) event + index is.
+
+    ```mlir
+    tile.publish %ready[%at] event 1 of %consumer : !llvm.ptr<1>
+    ```
+  }];
+  let arguments = (ins LLVM_PointerInAddressSpace<1>:$counters, I32:$element, I32Attr:$event, Optional<I32>:$index);
+  let assemblyFormat = "$counters `[` $element `]` `event` $event (`of` $index^)? attr-dict `:` type($counters)";
+  let hasVerifier = 1;
+}
+
+def Tile_AwaitOp : Tile_Op<"await"> {
+  let summary = "one thread: looks at a counter of `tile.publish` until it is `least` or more";
+  let description = [{
+    Then what was written before the additions is there, for loads by TMA, too. What awaits must not keep from running who
+    publishes.
+
+    ```mlir
+    tile.await %ready[%at] least 44 : !llvm.ptr<1>
+    ```
+  }];
+  let arguments = (ins LLVM_PointerInAddressSpace<1>:$counters, I32:$element, I32Attr:$least);
+  let assemblyFormat = "$counters `[` $element `]` `least` $least attr-dict `:` type($counters)";
   let hasVerifier = 1;
 }
 

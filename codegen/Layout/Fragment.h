@@ -34,6 +34,8 @@ constexpr Position accumulator(int64_t thread, int64_t i) {
 /// Bytes of a row that `fragments` fragments, one below the other, have in a column: elements of 16 bits, and
 /// 16 bytes more, so that eight rows' chunks lie in different banks.
 constexpr int64_t transposedRowBytes(int64_t fragments) { return fragments * 128 + 16; }
+/// The same of a fragment whose rows are combined by pairs.
+constexpr int64_t pairsRowBytes = 64 + 16;
 
 /// The row of 16 bytes (eight bf16) that a lane names to stmatrix.x4.trans for columns 16·pair …: row and
 /// column are those of the fragment where the eight elements lie, one below the other.

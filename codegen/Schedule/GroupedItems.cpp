@@ -26,28 +26,36 @@ void GroupedBuilder::makeQueue() {
                           k.b.getStringAttr("items"));
 }
 
+Value GroupedBuilder::allItems() {
+  return k.mul(tiles, products == Products::Both ? upBlocks() + problem.hidden / itemRows() : blocks());
+}
+
 void GroupedBuilder::giveOut(llvm::function_ref<void(const Item &, Value, llvm::function_ref<void()>)> body) {
-  Value total = k.mul(loadI32(k, k["tile_count"], k.c(0)), blocks());
+  tiles = loadI32(k, k["tile_count"], k.c(0));
   Value first = k.divu(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), cluster());
-  const Item begin = itemOf(first, entryOf(first, total));
-  Values values{first, k.c(0), begin.expert, begin.firstSlot, begin.rows, begin.block};
-  auto push = [&](ValueRange carried) {
-    PushOp::create(k.b, k.loc, items, carried[1], carried.drop_front(2));
-    Values known{k.ge(carried[2], k.c(0))};
-    known.append(carried.begin(), carried.end());
-    return known;
-  };
-  k.loopWhile(values, values.size(), push, [&](ValueRange known) {
-    Value next = nextIndex(known[0], total);
-    Values entry;
-    body({known[2], known[3], known[4], known[5]}, k.mul(known[1], steps()),
-         [&] { entry = entryOf(next, total); });
-    const Item item = itemOf(next, entry);
-    return Values{next, k.add(known[1], 1), item.expert, item.firstSlot, item.rows, item.block};
+  overProducts([&](const Place &from) {
+    const Item begin = itemOf(first, entryOf(first));
+    Values values{first, from.entry, begin.expert, begin.firstSlot, begin.rows, begin.block};
+    auto push = [&](ValueRange carried) {
+      PushOp::create(k.b, k.loc, items, carried[1], carried.drop_front(2));
+      Values known{k.ge(carried[2], k.c(0))};
+      known.append(carried.begin(), carried.end());
+      return known;
+    };
+    auto stageOf = [&](Value entry) { return k.add(from.stage, k.mul(k.sub(entry, from.entry), steps())); };
+    const Values last = k.loopWhile(values, values.size(), push, [&](ValueRange known) {
+      Value next = nextIndex(known[0]);
+      Values entry;
+      body({known[2], known[3], known[4], known[5]}, stageOf(known[1]), [&] { entry = entryOf(next); });
+      const Item item = itemOf(next, entry);
+      return Values{next, k.add(known[1], 1), item.expert, item.firstSlot, item.rows, item.block};
+    });
+    first = last[0];
+    return Place{k.add(last[1], 1), stageOf(last[1])};
   });
 }
 
-void GroupedBuilder::overItems(ItemBody body, bool single) {
+GroupedBuilder::Place GroupedBuilder::overItems(const Place &from, ItemBody body, bool single) {
   const SmallVector<Type> words(itemWords, k.i32());
   auto pull = [&](ValueRange carried) {
     auto item = PullOp::create(k.b, k.loc, words, items, carried[0], single);
@@ -55,31 +63,35 @@ void GroupedBuilder::overItems(ItemBody body, bool single) {
     known.append(item.getResults().begin(), item.getResults().end());
     return known;
   };
-  k.loopWhile({k.c(0), k.c(0)}, 2 + itemWords, pull, [&](ValueRange known) {
+  const Values last = k.loopWhile({from.entry, from.stage}, 2 + itemWords, pull, [&](ValueRange known) {
     Value count = body({known[2], known[3], known[4], known[5]}, known[1]);
     return Values{k.add(known[0], 1), count};
   });
+  return {k.add(last[0], 1), last[1]};
 }
 
-Value GroupedBuilder::nextIndex(Value index, Value total) {
+Value GroupedBuilder::nextIndex(Value index) {
   Value stride = k.divu(NVVM::GridDimXOp::create(k.b, k.loc, k.i32()), cluster());
   if (!build.config.dynamic)
     return k.add(index, stride);
   // Where each CTA has one item at most, none asks for another.
+  Value total = allItems();
   auto given =
       scf::IfOp::create(k.b, k.loc, TypeRange{k.i32()}, k.lt(stride, total), /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(k.b);
   k.b.setInsertionPointToStart(given.thenBlock());
-  Value before =
-      LLVM::AtomicRMWOp::create(k.b, k.loc, LLVM::AtomicBinOp::add, k.at(k["tile_count"], up ? 4 : 8), k.c(1),
-                                LLVM::AtomicOrdering::monotonic, "device");
+  Value before = LLVM::AtomicRMWOp::create(k.b, k.loc, LLVM::AtomicBinOp::add,
+                                           k.at(k["tile_count"], products == Products::Down ? 8 : 4), k.c(1),
+                                           LLVM::AtomicOrdering::monotonic, "device");
   scf::YieldOp::create(k.b, k.loc, ValueRange{k.add(stride, before)});
   k.b.setInsertionPointToStart(given.elseBlock());
   scf::YieldOp::create(k.b, k.loc, ValueRange{total});
   return given.getResult(0);
 }
 
-GroupedBuilder::Values GroupedBuilder::entryOf(Value index, Value total) {
+GroupedBuilder::Values GroupedBuilder::entryOf(Value index) {
+  index = ownIndex(index);
+  Value total = k.mul(tiles, blocks());
   auto found = scf::IfOp::create(k.b, k.loc, SmallVector<Type>(moeTileWords, k.i32()), k.lt(index, total),
                                  /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(k.b);
@@ -97,15 +109,16 @@ GroupedBuilder::Values GroupedBuilder::entryOf(Value index, Value total) {
 }
 
 GroupedBuilder::Item GroupedBuilder::itemOf(Value index, ValueRange entry) {
-  Value tiles = k.shr(entry[3], 16), number = k.band(entry[3], 0xFFFF);
+  index = ownIndex(index);
+  Value parts = k.shr(entry[3], 16), number = k.band(entry[3], 0xFFFF);
   Value first = k.sub(k.divu(index, blocks()), number), inside = k.sub(index, k.mul(first, blocks()));
-  auto several = scf::IfOp::create(k.b, k.loc, SmallVector<Type>(itemWords, k.i32()), k.lt(k.c(1), tiles),
+  auto several = scf::IfOp::create(k.b, k.loc, SmallVector<Type>(itemWords, k.i32()), k.lt(k.c(1), parts),
                                    /*withElseRegion=*/true);
   {
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(several.thenBlock());
-    Value block = k.divu(inside, tiles);
-    const Item part = partOf(entry, tiles, k.sub(inside, k.mul(block, tiles)), block);
+    Value block = k.divu(inside, parts);
+    const Item part = partOf(entry, parts, k.sub(inside, k.mul(block, parts)), block);
     scf::YieldOp::create(k.b, k.loc, Values{part.expert, part.firstSlot, part.rows, part.block});
     k.b.setInsertionPointToStart(several.elseBlock());
     scf::YieldOp::create(k.b, k.loc, Values{entry[0], entry[1], entry[2], inside});
@@ -119,10 +132,10 @@ GroupedBuilder::Item GroupedBuilder::itemOf(Value index, ValueRange entry) {
 /// Whole units, the first parts one more than the last ones: with several widths as many rows as they differ
 /// by, so that all parts but the last fill theirs. tokenTile is a multiple of the unit, so that
 /// ceil(rows / tokenTile) parts suffice.
-GroupedBuilder::Item GroupedBuilder::partOf(ValueRange entry, Value tiles, Value number, Value block) {
+GroupedBuilder::Item GroupedBuilder::partOf(ValueRange entry, Value parts, Value number, Value block) {
   const int unit = moeTileUnit(build.config);
   Value units = k.divu(k.add(entry[2], unit - 1), unit);
-  Value each = k.divu(units, tiles), longer = k.sub(units, k.mul(each, tiles));
+  Value each = k.divu(units, parts), longer = k.sub(units, k.mul(each, parts));
   auto begin = [&](Value part) { return k.mul(k.add(k.mul(part, each), k.min(part, longer)), unit); };
   Value from = begin(number), to = k.min(begin(k.add(number, 1)), entry[2]);
   return {entry[0], k.add(entry[1], from), k.sub(to, from), block};

@@ -16,6 +16,11 @@
 // result are in one thread. `down` begins with weights before `up` has ended, for it knows its tiles from
 // `route`.
 //
+// With config.oneLaunch one kernel makes both: each role goes through items of `up` and then through those of
+// `down`, whose weights follow in the same ring. A consumer that has written its part of a tile's rows counts
+// in ready (tile.publish), and who brings rows of `down` waits for all parts of the tile (tile.await). Items
+// of `up` wait for nobody and are given out before all of `down`, so somebody always goes on.
+//
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/Grouped.h"
 
@@ -51,7 +56,9 @@ void GroupedBuilder::writeRoles() {
   OpBuilder::InsertionGuard guard(k.b);
   Value index = k.enterRole(roles.getBodies()[0]);
   consumer = consumers() > 1 ? index : Value();
-  overItems([&](const Item &item, Value count) { return consume(item, count); });
+  overProducts([&](const Place &from) {
+    return overItems(from, [&](const Item &item, Value count) { return consume(item, count); });
+  });
   k.enterRole(roles.getBodies()[1]);
   produce();
 }
@@ -67,7 +74,22 @@ void GroupedBuilder::makePipes() {
                            /*releases=*/consumers(), k.b.getStringAttr("weights"));
   rows = PipeOp::create(k.b, k.loc, rowsType, memory.rows, memory.barriers + 2 * 8 * config.stages,
                         /*releases=*/consumers(), k.b.getStringAttr("rows"));
+  if (products == Products::Both && gathered()) {
+    auto type = PipeType::get(context, config.stages, config.tokenTile, config.depthTile, 1, 1, 1, 0);
+    together = PipeOp::create(k.b, k.loc, type, memory.rows, memory.togetherBarriers,
+                              /*releases=*/consumers(), k.b.getStringAttr("rows_together"));
+  }
   makeQueue();
+}
+
+void GroupedBuilder::overProducts(llvm::function_ref<Place(const Place &)> body) {
+  const Place second = body({k.c(0), k.c(0)});
+  if (products != Products::Both)
+    return;
+  up = false;
+  secondStage = second.stage;
+  body(second);
+  up = true;
 }
 
 void GroupedBuilder::forWidth(Item item, llvm::function_ref<void(const Item &, int)> body) {
@@ -99,7 +121,7 @@ void GroupedBuilder::consume(const Item &item, Value count, int width) {
   Values sums = k.loop(k.c(0), k.c(steps()), k.c(1), {zero, count}, [&](Value step, ValueRange carried) {
     Value stage = carried[1];
     Value w = WaitOp::create(k.b, k.loc, stageOf(itemRows()), weights, stage, 0);
-    Value x = WaitOp::create(k.b, k.loc, stageOf(build.config.tokenTile), rows, stage, 0);
+    Value x = WaitOp::create(k.b, k.loc, stageOf(build.config.tokenTile), rowRing(), rowStage(stage), 0);
     MmaFenceOp::create(k.b, k.loc);
     Value sum =
         MmaNtOp::create(k.b, k.loc, accumulator, w, x, build.config.depthTile, 0, carried[0], firstRow);
@@ -111,6 +133,8 @@ void GroupedBuilder::consume(const Item &item, Value count, int width) {
   Value sum = MmaWaitOp::create(k.b, k.loc, TypeRange{accumulator}, 0, ValueRange{sums[0]}).getResult(0);
   release(k.sub(sums[1], 1));
   store(item, sum);
+  if (up && products == Products::Both)
+    PublishOp::create(k.b, k.loc, k["ready"], counterOf(item), groupEvent, consumer);
 }
 
 void GroupedBuilder::findChoices(const Item &item) {
@@ -137,10 +161,12 @@ void GroupedBuilder::store(const Item &item, Value sum) {
   auto name = k.b.getStringAttr("result_rows");
   auto offset = k.b.getI32IntegerAttr(build.memory.staging), event = k.b.getI32IntegerAttr(groupEvent),
        atOnce = k.b.getI32IntegerAttr(paired() ? build.memory.pairsAtOnce : build.memory.atOnce),
-       count = k.b.getI32IntegerAttr(consumers());
+       count = k.b.getI32IntegerAttr(consumers()),
+       apart = consumer ? k.b.getI32IntegerAttr(build.memory.stagingBytes) : IntegerAttr();
   auto bf16 = TypeAttr::get(k.b.getBF16Type());
   if (paired()) {
-    auto op = StorePairsOp::create(k.b, k.loc, sum, base, consumer, name, offset, event, bf16, atOnce, count);
+    auto op = StorePairsOp::create(k.b, k.loc, sum, base, consumer, name, offset, event, bf16, apart, atOnce,
+                                   count);
     fill(op.getPair(), {k.f32(), k.f32()},
          [&](Block &block) { return Values{activated(block.getArgument(0), block.getArgument(1))}; });
     rowRegion(op.getBody(), item);
@@ -149,7 +175,7 @@ void GroupedBuilder::store(const Item &item, Value sum) {
   if (up)
     sum = mapped(sum);
   auto op = StoreTransposedOp::create(k.b, k.loc, ValueRange{sum}, base, consumer, name, offset, event,
-                                      k.b.getI32IntegerAttr(weightRows), bf16, atOnce, count);
+                                      k.b.getI32IntegerAttr(weightRows), bf16, apart, atOnce, count);
   rowRegion(op.getBody(), item);
 }
 
@@ -175,44 +201,61 @@ void GroupedBuilder::rowRegion(Region &region, const Item &item) {
 
 //===- Entries ----------------------------------------------------------------------------------------===//
 
+static void add(KernelEntry &entry, std::initializer_list<KernelArgument> arguments) {
+  entry.arguments.insert(entry.arguments.end(), arguments);
+}
+
 static void describe(const MoeBuild &build, KernelEntry &entry, const char *name) {
   entry.name = name;
   entry.cluster = build.config.cluster;
   entry.threads = GroupedBuilder::threads(build.config);
   entry.sharedBytes = build.memory.sharedBytes;
+  entry.arguments = {{"pointer", "tiles"}, {"pointer", "tile_count"}};
+}
+
+/// Of `up`, but for the list of tiles.
+static void addOfUp(const MoeBuild &build, KernelEntry &entry) {
+  add(entry, {{"tensor_map", "w1"}, {"pointer", "activated_base"}});
+  if (build.config.permute)
+    add(entry, {{"tensor_map", "permuted"}});
+  else
+    add(entry, {{"pointer", "x"}, {"i64", "x_stride"}, {"pointer", "slots"}});
+  if (build.problem().shared > 0)
+    add(entry, {{"tensor_map", "shared1"}});
+  if (build.config.prefetchUp)
+    add(entry, {{"pointer", "w1_base"}});
+}
+
+static void addOfDown(const MoeBuild &build, KernelEntry &entry) {
+  add(entry, {{"tensor_map", "w2"}, {"tensor_map", "activated"}});
+  if (build.config.atomic)
+    add(entry, {{"pointer", "slots"}, {"pointer", "weights"}, {"pointer", "sums"}});
+  else
+    add(entry, {{"pointer", "expert_out"}});
+  if (build.problem().shared > 0)
+    add(entry, {{"tensor_map", "shared2"}});
+  if (build.config.prefetchDown)
+    add(entry, {{"pointer", "w2_base"}});
 }
 
 void buildUpKernel(OpBuilder &builder, const MoeBuild &build, KernelEntry &entry) {
   describe(build, entry, "up");
-  entry.arguments = {
-      {"tensor_map", "w1"}, {"pointer", "tiles"}, {"pointer", "tile_count"}, {"pointer", "activated_base"}};
-  if (build.config.permute)
-    entry.arguments.push_back({"tensor_map", "permuted"});
-  else
-    for (const KernelArgument &argument :
-         std::initializer_list<KernelArgument>{{"pointer", "x"}, {"i64", "x_stride"}, {"pointer", "slots"}})
-      entry.arguments.push_back(argument);
-  if (build.problem().shared > 0)
-    entry.arguments.push_back({"tensor_map", "shared1"});
-  if (build.config.prefetchUp)
-    entry.arguments.push_back({"pointer", "w1_base"});
-  GroupedBuilder(builder, build, entry, /*up=*/true).run();
+  addOfUp(build, entry);
+  GroupedBuilder(builder, build, entry, Products::Up).run();
 }
 
 void buildDownKernel(OpBuilder &builder, const MoeBuild &build, KernelEntry &entry) {
   describe(build, entry, "down");
-  entry.arguments = {
-      {"tensor_map", "w2"}, {"tensor_map", "activated"}, {"pointer", "tiles"}, {"pointer", "tile_count"}};
-  if (build.config.atomic)
-    for (const char *name : {"slots", "weights", "sums"})
-      entry.arguments.push_back({"pointer", name});
-  else
-    entry.arguments.push_back({"pointer", "expert_out"});
-  if (build.problem().shared > 0)
-    entry.arguments.push_back({"tensor_map", "shared2"});
-  if (build.config.prefetchDown)
-    entry.arguments.push_back({"pointer", "w2_base"});
-  GroupedBuilder(builder, build, entry, /*up=*/false).run();
+  addOfDown(build, entry);
+  GroupedBuilder(builder, build, entry, Products::Down).run();
+}
+
+void buildExpertsKernel(OpBuilder &builder, const MoeBuild &build, KernelEntry &entry) {
+  describe(build, entry, "experts");
+  addOfUp(build, entry);
+  addOfDown(build, entry);
+  add(entry, {{"pointer", "ready"}});
+  GroupedBuilder(builder, build, entry, Products::Both).run();
 }
 
 } // namespace lathe::codegen

@@ -30,16 +30,32 @@ void GroupedBuilder::produce() {
       loadWeights(item, count, halfway);
     });
   }
-  if (gathered())
-    k.when(k.ge(thread, k.c(32)), [&] {
-      gridWait();
-      overItems([&](const Item &item, Value count) { return gatherRows(item, k.sub(thread, 32), count); });
+  const bool gathers =
+      gathered(); // Then all warps go through the items of `down`, too, and one thread loads.
+  k.when(gathers ? k.ge(thread, k.c(32)) : k.eq(thread, 32), [&] {
+    gridWait();
+    overProducts([&](const Place &from) {
+      if (gathers && !gathered())
+        drain(from);
+      return overItems(
+          from,
+          [&](const Item &item, Value count) {
+            if (gathered())
+              return gatherRows(item, k.sub(thread, 32), count);
+            if (gathers)
+              k.when(k.eq(thread, 32), [&] { loadRows(item, count); });
+            else
+              loadRows(item, count);
+            return k.add(count, steps());
+          },
+          /*single=*/!gathers);
     });
-  else
-    k.when(k.eq(thread, 32), [&] {
-      gridWait();
-      overItems([&](const Item &item, Value count) { return loadRows(item, count); }, /*single=*/true);
-    });
+  });
+}
+
+void GroupedBuilder::drain(const Place &from) {
+  for (int stage = 0; stage < build.config.stages; ++stage)
+    AcquireOp::create(k.b, k.loc, rows, k.add(from.stage, stage), 0);
 }
 
 void GroupedBuilder::prefetchFirst() {
@@ -122,9 +138,11 @@ Value GroupedBuilder::gatherRows(const Item &item, Value thread, Value count) {
   return k.add(count, steps());
 }
 
-Value GroupedBuilder::loadRows(const Item &item, Value count) {
-  return overSteps(count, 0, steps(), [&](Value column, Value stage) {
-    AcquireOp::create(k.b, k.loc, rows, stage, 0);
+void GroupedBuilder::loadRows(const Item &item, Value count) {
+  if (follows())
+    AwaitOp::create(k.b, k.loc, k["ready"], counterOf(item), upParts());
+  overSteps(rowStage(count), 0, steps(), [&](Value column, Value stage) {
+    AcquireOp::create(k.b, k.loc, rowRing(), stage, 0);
     loadBoxedRows(item, column, stage);
   });
 }
@@ -132,12 +150,12 @@ Value GroupedBuilder::loadRows(const Item &item, Value count) {
 void GroupedBuilder::loadBoxedRows(const Item &item, Value column, Value stage) {
   const int each = moeRowBox(build.config), boxes = build.config.tokenTile / each;
   Value wanted = k.min(k.max(k.divu(k.add(item.rows, each - 1), each), k.c(1)), k.c(boxes));
-  ExpectOp::create(k.b, k.loc, rows, stage, 0, boxes > 1 ? k.mul(wanted, each) : Value());
+  ExpectOp::create(k.b, k.loc, rowRing(), stage, 0, boxes > 1 ? k.mul(wanted, each) : Value());
   for (int part = 0; part < boxes; ++part) {
     auto load = [&] {
       for (int box = 0; box < build.config.depthTile / boxColumns; ++box)
         LoadOp::create(k.b, k.loc, k[up ? "permuted" : "activated"],
-                       Values{k.add(column, box * boxColumns), k.add(item.firstSlot, part * each)}, rows,
+                       Values{k.add(column, box * boxColumns), k.add(item.firstSlot, part * each)}, rowRing(),
                        stage, box, part * each, each, false, cluster() > 1);
     };
     Value here = k.lt(k.c(part), wanted);

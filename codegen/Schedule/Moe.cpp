@@ -45,6 +45,7 @@ static void describe(MoeManifest &manifest, const MoeBuild &build, const Target 
   manifest.config = build.config;
   manifest.permute = build.config.permute;
   manifest.atomic = build.config.atomic;
+  manifest.oneLaunch = build.config.oneLaunch;
   const int weightRows = 64 * build.config.consumers; // Of a box.
   manifest.tensorMaps = {
       {"w1", 64, weightRows}, {"w2", 64, weightRows}, {"activated", 64, moeRowBox(build.config)}};
@@ -72,8 +73,12 @@ OwningOpRef<ModuleOp> buildMoe(const MoePattern &pattern, const MoeConfig &confi
   buildRouteKernel(builder, build, manifest.route);
   if (config.permute)
     buildPermuteKernel(builder, build, manifest.permuteKernel);
-  buildUpKernel(builder, build, manifest.up);
-  buildDownKernel(builder, build, manifest.down);
+  if (config.oneLaunch) {
+    buildExpertsKernel(builder, build, manifest.expertsKernel);
+  } else {
+    buildUpKernel(builder, build, manifest.up);
+    buildDownKernel(builder, build, manifest.down);
+  }
   buildMoeCombineKernel(builder, build, manifest.combine);
   return module;
 }

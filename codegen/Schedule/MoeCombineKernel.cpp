@@ -3,7 +3,7 @@
 // A warp a row and 256 columns, eight columns a lane, 16 bytes a load; all choices' loads are on their way at
 // once. The order of additions is that of the choices, then of the shared experts, so that every run has the
 // same bits. With config.atomic `down` has made the sums already, in float32: here they are rounded, and
-// zeros left for the next step.
+// zeros left for the next step. Counters of the products are set back here, too.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/KernelBuilder.h"
@@ -35,6 +35,8 @@ public:
     Value task = k.add(k.mul(NVVM::BlockIdXOp::create(k.b, k.loc, k.i32()), combineWarps), warp);
     row = k.divu(task, chunks);
     column = k.add(k.mul(k.sub(task, k.mul(row, chunks)), taskColumns), k.mul(k.lane(), laneColumns));
+    if (build.config.oneLaunch)
+      k.when(k.band(k.lt(row, k["rows"]), k.lt(column, taskColumns)), [&] { clearReady(); });
     k.when(k.band(k.lt(row, k["rows"]), k.lt(column, problem.hidden)),
            [&] { storeSum(build.config.atomic ? takeSums() : sumUp()); });
     k.finish();
@@ -45,6 +47,19 @@ private:
   void takeBack() {
     for (int product : {1, 2})
       storeI32(k, k.c(0), k["tile_count"], k.c(product));
+  }
+
+  /// Of all tiles in which the row has a slot: a lane a choice, and the first one those of shared experts.
+  void clearReady() {
+    auto clear = [&](Value slot) { storeI32(k, k.c(0), k["ready"], k.divu(slot, moeSlotTile)); };
+    k.when(k.lt(k.lane(), problem.topK), [&] {
+      Value place = loadI32(k, k["places"], k.add(k.mul(row, problem.topK), k.lane()));
+      k.when(k.ge(place, k.c(0)), [&] { clear(place); });
+    });
+    k.when(k.eq(k.lane(), 0), [&] {
+      for (int expert = 0; expert < problem.shared; ++expert)
+        clear(sharedSlot(expert));
+    });
   }
 
   /// Eight bf16 of a slot, two a word.
@@ -65,10 +80,11 @@ private:
     Value zeros = LLVM::ZeroOp::create(k.b, k.loc, words.getType());
     return {k.select(k.lt(place, 0), zeros, words), k.select(k.lt(place, 0), k.cf(0), weight)};
   }
-  Term shared(int expert) {
+  Value sharedSlot(int expert) {
     Value padded = k.mul(k.divu(k.add(k["rows"], moeSlotTile - 1), moeSlotTile), moeSlotTile);
-    return {loadSlot(k.add(k.add(k["shared_start"], k.mul(padded, expert)), row)), Value()};
+    return k.add(k.add(k["shared_start"], k.mul(padded, expert)), row);
   }
+  Term shared(int expert) { return {loadSlot(sharedSlot(expert)), Value()}; }
 
   SmallVector<Value> sumUp() {
     SmallVector<Term> terms;
@@ -140,6 +156,8 @@ void buildMoeCombineKernel(OpBuilder &builder, const MoeBuild &build, KernelEntr
     entry.arguments.push_back(argument);
   if (build.config.dynamic)
     entry.arguments.push_back({"pointer", "tile_count"});
+  if (build.config.oneLaunch)
+    entry.arguments.push_back({"pointer", "ready"});
   MoeCombineBuilder(builder, build, entry).run();
 }
 

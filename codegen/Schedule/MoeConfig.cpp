@@ -29,11 +29,12 @@ static constexpr int usualAtOnce = 64, // Columns of a result that are staged at
 //===- Text and JSON ---------------------------------------------------------------------------------===//
 
 std::string MoeConfig::str() const {
-  return fmt::format(
-      "tokenTile={} widths={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} "
-      "permute={} dynamic={} atomic={} prefetchUp={} prefetchDown={} evictFirst={} dependentLaunch={}",
-      tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic, atomic,
-      prefetchUp, prefetchDown, evictFirst, dependentLaunch == DependentLaunch::Off ? "off" : "early");
+  return fmt::format("tokenTile={} widths={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} "
+                     "permute={} dynamic={} atomic={} oneLaunch={} prefetchUp={} prefetchDown={} "
+                     "evictFirst={} dependentLaunch={}",
+                     tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic,
+                     atomic, oneLaunch, prefetchUp, prefetchDown, evictFirst,
+                     dependentLaunch == DependentLaunch::Off ? "off" : "early");
 }
 
 void to_json(nlohmann::json &json, const MoeConfig &config) {
@@ -47,6 +48,7 @@ void to_json(nlohmann::json &json, const MoeConfig &config) {
           {"permute", config.permute},
           {"dynamic", config.dynamic},
           {"atomic", config.atomic},
+          {"oneLaunch", config.oneLaunch},
           {"prefetchUp", config.prefetchUp},
           {"prefetchDown", config.prefetchDown},
           {"evictFirst", config.evictFirst},
@@ -57,7 +59,7 @@ static UserError configError(std::string rule, std::string value) {
   return UserError(Fault{
       "schedule config", std::move(rule), std::move(value),
       "fields are tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic, "
-      "atomic, prefetchUp, prefetchDown, evictFirst, dependentLaunch (off, early)"});
+      "atomic, oneLaunch, prefetchUp, prefetchDown, evictFirst, dependentLaunch (off, early)"});
 }
 
 void from_json(const nlohmann::json &json, MoeConfig &config) {
@@ -72,10 +74,11 @@ void from_json(const nlohmann::json &json, MoeConfig &config) {
        {"depthTile", &MoeConfig::depthTile},
        {"stages", &MoeConfig::stages},
        {"ctasPerSm", &MoeConfig::ctasPerSm}}};
-  const std::array<std::pair<const char *, bool MoeConfig::*>, 6> flags{
+  const std::array<std::pair<const char *, bool MoeConfig::*>, 7> flags{
       {{"permute", &MoeConfig::permute},
        {"dynamic", &MoeConfig::dynamic},
        {"atomic", &MoeConfig::atomic},
+       {"oneLaunch", &MoeConfig::oneLaunch},
        {"prefetchUp", &MoeConfig::prefetchUp},
        {"prefetchDown", &MoeConfig::prefetchDown},
        {"evictFirst", &MoeConfig::evictFirst}}};
@@ -120,8 +123,8 @@ MoeMemory moeMemory(const MoeConfig &config) {
   memory.rowBytes = config.tokenTile * config.depthTile * elementBytes;
   memory.rows = config.stages * memory.weightBytes;
   memory.staging = memory.rows + config.stages * memory.rowBytes;
-  // Full and empty ones, of two rings and of the queue behind them.
-  const int barriers = 2 * 2 * config.stages * barrierBytes,
+  // Full and empty ones, of two rings, or three, and of the queue behind them.
+  const int ring = 2 * config.stages * barrierBytes, barriers = (moeGathersAndLoads(config) ? 3 : 2) * ring,
             queue = moeQueueSlots * (itemBytes + 2 * barrierBytes);
   // As many columns of a result at a time as the rings leave room for.
   const int left = moeShareOfCta(Target(), config) - memory.staging - barriers - queue;
@@ -133,6 +136,7 @@ MoeMemory moeMemory(const MoeConfig &config) {
   memory.pairsAtOnce =
       std::min(config.tokenTile, memory.stagingBytes / pairsRowBytes / moeSlotTile * moeSlotTile);
   memory.barriers = memory.staging + config.consumers * memory.stagingBytes;
+  memory.togetherBarriers = memory.barriers + 2 * ring;
   memory.items = memory.barriers + barriers;
   memory.itemBarriers = memory.items + moeQueueSlots * itemBytes;
   memory.sharedBytes = memory.items + queue;
@@ -213,6 +217,10 @@ static Verdict checkBlocks(const MoeProblem &problem, const MoeConfig &config) {
     return broken("cluster", "CTAs that share rows have a multiprocessor each; set ctasPerSm to 1");
   if (config.cluster > 1 && config.dynamic)
     return broken("dynamic", "CTAs that share rows take the same items; set dynamic to false");
+  if (config.oneLaunch && (config.cluster > 1 || config.atomic))
+    return broken("oneLaunch",
+                  "one launch for both products is without clusters and without atomic sums; set "
+                  "cluster=1 and atomic=false, or oneLaunch=false");
   if (config.cluster > 1 && !config.permute)
     return broken("cluster", "rows go to several CTAs by TMA alone; set permute");
   const int most = mostColumns(problem, config);
@@ -253,6 +261,9 @@ Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &
   if ((config.prefetchUp || config.prefetchDown) && config.dependentLaunch == DependentLaunch::Off)
     return broken("prefetch", "prefetchUp and prefetchDown are for launches that begin before the one before "
                               "has ended, got dependentLaunch=off; set it to early");
+  if (config.prefetchDown && config.oneLaunch)
+    return broken("prefetch", "with one launch the weights of `down` follow those of `up` anyway; set "
+                              "prefetchDown=false");
   if (config.prefetchUp && config.permute)
     return broken("prefetch", "with permute `up` begins when the routing is known; set prefetchUp=false");
   const int needed = moeMemory(config).sharedBytes;

@@ -24,6 +24,9 @@ struct MoeConfig {
   bool dynamic = false; ///< A CTA takes the item that is next when it is ready, instead of every n-th one.
   /// `down` adds to float32 sums, in no certain order, instead of leaving the sums to `combine`.
   bool atomic = false;
+  /// One kernel makes both products: items of `down` follow those of `up`, each as soon as its rows are
+  /// there.
+  bool oneLaunch = false;
   /// Before `up` knows the routing it brings weights of the first experts to the L2 cache.
   bool prefetchUp = false;
   /// While `up` ends, `down` brings weights of its first items to the L2 cache that its ring has no room for.
@@ -53,6 +56,9 @@ inline constexpr int moeProductRows = 256;
 /// Items that a CTA's producer may be ahead of its consumers.
 inline constexpr int moeQueueSlots = 4;
 
+/// Whether a kernel has two rings of rows: one that threads gather for `up`, one that TMA brings for `down`.
+inline bool moeGathersAndLoads(const MoeConfig &config) { return config.oneLaunch && !config.permute; }
+
 /// Rows of the units in which an expert's rows are cut into tiles.
 int moeTileUnit(const MoeConfig &config);
 /// Widths of the main loops, descending.
@@ -68,7 +74,8 @@ struct MoeMemory {
   int pairsAtOnce = 0;  ///< The same where results are pairs of gate and up, half as many bytes a column.
   int stagingBytes = 0; ///< For one consumer's results.
   int weights = 0, rows = 0, staging = 0, barriers = 0; ///< Byte offsets; staging of the first consumer.
-  int items = 0, itemBarriers = 0;                      ///< Byte offsets of the queue of items.
+  int togetherBarriers = 0;        ///< Of the second ring of rows where a kernel has two; else unused.
+  int items = 0, itemBarriers = 0; ///< Byte offsets of the queue of items.
   int sharedBytes = 0;
 };
 MoeMemory moeMemory(const MoeConfig &config);

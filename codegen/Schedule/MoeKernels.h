@@ -2,8 +2,8 @@
 //
 // One builder a kernel; Moe.cpp calls them in the order of a step: where the description has one, gate (rows
 // times a gate matrix to logits); route (logits to choices and the map of rows by expert), permute (rows in
-// that order), up (first projection and activation), down (second projection), combine (weighted sum over a
-// row's choices).
+// that order), up (first projection and activation), down (second projection), or both as experts, combine
+// (weighted sum over a row's choices).
 //
 // The map, all i32, in the workspace of the runtime:
 //   counts[experts]        choices of each local expert
@@ -17,10 +17,13 @@
 //                          ones last. An expert's tiles are equal parts of whole units of moeSlotTile slots,
 //                          the first ones a unit longer (units of moeWidthStep rows with several widths);
 //                          none has more than config.tokenTile rows.
-//   tile_count[3]          the number of tiles; then, with config.dynamic, how many items CTAs of `up`, and
-//   of
-//                          `down`, have been given beyond their first one each: 0 at first, and again after
-//                          `combine`
+//   tile_count[3]          the number of tiles; then, with config.dynamic, how many items CTAs of `up` (with
+//                          config.oneLaunch of both), and of `down`, have been given beyond their first one
+//                          each: 0 at first, and again after `combine`
+//   ready[…]               with config.oneLaunch, of a tile that begins at slot s, at s / moeSlotTile: how
+//   many
+//                          parts of its rows of activated are written, a consumer's of an item each; 0 at
+//                          first, and again after `combine`
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -61,9 +64,12 @@ void buildUpKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry 
 /// tile_count, expert_out. With config.atomic, instead of expert_out: sums[row] += weight of the slot's
 /// choice · w2[expert] · activated[slot], in float32; slots, weights, sums. With config.prefetchDown w2_base.
 void buildDownKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
+/// Both in one, with config.oneLaunch: arguments of both, and ready.
+void buildExpertsKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 /// y[row] = sum over choices of weight · expert_out[place], in order of choices, then of shared experts.
-/// Arguments: expert_out, places, weights, shared_start, rows, y, y_stride; tile_count with config.dynamic.
-/// With config.atomic y[row] = sums[row], and zero to sums[row]; sums instead of the first four.
+/// Arguments: expert_out, places, weights, shared_start, rows, y, y_stride; tile_count with config.dynamic,
+/// ready with config.oneLaunch. With config.atomic y[row] = sums[row], and zero to sums[row]; sums instead of
+/// the first four.
 void buildMoeCombineKernel(mlir::OpBuilder &builder, const MoeBuild &build, KernelEntry &entry);
 
 } // namespace lathe::codegen

@@ -173,7 +173,8 @@ private:
     auto op = StoreTransposedOp::create(k.b, k.loc, output, base, Value(), k.b.getStringAttr("output_rows"),
                                         k.b.getI32IntegerAttr(build.memory.staging),
                                         k.b.getI32IntegerAttr(groupEvent),
-                                        k.b.getI32IntegerAttr(problem.valueDim), TypeAttr::get(element));
+                                        k.b.getI32IntegerAttr(problem.valueDim), TypeAttr::get(element),
+                                        /*apart=*/IntegerAttr());
     rowRegion(op.getBody(), offset);
   }
 

@@ -178,14 +178,17 @@ TEST(GlobalOrder, LaunchesAreOrdered) {
 
 //===- TMA -------------------------------------------------------------------------------------------===//
 
-/// The reader brings the bytes by TMA, behind `fence`.
-static std::string load(const std::string &fence) {
+/// The reader brings the bytes by TMA, behind `fence`, and uses them.
+static std::string load(const std::string &fence,
+                        const std::string &use = "ld.shared.u32 %r1, [%smem+1024]; "
+                                                 "@%first st.global.u32 [%in+4096], %r1;") {
   return "@!%first bra J; mbarrier.init.shared.b64 [%smem], 1; fence.mbarrier_init.release.cluster;\n"
          "mbarrier.arrive.expect_tx.shared.b64 _, [%smem], 512;\n" +
          fence +
          "\ncp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%smem+1024], [%in], 512, "
          "[%smem];\n"
-         "J: bar.sync 0;\nW: mbarrier.try_wait.parity.shared.b64 %p0, [%smem], 0; @!%p0 bra W;\n";
+         "J: bar.sync 0;\nW: mbarrier.try_wait.parity.shared.b64 %p0, [%smem], 0; @!%p0 bra W;\n" +
+         use;
 }
 
 TEST(GlobalOrder, StoresToTma) {
@@ -200,6 +203,17 @@ TEST(GlobalOrder, StoresToTma) {
   expectFound(
       {.raise = "@%first st.relaxed.gpu.global.u32 [%in+8192], 1;", .read = load("fence.proxy.async;")},
       FindingKind::DataRace, race);
+}
+
+/// A box may hold bytes of others that are still being written, as long as nobody uses them.
+TEST(GlobalOrder, TmaReadsNobodyUses) {
+  const std::string early = "@%first st.relaxed.gpu.global.u32 [%in+8192], 1;";
+  expectClean({.raise = early, .read = load("fence.proxy.async;", "")});
+  expectClean({.read = load("", "ld.shared.u32 %r1, [%smem+1024]; mov.u32 %r2, %r1;")});
+  expectFound({.raise = early,
+               .read = load("fence.proxy.async;",
+                            "ld.shared.u32 %r1, [%smem+1028]; setp.eq.u32 %p0, %r1, 7; @%p0 bra Z; Z: ret;")},
+              FindingKind::DataRace, race);
 }
 
 TEST(GlobalOrder, TmaToOthers) {

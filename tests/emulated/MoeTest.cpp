@@ -63,6 +63,10 @@ static std::vector<Case> configCases() {
       "atomic=true",
       "atomic=true,tokenTile=64,widths=4,consumers=2,permute=true,dynamic=true,ctasPerSm=1",
       "atomic=true,tokenTile=128,dynamic=true,ctasPerSm=1",
+      "oneLaunch=true",
+      "oneLaunch=true,dynamic=true,depthTile=64,stages=2,ctasPerSm=2",
+      "oneLaunch=true,tokenTile=64,widths=4,consumers=2,dynamic=true,ctasPerSm=1",
+      "oneLaunch=true,tokenTile=32,permute=true,ctasPerSm=1,dependentLaunch=off",
       "prefetchUp=true",
       "prefetchDown=true,dynamic=true,ctasPerSm=2,stages=2",
       "evictFirst=false",
@@ -79,7 +83,8 @@ static std::vector<Case> configCases() {
           {fmt::format("{}__cluster2_widths{}", name, widths), &reference::moeCase(name),
            fmt::format("tokenTile=64,widths={},consumers=2,cluster=2,permute=true,ctasPerSm=1", widths)});
   for (const char *name : {"dims_512_128_rows_40", "dims_512_128_rows_5"}) // 256 rows of weights.
-    for (const char *more : {"widths=1", "widths=4,dynamic=true", "widths=4,permute=true", "atomic=true"})
+    for (const char *more : {"widths=1", "widths=4,dynamic=true", "widths=4,permute=true", "atomic=true",
+                             "widths=4,oneLaunch=true"})
       cases.push_back({fmt::format("{}__consumers4_{}", name, labelOf(more)), &reference::moeCase(name),
                        fmt::format("tokenTile=64,consumers=4,depthTile=64,stages=3,ctasPerSm=1,{}", more)});
   for (const char *name : {"shared_1_rows_267_narrow", "shared_1_rows_282_narrow"}) // Two products a step.
@@ -117,8 +122,9 @@ TEST_P(EmulatedMoe, MatchesReferenceWithoutFindings) {
        {runtime::EmulatorOptions{.throwFindings = false, .smCount = 8},
         runtime::EmulatorOptions{.seed = seed, .throwFindings = false, .smCount = 3}}) {
     const runtime::MoeKernel kernel = jit.load(description, runtime::openEmulator(options), request);
-    // A second run of an atomic kernel needs sums that the first one has set back.
-    const tools::MoeVerdict verdict = tools::judge(kernel, layer, "cpu", {.twice = kernel.manifest().atomic});
+    // A second run needs sums and counters that the first one has set back.
+    const bool counts = kernel.manifest().atomic || kernel.manifest().oneLaunch;
+    const tools::MoeVerdict verdict = tools::judge(kernel, layer, "cpu", {.twice = counts});
     SCOPED_TRACE(testing::Message() << layer.name << ", order " << options.seed << ", " << options.smCount
                                     << " SMs, " << kernel.manifest().config.dump());
     EXPECT_EQ(verdict.message(), "");

@@ -135,3 +135,51 @@ tile.kernel @sums attributes {arg_names = ["sums", "from", "row0", "row1", "fact
   tile.add_transposed %sum to %sums[%from] stride 2048 rows(%row0, %row1) factors(%factor0, %factor1) : !tile.fragment<40> to !llvm.ptr<1>
   tile.return
 }
+
+// CHECK-LABEL: llvm.func @pairs_apart
+// CHECK: arith.muli %{{.*}}, %c1152_i32
+// CHECK-NOT: c640_i32
+tile.kernel @pairs_apart attributes {arg_names = ["out", "index"], threads = 256 : i32, shared_bytes = 60000 : i32,
+                                     max_registers = 0 : i32} {
+^bb0(%out: !llvm.ptr<1>, %index: i32):
+  %zero = arith.constant 0.0 : f32
+  %sum = tile.splat %zero : f32 -> !tile.fragment<8>
+  tile.store_pairs %sum to %out at 40000[%index] of 2 apart 1152 event 3 as bf16 at_once 8 : !tile.fragment<8> to !llvm.ptr<1> {
+  ^bb0(%gate: f32, %up: f32):
+    tile.yield %gate : f32
+  }, {
+  ^bb0(%column: i32):
+    %offset = arith.extsi %column : i32 to i64
+    %yes = arith.constant true
+    tile.yield %offset, %yes : i64, i1
+  }
+  tile.return
+}
+
+// All of the warpgroup have written, then one of them adds.
+// CHECK-LABEL: llvm.func @publish
+// CHECK-SAME: (%[[COUNTERS:[^:]*]]: !llvm.ptr<1>, %[[AT:[^:]*]]: i32, %[[GROUP:[^:]*]]: i32
+// CHECK: %[[EVENT:.*]] = arith.addi %{{.*}}, %[[GROUP]]
+// CHECK: nvvm.barrier id = %[[EVENT]] number_of_threads = %c128_i32
+// CHECK: scf.if
+// CHECK: %[[COUNTER:.*]] = llvm.getelementptr inbounds %[[COUNTERS]]
+// CHECK: "red.release.gpu.global.add.u32 [$0], 1;", "l,~{memory}" %[[COUNTER]]
+tile.kernel @publish attributes {arg_names = ["counters", "at", "group"], threads = 256 : i32, shared_bytes = 0 : i32,
+                                 max_registers = 0 : i32} {
+^bb0(%counters: !llvm.ptr<1>, %at: i32, %group: i32):
+  tile.publish %counters[%at] event 3 of %group : !llvm.ptr<1>
+  tile.return
+}
+
+// CHECK-LABEL: llvm.func @await
+// CHECK: scf.while
+// CHECK: %[[SEEN:.*]] = llvm.inline_asm has_side_effects asm_dialect = att "ld.acquire.gpu.global.u32 $0, [$1];"
+// CHECK: %[[LESS:.*]] = arith.cmpi slt, %[[SEEN]], %c44_i32
+// CHECK: scf.condition(%[[LESS]])
+// CHECK: nvvm.fence.proxy {kind = #nvvm.proxy_kind<async.global>}
+tile.kernel @await attributes {arg_names = ["counters", "at"], threads = 128 : i32, shared_bytes = 0 : i32,
+                               max_registers = 0 : i32} {
+^bb0(%counters: !llvm.ptr<1>, %at: i32):
+  tile.await %counters[%at] least 44 : !llvm.ptr<1>
+  tile.return
+}

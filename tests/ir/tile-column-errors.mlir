@@ -532,6 +532,19 @@ tile.kernel @transposed_no_yield attributes {arg_names = ["f0", "f1", "q", "w", 
 
 // -----
 
+tile.kernel @transposed_apart attributes {arg_names = ["f0", "q", "w", "t", "n"], threads = 256 : i32, shared_bytes = 0 : i32,
+                            max_registers = 0 : i32} {
+^bb0(%f0: !tile.fragment<16>, %q: !llvm.ptr<1>, %w: i64, %t: i1, %n: i32):
+  // expected-error @+1 {{warpgroups' rows must be apart by their 2304 bytes or more, a multiple of 16, got 2288}}
+  tile.store_transposed %f0 to %q at 0[%n] of 2 apart 2288 event 1 limit 64 as bf16 at_once 16 : !tile.fragment<16> to !llvm.ptr<1> {
+  ^bb0(%r: i32):
+    tile.yield %w, %t : i64, i1
+  }
+  tile.return
+}
+
+// -----
+
 tile.kernel @store_columns_type attributes {arg_names = ["c", "q", "w", "t"], threads = 128 : i32, shared_bytes = 0 : i32,
                             max_registers = 0 : i32} {
 ^bb0(%c: !tile.columns<16, i32>, %q: !llvm.ptr<1>, %w: i64, %t: i1):

@@ -131,3 +131,21 @@ tile.kernel @sums_stride attributes {arg_names = ["f", "out", "n", "x"], threads
   tile.add_transposed %f to %out[%n] stride 63 rows(%n) factors(%x) : !tile.fragment<16> to !llvm.ptr<1>
   tile.return
 }
+
+// -----
+
+tile.kernel @publish_event attributes {arg_names = ["counters", "n"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%counters: !llvm.ptr<1>, %n: i32):
+  // expected-error @+1 {{event must be 1 to 15 (0 is the CTA's own barrier), got 0}}
+  tile.publish %counters[%n] event 0 : !llvm.ptr<1>
+  tile.return
+}
+
+// -----
+
+tile.kernel @await_nothing attributes {arg_names = ["counters", "n"], threads = 128 : i32, shared_bytes = 0 : i32, max_registers = 0 : i32} {
+^bb0(%counters: !llvm.ptr<1>, %n: i32):
+  // expected-error @+1 {{least must be 1 or more, got 0}}
+  tile.await %counters[%n] least 0 : !llvm.ptr<1>
+  tile.return
+}

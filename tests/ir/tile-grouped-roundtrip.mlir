@@ -31,5 +31,11 @@ tile.kernel @grouped attributes {arg_names = ["x", "out", "n", "t"], threads = 2
   }
   // CHECK: tile.add_transposed %{{.*}} to %{{.*}}[%{{.*}}] stride 2048 rows(%{{.*}}) factors(%{{.*}}) : <16> to <1>
   tile.add_transposed %sum to %out[%n] stride 2048 rows(%t) factors(%zero) : !tile.fragment<16> to !llvm.ptr<1>
+  // CHECK: tile.publish %{{.*}}[%{{.*}}] event 1 : <1>
+  tile.publish %out[%n] event 1 : !llvm.ptr<1>
+  // CHECK: tile.publish %{{.*}}[%{{.*}}] event 2 of %{{.*}} : <1>
+  tile.publish %out[%n] event 2 of %t : !llvm.ptr<1>
+  // CHECK: tile.await %{{.*}}[%{{.*}}] least 44 : <1>
+  tile.await %out[%n] least 44 : !llvm.ptr<1>
   tile.return
 }

@@ -169,7 +169,7 @@ std::optional<codegen::MoeConfig> MoeConfigOption::config(const codegen::MoeProb
   // Of what is not given, what does not go with what is.
   const bool alone = asked.dependentLaunch == codegen::DependentLaunch::Off;
   asked.prefetchUp &= given.contains("prefetchUp") || !(alone || asked.permute);
-  asked.prefetchDown &= given.contains("prefetchDown") || !alone;
+  asked.prefetchDown &= given.contains("prefetchDown") || !(alone || asked.oneLaunch);
   if (!given.contains("stages"))
     for (codegen::MoeConfig fewer = asked; fewer.stages >= 2; --fewer.stages)
       if (codegen::check(problem, fewer, target))

@@ -78,11 +78,12 @@ struct PendingLoad {
 /// Where a value that comes from nowhere began.
 struct Origin {
   enum class Kind : uint8_t { Register, Shared, Global, Race, Unfenced, Layout } kind = Kind::Register;
-  uint32_t pc = 0;               ///< Of the read that found nothing.
-  uint32_t otherPc = UINT32_MAX; ///< Of a race or a missing fence: the other access.
-  std::string address;           ///< In words.
-  std::string agent;             ///< Who read.
-  uint64_t time = 0;             ///< Cluster::now() of the read.
+  uint32_t pc = 0;                    ///< Of the read that found nothing.
+  uint32_t otherPc = UINT32_MAX;      ///< Of a race or a missing fence: the other access.
+  std::string address;                ///< In words.
+  std::string agent;                  ///< Who read.
+  uint64_t time = 0;                  ///< Cluster::now() of the read.
+  std::string what = {}, wayOut = {}; ///< Of a race or a missing fence in global memory: the finding's words.
 };
 
 /// A finding as an instruction tells it; names and lines are added by who keeps it.

@@ -100,6 +100,10 @@ uint32_t Cluster::addOrigin(Origin origin) {
 /// Other values are reported where they are used.
 void Cluster::reportUndefined(const Warp &warp, uint32_t lanes, uint32_t origin, const char *use) {
   const Origin *from = origin > 0 && origin <= origins_.size() ? &origins_[origin - 1] : nullptr;
+  if (from && !from->what.empty())
+    return report({from->kind == Origin::Kind::Race ? FindingKind::DataRace : FindingKind::ProxyUnfenced,
+                   from->pc, from->what, from->wayOut, from->address, from->otherPc, from->agent,
+                   from->time});
   if (from && from->kind == Origin::Kind::Race)
     return report({FindingKind::DataRace, from->pc,
                    "it reads what another access may still change, and the result is used",

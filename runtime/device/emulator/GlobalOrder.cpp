@@ -107,53 +107,67 @@ static std::string writerOf(Warp &w, const LoggedWrite &write) {
   return fmt::format("{} {}{}", size > 1 ? "the cluster of CTA" : "CTA", write.cluster % across * size, rows);
 }
 
-static void report(Warp &w, uint64_t address, const LoggedWrite &write, Order found, bool writes, int lane) {
-  const std::string where = w.cluster().nameGlobal(address), writer = writerOf(w, write);
+namespace {
+/// The first byte of an access that nothing orders after its write.
+struct Disorder {
+  Order found = Order::Ordered;
+  uint64_t address = 0;
+  LoggedWrite write;
+  explicit operator bool() const { return found != Order::Ordered; }
+};
+} // namespace
+
+static Report describe(Warp &w, const Disorder &disorder, bool writes, int lane) {
+  const LoggedWrite &write = disorder.write;
+  const std::string where = w.cluster().nameGlobal(disorder.address), writer = writerOf(w, write);
   const bool own = write.cluster == w.cluster().number(), byTma = write.access.proxy == Proxy::Async;
-  if (found == Order::Unfenced)
-    return w.report(
-        FindingKind::ProxyUnfenced, uint32_t(1) << lane,
-        fmt::format("the async proxy {} global memory that ordinary instructions of {} wrote, "
-                    "without fence.proxy.async between",
-                    writes ? "overwrites" : "reads", writer),
-        own ? "execute fence.proxy.async after the writes, before the barrier"
-            : "execute fence.proxy.async between the two, before the release or after the acquire",
-        where, write.access.pc);
-  w.report(FindingKind::DataRace, uint32_t(1) << lane,
-           fmt::format("it {} global memory that {} wrote in this launch: nothing orders the two",
-                       writes ? "writes" : "reads", writer),
-           own ? byTma ? "wait with cp.async.bulk.wait_group (without .read) and put a barrier between them"
-                       : "put a barrier between them"
-           : byTma
-               ? "wait with cp.async.bulk.wait_group (without .read), then release; acquire before this"
-               : "release behind the write (a barrier of the CTA, then st.release.gpu, red.release.gpu, or "
-                 "fence.acq_rel.gpu and a relaxed one), and acquire before this",
-           where, write.access.pc);
+  if (disorder.found == Order::Unfenced)
+    return {FindingKind::ProxyUnfenced,
+            w.pc,
+            fmt::format("the async proxy {} global memory that ordinary instructions of {} wrote, "
+                        "without fence.proxy.async between",
+                        writes ? "overwrites" : "reads", writer),
+            own ? "execute fence.proxy.async after the writes, before the barrier"
+                : "execute fence.proxy.async between the two, before the release or after the acquire",
+            where,
+            write.access.pc,
+            w.cluster().nameAgent(w, lane)};
+  return {FindingKind::DataRace,
+          w.pc,
+          fmt::format("it {} global memory that {} wrote in this launch: nothing orders the two",
+                      writes ? "writes" : "reads", writer),
+          own ? byTma ? "wait with cp.async.bulk.wait_group (without .read) and put a barrier between them"
+                      : "put a barrier between them"
+          : byTma
+              ? "wait with cp.async.bulk.wait_group (without .read), then release; acquire before this"
+              : "release behind the write (a barrier of the CTA, then st.release.gpu, red.release.gpu, or "
+                "fence.acq_rel.gpu and a relaxed one), and acquire before this",
+          where,
+          write.access.pc,
+          w.cluster().nameAgent(w, lane)};
 }
 
-void lathe::runtime::emulator::orderGlobal(Warp &w, Allocation &buffer, uint64_t address, uint64_t size,
-                                           const GlobalAccess &access, int lane) {
+/// Keeps what is written; gives the first byte that nothing orders.
+static Disorder keep(Warp &w, Allocation &buffer, uint64_t address, uint64_t size,
+                     const GlobalAccess &access) {
   const uint32_t launch = w.cluster().grid().number(), cluster = w.cluster().number();
   WriteLog &log = buffer.log();
   const bool used = log.usedIn(launch);
+  Disorder disorder;
   if (!used && !access.write)
-    return;
+    return disorder;
   const uint64_t begin = address - buffer.base(), end = begin + size;
-  bool told = false;
   for (uint64_t at = begin & ~uint64_t(3); at < end; at += 4) {
     const auto from = uint32_t(std::max(at, begin) - at), to = uint32_t(std::min<uint64_t>(end - at, 4));
     const auto bytes = uint8_t((0xfu >> (4 - to)) & (0xfu << from));
     const LoggedWrite write = used ? log.at(at / 4, launch) : LoggedWrite{};
     if (!access.changes && (write.access.bytes & bytes) == bytes)
       continue;
-    if (!told && access.changes && (write.access.bytes & bytes)) {
+    if (!disorder && access.changes && (write.access.bytes & bytes)) {
       const bool bothStrong =
           access.strong && write.access.strong && (write.cluster == cluster || (access.wide && write.wide));
-      const Order found = bothStrong ? Order::Ordered : orderAfter(w, write, access.proxy);
-      if (found != Order::Ordered) [[unlikely]] {
-        report(w, buffer.base() + at + from, write, found, access.write, lane);
-        told = true;
-      }
+      if (!bothStrong)
+        disorder = {orderAfter(w, write, access.proxy), buffer.base() + at + from, write};
     }
     if (access.write)
       log.keep(at / 4, launch,
@@ -161,4 +175,25 @@ void lathe::runtime::emulator::orderGlobal(Warp &w, Allocation &buffer, uint64_t
                 access.wide,
                 {uint16_t(access.agent), bytes, access.strong, access.proxy, access.step, w.pc}});
   }
+  return disorder;
+}
+
+void lathe::runtime::emulator::orderGlobal(Warp &w, Allocation &buffer, uint64_t address, uint64_t size,
+                                           const GlobalAccess &access, int lane) {
+  if (const Disorder disorder = keep(w, buffer, address, size, access)) [[unlikely]]
+    w.cluster().report(describe(w, disorder, access.write, lane));
+}
+
+uint32_t lathe::runtime::emulator::orderRead(Warp &w, Allocation &buffer, uint64_t address, uint64_t size,
+                                             int lane) {
+  const Disorder disorder = keep(w, buffer, address, size, {.proxy = Proxy::Async});
+  if (!disorder) [[likely]]
+    return 0;
+  const auto kind = disorder.found == Order::Unfenced ? Origin::Kind::Unfenced : Origin::Kind::Race;
+  if (const uint32_t known = w.cluster().findOrigin(kind, w.pc))
+    return known;
+  Report report = describe(w, disorder, false, lane);
+  return w.cluster().addOrigin({kind, w.pc, report.otherPc, std::move(report.address),
+                                std::move(report.agent), 0, std::move(report.what),
+                                std::move(report.wayOut)});
 }

@@ -65,5 +65,8 @@ struct GlobalAccess {
 /// the buffer.
 void orderGlobal(Warp &w, Allocation &buffer, uint64_t address, uint64_t size, const GlobalAccess &access,
                  int lane);
+/// The same for what TMA reads, which may be bytes that nobody uses: where nothing orders the read after a
+/// write its result is of the origin that this gives, to be reported where it is used; else 0.
+uint32_t orderRead(Warp &w, Allocation &buffer, uint64_t address, uint64_t size, int lane);
 
 } // namespace lathe::runtime::emulator

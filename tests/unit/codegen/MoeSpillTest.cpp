@@ -53,6 +53,22 @@ TEST(MoeArtifact, GatheredTilesAssembleWithoutSpill) {
   expectSound(dsl::moeFfn(narrow), config);
 }
 
+/// Both products in one kernel: where threads gather rows and where none does.
+TEST(MoeArtifact, OneLaunchAssemblesWithoutSpill) {
+  MoeConfig config{.tokenTile = 256, .widths = 8, .consumers = 2, .depthTile = 64, .stages = 3};
+  config.oneLaunch = config.dynamic = true;
+  for (auto activation : {dsl::Activation::SwiGlu, dsl::Activation::Gelu}) {
+    const dsl::Kernel kernel = dsl::moeFfn(shapeOf(activation));
+    config.tokenTile = activation == dsl::Activation::SwiGlu ? 256 : 128;
+    for (bool permute : {false, true}) {
+      config.permute = permute;
+      expectSound(kernel, config);
+    }
+  }
+  expectSound(dsl::moeFfn(shapeOf(dsl::Activation::SwiGlu)),
+              {.tokenTile = 176, .stages = 3, .oneLaunch = true});
+}
+
 /// Of whom each has half the registers of two.
 TEST(MoeArtifact, FourConsumersAssembleWithoutSpill) {
   for (auto activation : {dsl::Activation::SwiGlu, dsl::Activation::Silu, dsl::Activation::Gelu}) {

@@ -32,6 +32,19 @@ inline KernelEntry exampleRoute(bool given = false) {
   return route;
 }
 
+/// One kernel that takes what `up` and `down` do.
+inline void makeOneLaunch(MoeManifest &m) {
+  m.oneLaunch = true;
+  m.expertsKernel = m.up;
+  m.expertsKernel.name = "experts";
+  auto &arguments = m.expertsKernel.arguments;
+  for (const KernelArgument &argument : m.down.arguments)
+    if (argument.name != "tiles" && argument.name != "tile_count")
+      arguments.push_back(argument);
+  arguments.insert(arguments.begin(), {"pointer", "ready"});
+  m.combine.arguments.push_back({"pointer", "ready"});
+}
+
 /// 64 experts of 1408 by 2048, of which 6 a row, and 2 that every row goes to.
 inline MoeManifest exampleMoe() {
   MoeManifest m;

@@ -203,6 +203,21 @@ TEST_F(MoeKernelErrorTest, ManifestsThatContradictThemselves) {
   bad([](MoeManifest &m) { m.combine.arguments[0].name = "sums"; }, "combine must take expert_out, got sums");
 }
 
+TEST_F(MoeKernelErrorTest, ManifestsWhoseOneLaunchContradictsItself) {
+  const auto bad = [&](const auto &spoil, const char *words) {
+    EXPECT_THAT(loadError([&](MoeManifest &m) {
+                  makeOneLaunch(m);
+                  spoil(m);
+                }),
+                HasSubstr(words));
+  };
+  bad([](MoeManifest &m) { m.oneLaunch = false; }, "combine must not take ready");
+  bad([](MoeManifest &m) { m.combine.arguments.pop_back(); }, "combine must take ready");
+  bad([](MoeManifest &m) { m.expertsKernel.arguments[0].name = "places"; }, "expertsKernel must take ready");
+  bad([](MoeManifest &m) { m.expertsKernel.name = ""; }, "'expertsKernel'");
+  bad([](MoeManifest &m) { m.expertsKernel.cluster = 2; }, "clusters of expertsKernel must be 1");
+}
+
 TEST_F(MoeKernelErrorTest, ManifestsWhoseGateContradictsItself) {
   const auto bad = [&](const auto &spoil, const char *words) {
     EXPECT_THAT(loadError([&](MoeManifest &m) {

@@ -198,6 +198,28 @@ TEST_F(MoeKernelTest, GridsOfProductsAreWholeClusters) {
   EXPECT_EQ(step(exampleMoeTensors(1)).at(1).shape.gridX, 2u * 2) << "two items";
 }
 
+/// In place of two, with what both take and what tells which rows are ready.
+TEST_F(MoeKernelTest, BothProductsInOneLaunch) {
+  const MoeManifest two = manifest;
+  makeOneLaunch(manifest);
+  auto launches = step(exampleMoeTensors(40));
+  ASSERT_EQ(launches.size(), 3u);
+  EXPECT_EQ(launches[1].kernel, "experts");
+  EXPECT_EQ(launches[1].shape.gridX, 2u * 132);
+  auto &experts = launches[1].arguments, &combine = launches[2].arguments;
+  EXPECT_NE(experts["ready"].integer, 0);
+  EXPECT_EQ(experts["ready"].integer, combine["ready"].integer);
+  EXPECT_NE(experts["ready"].integer, experts["tile_count"].integer);
+  EXPECT_EQ(experts["expert_out"].integer, combine["expert_out"].integer);
+  EXPECT_EQ(experts["activated"].map.base, DevicePtr(experts["activated_base"].integer));
+  manifest = two;
+  withoutShared();
+  makeOneLaunch(manifest);
+  manifest.topK = 1;
+  manifest.hidden = 192, manifest.intermediate = 128;
+  EXPECT_EQ(step(exampleMoeTensors(1)).at(1).shape.gridX, 4u + 3) << "items of both products";
+}
+
 /// Never more than fit, never more than the configuration says.
 TEST_F(MoeKernelTest, GridsOfProductsFitTheGpu) {
   manifest.up.cluster = 2;

@@ -103,6 +103,20 @@ TEST(MoeConfigCheck, PrefetchesNeedALaunchThatBeginsBeforeTheOneBeforeHasEnded) 
   EXPECT_EQ(check(lite(), permuted, {}).constraint, "prefetch");
 }
 
+TEST(MoeConfigCheck, OneLaunchIsWithoutClustersAndAtomicSums) {
+  MoeConfig config;
+  config.oneLaunch = true;
+  EXPECT_TRUE(check(lite(), config, {}));
+  for (const auto &[constraint, breakIt] :
+       {std::pair{"oneLaunch", +[](MoeConfig &c) { c.atomic = true; }},
+        {"oneLaunch", +[](MoeConfig &c) { c.cluster = 2, c.permute = true, c.tokenTile = 32, c.stages = 4; }},
+        {"prefetch", +[](MoeConfig &c) { c.prefetchDown = true; }}}) {
+    MoeConfig broken = config;
+    breakIt(broken);
+    EXPECT_EQ(check(lite(), broken, {}).constraint, constraint) << check(lite(), broken, {}).reason;
+  }
+}
+
 TEST(MoeConfigDefault, FollowsTheRowsOfAStep) {
   int before = 0;
   for (int rows : {1, 16, 64, 128, 256, 512, 1024}) {
@@ -190,17 +204,23 @@ TEST(MoeConfigJson, RejectsUnknownAndIllTypedFields) {
   EXPECT_TRUE(parse(R"({"permute": true})").permute);
   EXPECT_TRUE(parse(R"({"dynamic": true})").dynamic);
   EXPECT_TRUE(parse(R"({"atomic": true})").atomic);
+  EXPECT_TRUE(parse(R"({"oneLaunch": true})").oneLaunch);
 }
 
 TEST(MoeMemory, PartsDoNotOverlap) {
-  for (const MoeConfig &config : enumerateMoeConfigs(lite())) {
+  std::vector<MoeConfig> configs = enumerateMoeConfigs(lite());
+  for (size_t i = 0; i < configs.size(); i += 5) // Also both products in one.
+    configs[i].oneLaunch = true;
+  for (const MoeConfig &config : configs) {
     const MoeMemory memory = moeMemory(config);
+    const int rings = config.oneLaunch && !config.permute ? 3 : 2; // Of one of weights, and of rows.
     EXPECT_EQ(memory.rows, config.stages * memory.weightBytes);
     EXPECT_EQ(memory.rows % 1024, 0);
     EXPECT_EQ(memory.staging, memory.rows + config.stages * memory.rowBytes);
     EXPECT_EQ(memory.barriers, memory.staging + config.consumers * memory.stagingBytes);
     EXPECT_EQ(memory.barriers % 8, 0);
-    EXPECT_EQ(memory.items, memory.barriers + 2 * 2 * 8 * config.stages);
+    EXPECT_EQ(memory.items, memory.barriers + rings * 2 * 8 * config.stages);
+    EXPECT_EQ(memory.togetherBarriers, memory.barriers + 2 * 2 * 8 * config.stages);
     EXPECT_EQ(memory.items % 16, 0);
     EXPECT_EQ(memory.itemBarriers, memory.items + 16 * moeQueueSlots);
     EXPECT_EQ(memory.sharedBytes, memory.itemBarriers + 2 * 8 * moeQueueSlots);

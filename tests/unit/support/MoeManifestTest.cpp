@@ -20,8 +20,9 @@ static MoeManifest randomManifest(std::mt19937_64 &random) {
     *number = randomInt(random);
   manifest.config = {{"tokenTile", randomInt(random)}, {"list", {1, 2.5, nullptr}}};
   manifest.tensorMaps = randomMaps(random);
-  for (KernelEntry *kernel :
-       {&manifest.gateKernel, &manifest.route, &manifest.up, &manifest.down, &manifest.combine})
+  manifest.oneLaunch = random() % 2 == 0;
+  for (KernelEntry *kernel : {&manifest.gateKernel, &manifest.route, &manifest.up, &manifest.down,
+                              &manifest.expertsKernel, &manifest.combine})
     *kernel = randomKernel(random);
   return manifest;
 }
@@ -53,6 +54,8 @@ static void expectSame(const MoeManifest &a, const MoeManifest &b) {
   expectSame(a.route, b.route);
   expectSame(a.up, b.up);
   expectSame(a.down, b.down);
+  EXPECT_EQ(a.oneLaunch, b.oneLaunch);
+  expectSame(a.expertsKernel, b.expertsKernel);
   expectSame(a.combine, b.combine);
   expectSame(a.gateKernel, b.gateKernel);
   EXPECT_EQ(a.gate, b.gate);
@@ -101,7 +104,7 @@ TEST(MoeManifest, MessagesNameThePlace) {
 TEST(MoeManifest, ForeignVersionsAndFamiliesAreRefused) {
   json foreign = MoeManifest();
   foreign["version"] = MoeManifest::currentVersion + 1;
-  EXPECT_TRUE(contains(userErrorOf([&] { foreign.get<MoeManifest>(); }), "version must be 3, got 4"));
+  EXPECT_TRUE(contains(userErrorOf([&] { foreign.get<MoeManifest>(); }), "version must be 4, got 5"));
   const json attention = Manifest();
   EXPECT_TRUE(contains(userErrorOf([&] { attention.get<MoeManifest>(); }),
                        "family must be moe, got paged_attention"));

@@ -74,7 +74,7 @@ TEST(MoeConfigOption, KeepsTheDefaultWhereNothingIsSaid) {
 
 TEST(MoeConfigOption, LeavesOutPrefetchesThatWhatIsGivenRulesOut) {
   const codegen::MoeProblem problem = codegen::analyzeMoe(dsl::moeFfn(extents().shape()));
-  for (const char *text : {"dependentLaunch=off", "permute=true,consumers=2,ctasPerSm=1"}) {
+  for (const char *text : {"dependentLaunch=off", "permute=true,consumers=2,ctasPerSm=1", "oneLaunch=true"}) {
     const auto config = MoeConfigOption{text}.config(problem, {}, 64);
     EXPECT_TRUE(codegen::check(problem, *config, {})) << text << ": " << config->str();
   }

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <map>
 
 using namespace lathe;
 using namespace lathe::runtime;
@@ -153,17 +154,22 @@ static uint32_t rowIdentity(const TensorMapSpec &spec, const std::array<int32_t,
   return uint32_t(hash >> 16);
 }
 
+/// Of rows of a box that nothing orders after their writes, by their bytes in the box: where they come from.
+using Unordered = std::map<uint64_t, uint32_t>;
+
 /// Brings a box: what runs when the load arrives.
 static void moveBox(const Warp &w, uint32_t pc, int lane, const TensorMapSpec &spec,
                     const std::array<int32_t, 5> &coordinates,
-                    const std::vector<std::pair<Cta *, uint32_t>> &targets) {
+                    const std::vector<std::pair<Cta *, uint32_t>> &targets, const Unordered &unordered) {
   Cluster &cluster = w.cluster();
   const auto rowBytes = uint32_t(boxRowBytes(spec));
   std::vector<std::byte> row(rowBytes);
   overBoxRows(spec, coordinates, [&](const BoxRow &where) {
     std::fill(row.begin(), row.end(), std::byte(0));
     const bool written = fetchRow(cluster, w, pc, lane, where, row.data());
-    const uint32_t origin = written ? 0 : unwrittenOrigin(cluster, pc, where.address);
+    uint32_t origin = written ? 0 : unwrittenOrigin(cluster, pc, where.address);
+    if (const auto found = unordered.find(where.inBox); found != unordered.end()) [[unlikely]]
+      origin = found->second;
     cluster.counters.tmaLoadBytes += where.count;
     cluster.counters.tmaFilledBytes += rowBytes - where.count;
     cluster.counters.tmaMulticastBytes += (targets.size() - 1) * rowBytes;
@@ -175,7 +181,7 @@ static void moveBox(const Warp &w, uint32_t pc, int lane, const TensorMapSpec &s
         std::memcpy(cta->shared.data() + to, row.data() + at, bytes);
         const int32_t element = coordinates[0] + int32_t(at / uint32_t(byteSize(spec.dtype)));
         cta->shared.source(to) = {true, uint8_t(spec.swizzleBytes), element, identity, pc};
-        if (!written)
+        if (origin != 0)
           cta->shared.undefine(to, bytes, origin);
       }
   });
@@ -258,16 +264,19 @@ static std::vector<Landing> landings(Warp &w, const Instr &i, const BulkDetail &
 }
 
 /// Whether what the load reads was written before it: as it is issued, whenever it comes.
-static void checkSources(Warp &w, const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates,
-                         int lane) {
+static Unordered checkSources(Warp &w, const TensorMapSpec &spec, const std::array<int32_t, 5> &coordinates,
+                              int lane) {
+  Unordered unordered;
   GlobalMemory &memory = w.cluster().grid().memory();
   Allocation *buffer = memory.find(spec.base);
   if (!buffer || !buffer->log().usedIn(w.cluster().grid().number()))
-    return;
+    return unordered;
   overBoxRows(spec, coordinates, [&](const BoxRow &row) {
     if (row.count != 0 && buffer->holds(row.address, row.count))
-      orderGlobal(w, *buffer, row.address, row.count, {.proxy = Proxy::Async}, lane);
+      if (const uint32_t origin = orderRead(w, *buffer, row.address, row.count, lane))
+        unordered[row.inBox] = origin;
   });
+  return unordered;
 }
 
 static void issue(Warp &w, std::vector<Landing> &targets, uint32_t bytes, uint32_t alignment, int lane,
@@ -298,12 +307,12 @@ static void loadTensor(Warp &w, const Instr &i) {
     std::vector<std::pair<Cta *, uint32_t>> places;
     for (const Landing &landing : targets)
       places.emplace_back(landing.cta, landing.offset);
-    checkSources(w, *spec, coordinates, lane);
+    Unordered unordered = checkSources(w, *spec, coordinates, lane);
     // A swizzle pattern repeats every 8 of its widths, of which 128 bytes are required; 1024 make it start at
     // row 0.
     issue(w, targets, uint32_t(boxBytes(*spec)), 128, lane,
-          [&w, pc = w.pc, lane, spec = *spec, coordinates, places] {
-            moveBox(w, pc, lane, spec, coordinates, places);
+          [&w, pc = w.pc, lane, spec = *spec, coordinates, places, unordered = std::move(unordered)] {
+            moveBox(w, pc, lane, spec, coordinates, places, unordered);
           });
   });
 }
@@ -332,9 +341,10 @@ static void loadBytes(Warp &w, const Instr &i) {
     std::vector<std::pair<Cta *, uint32_t>> places;
     for (const Landing &landing : targets)
       places.emplace_back(landing.cta, landing.offset);
-    checkSources(w, spec, {}, lane);
-    issue(w, targets, bytes, 16, lane,
-          [&w, pc = w.pc, lane, spec, places] { moveBox(w, pc, lane, spec, {}, places); });
+    Unordered unordered = checkSources(w, spec, {}, lane);
+    issue(w, targets, bytes, 16, lane, [&w, pc = w.pc, lane, spec, places, unordered = std::move(unordered)] {
+      moveBox(w, pc, lane, spec, {}, places, unordered);
+    });
   });
 }
 
