@@ -94,13 +94,14 @@ Comparison lathe::reference::compareRows(const ComparisonRows &rows) {
   const Faults positions = comparePositions(rows);
   const Faults elements = compareElements(rows, result);
   const Faults lse = compareLse(rows, result);
+  const double cosineAllowed = cosineTolerance(int64_t(rows.names.size()) * rows.valueDim);
   if (positions.count)
     result.message = positions.message();
   else if (elements.count)
     result.message = elements.message();
-  else if (!(result.cosineDifference < cosineTolerance))
+  else if (!(result.cosineDifference < cosineAllowed))
     result.message = fmt::format("output as a whole: cosine difference {:.3g}, must be below {:.3g}",
-                                 result.cosineDifference, cosineTolerance);
+                                 result.cosineDifference, cosineAllowed);
   else if (lse.count)
     result.message = lse.message();
   result.passed = result.message.empty();

@@ -30,8 +30,8 @@ void GroupedBuilder::produce() {
       loadWeights(item, count, halfway);
     });
   }
-  const bool gathers =
-      gathered(); // Then all warps go through the items of `down`, too, and one thread loads.
+  // Warps that gather rows of `up` go through the items of `down`, too, whose rows one thread loads.
+  const bool gathers = gathered();
   k.when(gathers ? k.ge(thread, k.c(32)) : k.eq(thread, 32), [&] {
     gridWait();
     overProducts([&](const Place &from) {

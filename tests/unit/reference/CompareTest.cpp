@@ -168,6 +168,8 @@ TEST(CompareRows, SeesADriftThatEveryElementTolerates) {
 TEST(CompareRows, ToleranceIsWhatItSays) {
   EXPECT_DOUBLE_EQ(outTolerance(-2), 8e-4 + 2.01 / 128 * 2);
   EXPECT_DOUBLE_EQ(lseTolerance(-3), 1e-6 + 8.0 / 65536 * 3);
+  EXPECT_DOUBLE_EQ(cosineTolerance(64), 15e-6) << "few elements";
+  EXPECT_NEAR(cosineTolerance(128 * 512 * 64), 5e-6, 5e-8);
   std::vector<RowName> names(1);
   const uint16_t zero = 0;
   for (double error : {0.9, 1.1}) {
