@@ -64,9 +64,9 @@ MoeKernel::MoeKernel(std::shared_ptr<Device> device, std::string_view image, Moe
 
 void MoeKernel::Impl::loadProducts() {
   auto load = [&](const KernelEntry &entry, int64_t tileItems) {
-    LoadedKernel kernel(*module, entry, Phase::Experts);
+    const LoadedKernel kernel(*module, entry, Phase::Experts);
     const int64_t resident = kernel.residentCtas(*device, manifest.ctasPerSm);
-    products.push_back({std::move(kernel), resident, entry.cluster, tileItems});
+    products.push_back({kernel, resident, entry.cluster, tileItems});
   };
   const int64_t upItems = int64_t(manifest.intermediate) * manifest.halves / weightRows,
                 downItems = manifest.hidden / weightRows;
