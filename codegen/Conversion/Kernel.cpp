@@ -87,8 +87,7 @@ struct RolesLowering : OpConversionPattern<RolesOp> {
     return success();
   }
 
-  /// The register budget at entry is the kernel's cap, else 65536 / threads rounded down to 8; more is an
-  /// increase.
+  /// More than a thread has at launch is an increase.
   static void enterRole(Emit &e, RolesOp op, size_t role) {
     int32_t registers = op.getRegisters()[role];
     if (registers == 0)
@@ -96,11 +95,10 @@ struct RolesLowering : OpConversionPattern<RolesOp> {
     int32_t threads = 0;
     for (int32_t warpgroups : op.getWarpgroups())
       threads += 128 * warpgroups;
-    int32_t entry = 65536 / threads / 8 * 8;
     // The kernel is a function already: conversion goes from the outside in.
     auto function = op->getParentOfType<LLVM::LLVMFuncOp>();
-    if (auto cap = function ? function->getAttrOfType<IntegerAttr>("nvvm.maxnreg") : IntegerAttr())
-      entry = int32_t(cap.getInt());
+    auto cap = function ? function->getAttrOfType<IntegerAttr>("nvvm.maxnreg") : IntegerAttr();
+    const int32_t entry = launchRegisters(threads, cap ? int32_t(cap.getInt()) : 0);
     auto action =
         registers >= entry ? NVVM::SetMaxRegisterAction::increase : NVVM::SetMaxRegisterAction::decrease;
     NVVM::SetMaxRegisterOp::create(e.b, e.loc, registers, action);

@@ -25,6 +25,10 @@
 
 namespace lathe::tile {
 
+/// Registers of a thread when a kernel begins: its cap, or where that is 0 an equal share of a
+/// multiprocessor's 65536, in steps of 8.
+int32_t launchRegisters(int32_t threads, int32_t cap);
+
 /// Adds the tile dialect and those that its bodies hold (arith, scf, math, llvm, nvvm).
 void registerTileDialect(mlir::DialectRegistry &registry);
 

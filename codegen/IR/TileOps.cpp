@@ -25,6 +25,23 @@ LogicalResult KernelOp::verify() {
   return success();
 }
 
+int32_t lathe::tile::launchRegisters(int32_t threads, int32_t cap) {
+  return cap != 0 ? cap : 65536 / threads / 8 * 8;
+}
+
+/// Roles deal out what the threads had at launch: who asks for more would wait for ever.
+static LogicalResult verifyRegisters(RolesOp op, int32_t threads) {
+  const int32_t atLaunch =
+      launchRegisters(threads, int32_t(op->getParentOfType<KernelOp>().getMaxRegisters()));
+  int32_t wanted = 0;
+  for (auto [warpgroups, registers] : llvm::zip(op.getWarpgroups(), op.getRegisters()))
+    wanted += 128 * warpgroups * (registers != 0 ? registers : atLaunch);
+  if (wanted > threads * atLaunch)
+    return op.emitOpError() << "deals out " << wanted << " registers, a launch of " << threads
+                            << " threads has " << threads * atLaunch;
+  return success();
+}
+
 LogicalResult RolesOp::verify() {
   size_t roles = getNames().size();
   if (getWarpgroups().size() != roles || getRegisters().size() != roles || getBodies().size() != roles)
@@ -44,7 +61,7 @@ LogicalResult RolesOp::verify() {
   bool keepRegisters = llvm::all_of(getRegisters(), [](int32_t count) { return count == 0; });
   if (given > threads || given <= threads - (keepRegisters ? 128 : 1))
     return emitOpError() << "gives roles to " << threads << " threads, the kernel has " << given;
-  return success();
+  return keepRegisters ? success() : verifyRegisters(*this, int32_t(threads));
 }
 
 template <class Op>

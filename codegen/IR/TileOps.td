@@ -169,7 +169,7 @@ def Tile_RolesOp : Tile_Op<"roles", [NoTerminator, HasParent<"KernelOp">]> {
   let summary = "gives each warpgroup its role and its registers";
   let description = [{
     Region i is run by the next `warpgroups[i]` warpgroups, each thread with `registers[i]` registers (setmaxnreg; 0 leaves
-    the budget alone). The region's argument is the warpgroup's index within the role. The warpgroups of all roles are those
+    the budget alone), all together no more than they had at launch. The region's argument is the warpgroup's index within the role. The warpgroups of all roles are those
     of the kernel; the last of them may have fewer than four warps where no role changes its registers.
 
     ```mlir

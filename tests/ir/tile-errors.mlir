@@ -256,6 +256,32 @@ tile.kernel @roles_arguments attributes {arg_names = [], threads = 256 : i32, sh
 
 // -----
 
+tile.kernel @roles_of_more_registers attributes {arg_names = [], threads = 640 : i32, shared_bytes = 0 : i32,
+                            max_registers = 0 : i32} {
+  // expected-error @+1 {{deals out 65536 registers, a launch of 640 threads has 61440}}
+  tile.roles ["a", "b"] warpgroups [4, 1] registers [104, 96] {
+  ^bb0(%i: i32):
+  }, {
+  ^bb0(%i: i32):
+  }
+  tile.return
+}
+
+// -----
+
+tile.kernel @roles_of_more_than_the_cap attributes {arg_names = [], threads = 256 : i32, shared_bytes = 0 : i32,
+                            max_registers = 168 : i32} {
+  // expected-error @+1 {{deals out 50176 registers, a launch of 256 threads has 43008}}
+  tile.roles ["a", "b"] warpgroups [1, 1] registers [224, 0] {
+  ^bb0(%i: i32):
+  }, {
+  ^bb0(%i: i32):
+  }
+  tile.return
+}
+
+// -----
+
 tile.kernel @roles_threads attributes {arg_names = [], threads = 384 : i32, shared_bytes = 0 : i32,
                             max_registers = 0 : i32} {
   // expected-error @+1 {{gives roles to 256 threads, the kernel has 384}}

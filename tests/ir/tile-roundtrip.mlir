@@ -20,9 +20,9 @@ tile.kernel @attend attributes {arg_names = ["map", "out", "n"], threads = 256 :
   %kv = tile.pipe "kv" at 16384 barriers 80016 releases 2 : !tile.pipe<4, 32, 128>
   // CHECK: tile.sync_cta
   tile.sync_cta
-  // CHECK: tile.roles ["consumer", "producer"] warpgroups [1, 1] registers [224, 0] {
+  // CHECK: tile.roles ["consumer", "producer"] warpgroups [1, 1] registers [224, 112] {
   // CHECK-NEXT: ^bb0(%[[INDEX:.*]]: i32):
-  tile.roles ["consumer", "producer"] warpgroups [1, 1] registers [224, 0] {
+  tile.roles ["consumer", "producer"] warpgroups [1, 1] registers [224, 112] {
   ^bb0(%index: i32):
     // CHECK: %[[A:.*]] = tile.wait %[[Q]][%[[N]]] : <1, 64, 128> -> <64, 128, swizzle 128>
     %a = tile.wait %q[%n] : !tile.pipe<1, 64, 128> -> !tile.buffer<64, 128, swizzle 128>

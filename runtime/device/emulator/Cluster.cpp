@@ -14,7 +14,6 @@ using namespace lathe::runtime;
 using namespace lathe::runtime::emulator;
 
 static constexpr uint32_t warpsPerGroup = 4;
-static constexpr uint32_t registersOfSm = 65536;
 static constexpr Agent agentLimit = 4096;          ///< Each has its place in every clock.
 static constexpr uint64_t turnInstructions = 4096; ///< That a warp runs before the next one gets a turn.
 
@@ -48,8 +47,6 @@ void Cluster::makeCta(uint32_t rank) {
   cta.warpgroups.resize((warps + warpsPerGroup - 1) / warpsPerGroup);
   for (Warpgroup &group : cta.warpgroups)
     group.agent = newAgent();
-  const uint32_t held = warps * laneCount * grid_.registersAtEntry();
-  cta.freeRegisters = registersOfSm - std::min(registersOfSm, held);
 }
 
 uint32_t Cta::liveThreads() const {

@@ -51,7 +51,7 @@ struct Cta {
   std::vector<std::unique_ptr<Warp>> warps;
   std::vector<Warpgroup> warpgroups;
   std::array<NamedBarrier, 16> named;
-  uint32_t freeRegisters = 0; ///< Of the SM's, not held by a warp, nor by one that has exited.
+  uint32_t freeRegisters = 0; ///< Of those that the CTA got at launch, given back by setmaxnreg.dec.
   /// The latest use of this CTA's memory by another CTA's warp.
   struct RemoteUse {
     uint32_t step = 0, pc = 0, offset = 0;
