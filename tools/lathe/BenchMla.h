@@ -20,6 +20,9 @@ struct TimingOptions {
   int warmup = 10;  ///< Replays of every contender before timing starts.
 };
 
+/// What is going on: steps done of all, a note, whether a step ended.
+using BenchProgress = std::function<void(int done, int total, const std::string &note, bool finished)>;
+
 /// Counted work of one layer. Causality and ragged lengths are counted, not padded over.
 struct MlaWork {
   double bytes = 0;      ///< tokens × keyDim × 2, plus q, out and lse.

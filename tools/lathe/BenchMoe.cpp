@@ -9,9 +9,6 @@
 #include "BenchTensors.h"
 #include "MoeJudge.h"
 
-#include "lathe/autotuner/MoeWorkload.h"
-#include "lathe/support/Error.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,7 +19,6 @@ using namespace lathe;
 using namespace lathe::tools;
 using runtime::MoeTensors;
 
-static constexpr int judgedRows = 16;
 static constexpr double coldBytes = 400e6; // Eight times the L2 cache of an H100 or H200.
 static constexpr int mostLayers = 8;
 static constexpr uint64_t poolSeed = 1;    // Of the weights of all layers but the first.
@@ -67,10 +63,14 @@ std::vector<MoeRow> lathe::tools::standardMoeGrid() {
 
 //===- A row -----------------------------------------------------------------------------------------===//
 
-static MoeWork workOf(const reference::MoeInstance &instance) {
+MoeWork lathe::tools::workOf(const reference::MoeInstance &instance) {
   const reference::MoeShape &shape = instance.shape();
-  const std::set<int32_t> busy(instance.ids().begin(), instance.ids().end());
-  const double rows = instance.rows(), choices = rows * (shape.router.topK + shape.sharedExperts);
+  std::set<int32_t> busy;
+  double choices = double(instance.rows()) * shape.sharedExperts;
+  for (const int32_t id : instance.ids()) // Those that another GPU has are its work.
+    if (id >= shape.firstExpert && id < shape.firstExpert + shape.localExperts)
+      busy.insert(id), ++choices;
+  const double rows = instance.rows();
   MoeWork work;
   work.busyExperts = double(busy.size()) + shape.sharedExperts;
   work.bytes = work.busyExperts * shape.expertWork() * 2 + rows * shape.hidden * 2 * 2;
@@ -135,27 +135,12 @@ private:
 };
 } // namespace
 
-/// Empty: a sample of rows is right.
-static std::string faultOf(const runtime::MoeKernel &kernel, const runtime::MoeWorkspace &workspace,
-                           reference::MoeInstance &instance, double &relativeError) {
-  instance.poisonOutputs();
-  instance.poisonRouting();
-  kernel.run(workspace, tensorsOf(instance), {});
-  const reference::RoutingCheck routing = reference::checkRouting(instance, judgedRows);
-  if (!routing.passed)
-    return "wrong routing: " + routing.message;
-  const reference::MoeComparison found = reference::compareWithCpu(instance, judgedRows);
-  relativeError = found.relativeError;
-  return found.passed ? "" : "wrong: " + found.message;
-}
-
-MoeTimes lathe::tools::timeMoe(const runtime::MoeKernel &kernel, const runtime::MoeWorkspace &workspace,
-                               const reference::MoeInstance &instance, const MoeTimingOptions &options) {
-  runtime::Device &device = kernel.device();
+std::vector<MoeTimes> lathe::tools::timeMoe(const std::vector<MoeContender> &contenders,
+                                            const reference::MoeInstance &instance,
+                                            const MoeTimingOptions &options) {
+  runtime::Device &device = contenders.front().kernel.device();
   const int layers = options.layers > 0 ? options.layers : coldLayers(workOf(instance));
   const MoeLayers all(device, instance, layers, poolSeed);
-  MoeTimes times;
-  times.layers = all.count();
   ScopedStream scoped(device);
   const auto graphOf = [&](auto call) {
     Graphs graphs;
@@ -165,47 +150,25 @@ MoeTimes lathe::tools::timeMoe(const runtime::MoeKernel &kernel, const runtime::
     }));
     return graphs;
   };
-  kernel.run(workspace, all.layer(0), scoped.stream); // The map that the experts alone go by.
-  std::vector<Graphs> contenders;
-  contenders.push_back(graphOf([&](const MoeTensors &t) { kernel.run(workspace, t, scoped.stream); }));
-  if (options.parts)
-    contenders.push_back(
-        graphOf([&](const MoeTensors &t) { kernel.runExperts(workspace, t, scoped.stream); }));
-  std::vector<Timing> timings = timeInTurns(device, scoped.stream, contenders, all.count(), options.timing);
-  times.whole = std::move(timings[0]);
-  if (!options.parts)
-    return times;
-  times.experts = std::move(timings[1]);
-  const MoeTensors tensors = all.layer(0);
-  times.hostUs = timeHost(device, scoped.stream, [&] { kernel.run(workspace, tensors, scoped.stream); });
+  std::vector<Graphs> graphs; // Whole layers of each contender, behind them their experts alone.
+  for (const auto &[kernel, workspace] : contenders) {
+    kernel.run(workspace, all.layer(0), scoped.stream); // The map that the experts alone go by.
+    graphs.push_back(graphOf([&](const MoeTensors &t) { kernel.run(workspace, t, scoped.stream); }));
+  }
+  for (const auto &[kernel, workspace] : contenders)
+    if (options.parts)
+      graphs.push_back(graphOf([&](const MoeTensors &t) { kernel.runExperts(workspace, t, scoped.stream); }));
+  std::vector<Timing> timings = timeInTurns(device, scoped.stream, graphs, all.count(), options.timing);
+  std::vector<MoeTimes> times(contenders.size());
+  for (size_t i = 0; i < contenders.size(); ++i) {
+    const auto &[kernel, workspace] = contenders[i];
+    times[i].layers = all.count();
+    times[i].whole = std::move(timings[i]);
+    if (!options.parts)
+      continue;
+    times[i].experts = std::move(timings[contenders.size() + i]);
+    const MoeTensors tensors = all.layer(0);
+    times[i].hostUs = timeHost(device, scoped.stream, [&] { kernel.run(workspace, tensors, scoped.stream); });
+  }
   return times;
-}
-
-/// What the tuner would call a case.
-static autotuner::MoeWorkload workloadOf(const reference::MoeCase &entry) {
-  const bool skewed = entry.options.spread == reference::Spread::Zipf;
-  return autotuner::MoeWorkload(entry.rows, skewed ? entry.options.zipf : 0, entry.options.seed);
-}
-
-MoeRowResult lathe::tools::measureMoe(const runtime::Jit &jit, std::shared_ptr<runtime::Device> device,
-                                      const MoeRow &row, const MoeBenchOptions &options) {
-  MoeRowResult result;
-  result.row = row;
-  const autotuner::MoeWorkload workload = workloadOf(row.entry);
-  const int rows = workload.rows();
-  reference::MoeInstance instance(*device, row.entry.shape, rows, row.entry.options);
-  result.work = workOf(instance);
-  const dsl::Kernel description = describe(row.entry);
-  const codegen::Target target = runtime::targetOf(device->properties());
-  runtime::MoeJitRequest request;
-  request.workload = workload.json();
-  request.rows = rows;
-  request.zipf = workload.zipf();
-  request.config = options.config.config(codegen::analyzeMoe(description), target, rows);
-  const runtime::MoeKernel kernel = jit.load(description, device, request, &result.report);
-  const runtime::MoeWorkspace workspace = kernel.makeWorkspace(rows);
-  result.fault = faultOf(kernel, workspace, instance, result.relativeError);
-  if (result.fault.empty())
-    static_cast<MoeTimes &>(result) = timeMoe(kernel, workspace, instance, {options.timing, row.layers});
-  return result;
 }

@@ -2,18 +2,16 @@
 //
 // A row is a shape of layer and a number of rows with a spread over experts. Its layers are captured back to
 // back in a CUDA graph, each with weights and a routing of its own, and timed twice: from the router's logits
-// to the output, and the experts alone for the routing that is there. Called by `lathe bench moe`.
+// to the output, and the experts alone for the routing that is there. Called by `lathe bench moe` and the
+// tuner.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
 #include "BenchMla.h"
-#include "MoeOptions.h"
-
 #include "lathe/reference/MoeShapeTable.h"
-#include "lathe/runtime/Jit.h"
+#include "lathe/runtime/Moe.h"
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,17 +42,10 @@ struct MoeTimes {
   double hostUs = 0;
 };
 
-struct MoeRowResult : MoeTimes {
-  MoeRow row;
-  runtime::MoeJitReport report; ///< Which configuration, from where, and the kernel's place in the cache.
-  MoeWork work;
-  double relativeError = 0; ///< Against float64, of the rows that were looked at.
-  std::string fault;        ///< Why there is no time; empty where there is.
-};
-
-struct MoeBenchOptions {
-  TimingOptions timing;
-  MoeConfigOption config; ///< Empty: tuned for the row, else its default.
+/// A kernel and its memory for the rows of a step.
+struct MoeContender {
+  runtime::MoeKernel kernel;
+  runtime::MoeWorkspace workspace;
 };
 
 struct MoeTimingOptions {
@@ -66,13 +57,12 @@ struct MoeTimingOptions {
   bool parts = true; ///< Also the experts alone, and the host; else `whole` is all there is.
 };
 
-/// Times a kernel. Layer 0 has the instance's tensors. Throws DeviceError.
-MoeTimes timeMoe(const runtime::MoeKernel &kernel, const runtime::MoeWorkspace &workspace,
-                 const reference::MoeInstance &instance, const MoeTimingOptions &options);
+/// Counts what the instance's layer does at least.
+MoeWork workOf(const reference::MoeInstance &instance);
 
-/// Checks a sample of rows against float64, then times. Throws UserError, DeviceError; a wrong result is a
-/// fault.
-MoeRowResult measureMoe(const runtime::Jit &jit, std::shared_ptr<runtime::Device> device, const MoeRow &row,
-                        const MoeBenchOptions &options);
+/// Times kernels in turns, all over the same weights; the times are in their order. Layer 0 has the
+/// instance's tensors. Throws DeviceError.
+std::vector<MoeTimes> timeMoe(const std::vector<MoeContender> &contenders,
+                              const reference::MoeInstance &instance, const MoeTimingOptions &options);
 
 } // namespace lathe::tools

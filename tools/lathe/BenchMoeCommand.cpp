@@ -4,7 +4,7 @@
 // of the machine. What it prints with --json is what docs/benchmarks/ keeps, command included.
 //
 //===--------------------------------------------------------------------------------------------------===//
-#include "BenchMoe.h"
+#include "BenchMoeRun.h"
 #include "Commands.h"
 #include "Limits.h"
 #include "MoeJudge.h"
@@ -74,8 +74,9 @@ static nlohmann::json timeJson(const Timing &timing) {
   return {{"median", timing.medianUs}, {"p10", timing.p10Us}, {"p90", timing.p90Us}, {"best", timing.bestUs}};
 }
 
-static nlohmann::json rowJson(const MoeRowResult &result, const Limits &limits) {
-  const reference::MoeCase &entry = result.row.entry;
+static nlohmann::json configJson(const MoeRowResult &row, const MoeConfigResult &result,
+                                 const Limits &limits) {
+  const reference::MoeCase &entry = row.row.entry;
   nlohmann::json json = {
       {"name", entry.name},
       {"rows", entry.rows},
@@ -86,9 +87,9 @@ static nlohmann::json rowJson(const MoeRowResult &result, const Limits &limits) 
       {"shared", entry.shape.sharedExperts},
       {"gate", entry.shape.gate ? nlohmann::json(name(entry.shape.gateType)) : nlohmann::json(nullptr)},
       {"zipf", entry.options.spread == reference::Spread::Zipf ? entry.options.zipf : 0},
-      {"busyExperts", result.work.busyExperts},
-      {"bytes", result.work.bytes},
-      {"operations", result.work.operations},
+      {"busyExperts", row.work.busyExperts},
+      {"bytes", row.work.bytes},
+      {"operations", row.work.operations},
       {"config", result.report.config},
       {"configSource", name(result.report.source)},
       {"configReason", result.report.sourceReason},
@@ -97,11 +98,11 @@ static nlohmann::json rowJson(const MoeRowResult &result, const Limits &limits) 
     json["fault"] = result.fault;
     return json;
   }
-  json.update({{"layers", result.layers},
-               {"us", timeJson(result.whole)},
-               {"expertsUs", timeJson(result.experts)},
-               {"floorUs", floorUs(result.work, limits)},
-               {"hostUs", result.hostUs},
+  json.update({{"layers", result.times.layers},
+               {"us", timeJson(result.times.whole)},
+               {"expertsUs", timeJson(result.times.experts)},
+               {"floorUs", floorUs(row.work, limits)},
+               {"hostUs", result.times.hostUs},
                {"relativeError", result.relativeError}});
   return json;
 }
@@ -110,19 +111,22 @@ static std::string rowsText(const std::vector<MoeRowResult> &rows, const Limits 
   Table table({"row", "layers", "busy experts", "µs a layer", "experts µs", "floor µs", "experts / floor",
                "GB/s", "TFLOPS", "error", "host µs", "from", "configuration"});
   std::string faults;
-  for (const MoeRowResult &row : rows) {
-    if (!row.fault.empty()) {
-      faults += fmt::format("{}: {}\n", row.row.entry.name, row.fault);
-      continue;
+  for (const MoeRowResult &row : rows)
+    for (const MoeConfigResult &config : row.configs) {
+      if (!config.fault.empty()) {
+        faults += fmt::format("{}, {}: {}\n", row.row.entry.name, config.asked, config.fault);
+        continue;
+      }
+      const double floor = floorUs(row.work, limits), us = config.times.experts.medianUs;
+      table.add({row.row.entry.name, fmt::to_string(config.times.layers),
+                 fmt::format("{:.0f}", row.work.busyExperts),
+                 fmt::format("{:.2f}", config.times.whole.medianUs), fmt::format("{:.2f}", us),
+                 fmt::format("{:.2f}", floor), fmt::format("{:.3f}", us / floor),
+                 fmt::format("{:.0f}", row.work.bytes / us * 1e-3),
+                 fmt::format("{:.0f}", row.work.operations / us * 1e-6),
+                 fmt::format("{:.1e}", config.relativeError), fmt::format("{:.2f}", config.times.hostUs),
+                 std::string(name(config.report.source)), config.report.config.str()});
     }
-    const double floor = floorUs(row.work, limits), us = row.experts.medianUs;
-    table.add(
-        {row.row.entry.name, fmt::to_string(row.layers), fmt::format("{:.0f}", row.work.busyExperts),
-         fmt::format("{:.2f}", row.whole.medianUs), fmt::format("{:.2f}", us), fmt::format("{:.2f}", floor),
-         fmt::format("{:.3f}", us / floor), fmt::format("{:.0f}", row.work.bytes / us * 1e-3),
-         fmt::format("{:.0f}", row.work.operations / us * 1e-6), fmt::format("{:.1e}", row.relativeError),
-         fmt::format("{:.2f}", row.hostUs), std::string(name(row.report.source)), row.report.config.str()});
-  }
   return table.str() + (faults.empty() ? "" : "\n" + faults);
 }
 
@@ -146,27 +150,26 @@ static void run(const BenchMoeCommand &command) {
   checkTiming(command.bench.timing, std::max(1, command.layers));
   const auto device = command.machine.open(command.json);
   const Limits limits = command.noLimits ? datasheetLimits() : measureLimits(*device);
-  const runtime::Jit jit;
-  std::vector<MoeRowResult> results;
-  bool wrong = false;
+  MoeBenchRun bench(device, command.bench);
+  for (const MoeRow &row : rows)
+    bench.add(row);
   {
     Progress progress;
-    for (const MoeRow &row : rows) {
-      progress.show(int(results.size()), int(rows.size()), row.entry.name, false);
-      results.push_back(measureMoe(jit, device, row, command.bench));
-      const MoeRowResult &result = results.back();
-      wrong = wrong || !result.fault.empty();
-      progress.show(int(results.size()), int(rows.size()),
-                    result.fault.empty() ? fmt::format("{}: {:.2f} µs, experts {:.2f}", row.entry.name,
-                                                       result.whole.medianUs, result.experts.medianUs)
-                                         : row.entry.name + ": " + result.fault,
-                    true);
-    }
+    const auto show = [&](int done, int total, const std::string &note, bool finished) {
+      progress.show(done, total, note, finished);
+    };
+    bench.compile(show);
+    bench.measure(show);
   }
+  bool wrong = false;
+  for (const MoeRowResult &row : bench.results())
+    for (const MoeConfigResult &config : row.configs)
+      wrong = wrong || !config.fault.empty();
   if (command.json) {
     nlohmann::json list = nlohmann::json::array();
-    for (const MoeRowResult &result : results)
-      list.push_back(rowJson(result, limits));
+    for (const MoeRowResult &row : bench.results())
+      for (const MoeConfigResult &config : row.configs)
+        list.push_back(configJson(row, config, limits));
     printJson({{"benchmark", "moe"},
                {"version", 1},
                {"command", command.commandLine},
@@ -178,17 +181,35 @@ static void run(const BenchMoeCommand &command) {
                {"limits", limits},
                {"rows", list}});
   } else {
-    print(rowsText(results, limits));
+    print(rowsText(bench.results(), limits));
   }
   if (wrong)
     throw CommandFailed{ExitVerification};
+}
+
+static void addMeasurement(CLI::App &command, BenchMoeCommand &options) {
+  command
+      .add_option(
+          "--layers", options.layers,
+          "Layers in one CUDA graph, each with weights of its own, as fit into memory; default: as many as "
+          "read 400 MB of weights, so that none are in the L2 cache, 8 at most")
+      ->check(CLI::PositiveNumber)
+      ->group("Measurement");
+  command.add_option("--replays", options.bench.timing.replays, "Timed replays, at least 30")
+      ->capture_default_str()
+      ->group("Measurement");
+  command.add_option("--warmup", options.bench.timing.warmup, "Replays before timing")
+      ->capture_default_str()
+      ->group("Measurement");
+  command.add_flag("--no-limits", options.noLimits, "Do not measure the limits; use the datasheet")
+      ->group("Measurement");
 }
 
 void lathe::tools::addBenchMoe(CLI::App &bench) {
   auto options = std::make_shared<BenchMoeCommand>();
   CLI::App *command = bench.add_subcommand("moe", "A mixture-of-experts layer");
   options->shape.add(*command);
-  options->bench.config.add(*command);
+  addMoeConfigsOption(*command, options->bench.configs);
   command->add_option("--rows", options->rows, "Rows (tokens) of a step")
       ->capture_default_str()
       ->group("Workload");
@@ -203,21 +224,7 @@ void lathe::tools::addBenchMoe(CLI::App &bench) {
   command->add_flag("--list", options->list, "List the rows, and measure nothing")
       ->needs(grid)
       ->group("Table");
-  command
-      ->add_option(
-          "--layers", options->layers,
-          "Layers in one CUDA graph, each with weights of its own, as fit into memory; default: as many as "
-          "read 400 MB of weights, so that none are in the L2 cache, 8 at most")
-      ->check(CLI::PositiveNumber)
-      ->group("Measurement");
-  command->add_option("--replays", options->bench.timing.replays, "Timed replays, at least 30")
-      ->capture_default_str()
-      ->group("Measurement");
-  command->add_option("--warmup", options->bench.timing.warmup, "Replays before timing")
-      ->capture_default_str()
-      ->group("Measurement");
-  command->add_flag("--no-limits", options->noLimits, "Do not measure the limits; use the datasheet")
-      ->group("Measurement");
+  addMeasurement(*command, *options);
   options->machine.add(*command);
   addJsonFlag(*command, options->json);
   command->footer(
@@ -226,6 +233,7 @@ void lathe::tools::addBenchMoe(CLI::App &bench) {
       "  lathe bench moe --model deepseek-v3 --ep 8 --rows 1024 --zipf 1\n"
       "  lathe bench moe --hidden 2048 --intermediate 1408 --experts 64 --top-k 6 --rows 16 --config "
       "tokenTile=8\n"
+      "  lathe bench moe --model deepseek-v2-lite --rows 64 --config default --config stages=6   # in turns\n"
       "  lathe bench moe --model deepseek-v3 --ep 8 --gate f32 --rows 16   # the gate's product too\n"
       "  lathe bench moe --grid standard --json\n"
       "  lathe bench moe --grid standard --only '^v2-lite/'\n"

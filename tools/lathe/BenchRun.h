@@ -71,9 +71,6 @@ struct RowResult {
 /// Time that the slower of the two limits allows, microseconds.
 double floorUs(const MlaWork &work, const Limits &limits);
 
-/// What is going on: steps done of all, a note, whether a step ended.
-using BenchProgress = std::function<void(int done, int total, const std::string &note, bool finished)>;
-
 class BenchRun {
 public:
   /// `peers` must outlive it.

@@ -148,11 +148,24 @@ std::string MoeShapeOptions::arguments() const {
   return text;
 }
 
+static constexpr const char *configHelp =
+    "Schedule configuration: 'tokenTile=16,stages=6' or JSON, others by default; or 'default'";
+
 void MoeConfigOption::add(CLI::App &command) {
+  command.add_option("--config", text, configHelp)->type_name("TEXT")->group("Kernel");
+}
+
+void lathe::tools::addMoeConfigsOption(CLI::App &command, std::vector<MoeConfigOption> &configs) {
+  const auto read = [&configs](const std::vector<std::string> &texts) {
+    for (const std::string &text : texts)
+      configs.push_back({text});
+  };
   command
-      .add_option("--config", text,
-                  "Schedule configuration: 'tokenTile=16,stages=6' or JSON, others by default; or 'default'")
+      .add_option_function<std::vector<std::string>>(
+          "--config", read, std::string(configHelp) + "; repeatable: measured in turns")
       ->type_name("TEXT")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->group("Kernel");
 }
 
@@ -167,7 +180,9 @@ std::optional<codegen::MoeConfig> MoeConfigOption::config(const codegen::MoeProb
   fields.update(given);
   auto asked = fields.get<codegen::MoeConfig>();
   // Of what is not given, what does not go with what is.
-  const bool alone = asked.dependentLaunch == codegen::DependentLaunch::Off;
+  const bool alone = asked.dependentLaunch == codegen::DependentLaunch::Off, clustered = asked.cluster > 1;
+  asked.dynamic &= given.contains("dynamic") || !clustered;
+  asked.oneLaunch &= given.contains("oneLaunch") || !(clustered || asked.atomic || asked.prefetchDown);
   asked.prefetchUp &= given.contains("prefetchUp") || !(alone || asked.permute);
   asked.prefetchDown &= given.contains("prefetchDown") || !(alone || asked.oneLaunch);
   if (!given.contains("stages"))

@@ -45,6 +45,8 @@ struct MoeConfigOption {
                                            int rows) const;
 };
 
+/// Adds --config as often as it is given, each for a configuration of its own.
+void addMoeConfigsOption(CLI::App &command, std::vector<MoeConfigOption> &configs);
 /// Adds --rows: how many the configuration is for.
 void addRowsOption(CLI::App &command, int &rows);
 /// Adds --zipf: the skew of the routing; 0: uniform.

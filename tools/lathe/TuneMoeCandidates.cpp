@@ -107,12 +107,14 @@ static Measurement measure(const runtime::Jit &jit, const MoeCandidateJob &job, 
   const auto device = runtime::openCudaDevice(job.device);
   runtime::MoeJitRequest request;
   request.config = config;
-  const runtime::MoeKernel kernel = jit.load(dsl::moeFfn(job.layer), device, request);
+  runtime::MoeKernel kernel = jit.load(dsl::moeFfn(job.layer), device, request);
   const int rows = job.workload.rows();
   const reference::MoeInstance instance(*device, referenceShape(job.layer), rows, job.workload.options());
   const MoeTimingOptions options{timing, graphLayers(instance.shape()), /*parts=*/false};
-  const MoeTimes times = timeMoe(kernel, kernel.makeWorkspace(rows), instance, options);
-  return autotuner::summarize(times.whole.samplesUs);
+  std::vector<MoeContender> contenders;
+  runtime::MoeWorkspace workspace = kernel.makeWorkspace(rows);
+  contenders.push_back({std::move(kernel), std::move(workspace)});
+  return autotuner::summarize(timeMoe(contenders, instance, options).front().whole.samplesUs);
 }
 
 autotuner::MoeSearchCallbacks lathe::tools::gpuCallbacks(const runtime::Jit &jit, MoeCandidateJob job,
