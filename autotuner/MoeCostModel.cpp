@@ -10,7 +10,8 @@
 //            bandwidth is reached the better the more bytes the rings hold
 //   stage    max(products at the matrix rate, bytes over a multiprocessor's share of L2, latency / ring)
 //   busiest  most items of a multiprocessor · (stages of an item · stage + what its results cost); more where
-//            unequal items are not given to who is ready
+//            unequal items are not given to who is ready; `up` ends with a mean number of items where items
+//            of `down` follow in one launch
 //   permute  rows read once and written in order; then a tenth less for a multiprocessor's items of the first
 //   product total    fixed + Σ products (max(memory, busiest) + a little of the other) + permute + combine
 //
@@ -25,7 +26,8 @@ namespace lathe::autotuner {
 
 static constexpr double fixedUs = 5.6;        // H100: 39.1 µs at one row, of which weights are 33.5.
 static constexpr double separateUs = 1.5;     // Assumed: each launch that does not overlap the one before.
-static constexpr int launches = 3;            // Behind the first.
+static constexpr int launches = 3;            // Behind the first; one less where both products are one.
+static constexpr double handoverUs = 1.8;     // H200: 31.6 against 29.8 µs at one row with both in one.
 static constexpr double itemFixedUs = 0.5;    // Assumed: results of an item through shared memory, and
 static constexpr double itemColumnUs = 0.003; // for each of its columns.
 static constexpr double loadLatencyUs = 1.1;  // Assumed: request to full barrier under load.
@@ -55,6 +57,7 @@ struct Product {
   double depth;   ///< Their columns.
   double columns; ///< Of a result's row that is written.
   double share;   ///< Of an item's time where threads gather rows.
+  bool last;      ///< Nothing follows its items in the same launch.
 };
 
 struct Model {
@@ -127,12 +130,12 @@ MoeProductEstimate Model::product(const Product &product) const {
   }
   result.items = tiles.all * blocks;
   const int64_t workers = int64_t(machine.smCount) * config.ctasPerSm;
-  const int64_t most = (result.items + workers - 1) / workers * config.ctasPerSm;
+  const double turns = double(result.items) / double(workers),
+               most = (product.last ? std::ceil(turns) : turns) * config.ctasPerSm;
   if (result.items > 0) {
     const double mean = sumUs / double(result.items),
                  deviation = std::sqrt(std::max(0.0, squares / double(result.items) - mean * mean));
-    result.busiestUs =
-        mean * double(most) + (config.dynamic ? 0 : unevenShare * deviation * std::sqrt(double(most)));
+    result.busiestUs = mean * most + (config.dynamic ? 0 : unevenShare * deviation * std::sqrt(most));
   }
 
   const double bandwidth = machine.readGBs * 1e3;
@@ -158,14 +161,15 @@ MoeEstimate estimate(const codegen::MoeProblem &problem, const codegen::MoeConfi
   result.flops = 2 * model.tiles.rows * each;
   for (auto [columns, count] : model.tiles.ofColumns)
     result.paddedFlops += 2 * double(count) * columns * each;
-  result.up = model.product({problem.halves * inner, hidden, inner, config.permute ? 1 - togetherShare : 1});
-  result.down = model.product({hidden, inner, hidden, 1});
+  const double gathered = config.permute ? 1 - togetherShare : 1;
+  result.up = model.product({problem.halves * inner, hidden, inner, gathered, !config.oneLaunch});
+  result.down = model.product({hidden, inner, hidden, 1, true});
   result.permuteUs =
       config.permute ? (model.tiles.rows + load.rows) * hidden * elementBytes / (machine.readGBs * 1e3) : 0;
   result.combineUs = (model.tiles.rows + load.rows) * hidden * elementBytes / (machine.readGBs * 1e3);
   const bool separate = config.dependentLaunch == codegen::DependentLaunch::Off;
-  result.fixedUs =
-      fixedUs + (separate ? separateUs * (launches + problem.gate.has_value() + config.permute) : 0);
+  const int following = launches + problem.gate.has_value() + config.permute - config.oneLaunch;
+  result.fixedUs = fixedUs + (separate ? separateUs * following : 0) + (config.oneLaunch ? handoverUs : 0);
   result.totalUs =
       result.fixedUs + result.permuteUs + result.up.totalUs + result.down.totalUs + result.combineUs;
   return result;

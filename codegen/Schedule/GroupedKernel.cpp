@@ -48,8 +48,6 @@ void GroupedBuilder::writeRoles() {
   SmallVector<int32_t> registers(2, 0);
   if (consumers() > 1) // Of 168 each. Who gathers rows needs more than who brings boxes.
     registers = gathered() ? SmallVector<int32_t>{192, 120} : SmallVector<int32_t>{232, 40};
-  if (consumers() > 2) // Of 96 each.
-    registers = gathered() ? SmallVector<int32_t>{104, 96} : SmallVector<int32_t>{112, 64};
   auto roles =
       RolesOp::create(k.b, k.loc, k.b.getStrArrayAttr({"consumer", "producer"}),
                       k.b.getDenseI32ArrayAttr({consumers(), 1}), k.b.getDenseI32ArrayAttr(registers), 2);

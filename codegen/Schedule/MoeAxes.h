@@ -16,10 +16,10 @@ inline constexpr int moeNarrowBox = 32;  ///< Rows of a box where tiles differ i
 inline constexpr std::array tokenTileAxis{8,   16,  24,  32,  48,  64,  80,  96,  112, 128,
                                           144, 160, 176, 192, 208, 224, 240, 256, 288};
 inline constexpr std::array widthsAxis{1, 4, 8};
-inline constexpr std::array consumersAxis{1, 2, 4};
+inline constexpr std::array consumersAxis{1, 2};
 inline constexpr std::array clusterAxis{1, 2};
 inline constexpr std::array depthTileAxis{64, 128};
-inline constexpr std::array stagesAxis{2, 3, 4, 5, 6, 8, 10, 12};
+inline constexpr std::array stagesAxis{2, 3, 4, 5, 6, 7, 8, 10, 12};
 inline constexpr std::array ctasPerSmAxis{1, 2, 3};
 
 /// Bytes of shared memory that a CTA may take.

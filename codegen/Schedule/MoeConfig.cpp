@@ -23,8 +23,7 @@ static constexpr int stagingRowBytes = weightRows * elementBytes + 16,
                      pairsRowBytes = weightRows / 2 * elementBytes + 16;
 static constexpr int reservedBytes = 1024; // Of shared memory, for each CTA of a multiprocessor.
 static constexpr int maxExperts = 512, maxTopK = 16, maxGroups = 32;
-static constexpr int usualAtOnce = 64, // Columns of a result that are staged at least; of four consumers.
-    fourAtOnce = 32;
+static constexpr int usualAtOnce = 64; // Columns of a result that are staged at least.
 
 //===- Text and JSON ---------------------------------------------------------------------------------===//
 
@@ -128,7 +127,7 @@ MoeMemory moeMemory(const MoeConfig &config) {
             queue = moeQueueSlots * (itemBytes + 2 * barrierBytes);
   // As many columns of a result at a time as the rings leave room for.
   const int left = moeShareOfCta(Target(), config) - memory.staging - barriers - queue;
-  memory.atOnce = std::min(config.tokenTile, config.consumers > 2 ? fourAtOnce : usualAtOnce);
+  memory.atOnce = std::min(config.tokenTile, usualAtOnce);
   while (memory.atOnce < config.tokenTile &&
          (memory.atOnce + moeSlotTile) * stagingRowBytes * config.consumers <= left)
     memory.atOnce += moeSlotTile;
@@ -178,8 +177,6 @@ static Verdict checkAxis(const char *name, const Axis &axis, int value) {
 
 /// The widest tile whose results and activation a thread's registers hold, as assembling found it.
 static int mostColumns(const MoeProblem &problem, const MoeConfig &config) {
-  if (config.consumers > 2)
-    return problem.activation == MoeActivation::Gelu ? 96 : 128;
   if (config.consumers > 1 && config.ctasPerSm > 1)
     return 96;
   const bool two = config.consumers > 1;
@@ -208,11 +205,6 @@ static Verdict checkBlocks(const MoeProblem &problem, const MoeConfig &config) {
                   fmt::format("a tile of more than {} rows needs several widths, two consumers and "
                               "permute",
                               moeProductRows));
-  if (config.consumers > 2 && (config.ctasPerSm > 1 || config.cluster > 1))
-    return broken("consumers",
-                  fmt::format("{} consumers have a multiprocessor for themselves; set ctasPerSm and "
-                              "cluster to 1",
-                              config.consumers));
   if (config.cluster > 1 && config.ctasPerSm > 1)
     return broken("cluster", "CTAs that share rows have a multiprocessor each; set ctasPerSm to 1");
   if (config.cluster > 1 && config.dynamic)

@@ -15,7 +15,7 @@ namespace lathe::codegen {
 struct MoeConfig {
   int tokenTile = 16;  ///< Rows of an expert that a tile serves: WGMMA's N, 8 to 256, or 288 of two products.
   int widths = 1;      ///< Main loops, for tiles of tokenTile, tokenTile - moeWidthStep, … rows: 1, 4 or 8.
-  int consumers = 1;   ///< Consumer warpgroups of a CTA, each with 64 rows of weights: 1, 2 or 4.
+  int consumers = 1;   ///< Consumer warpgroups of a CTA, each with 64 rows of weights: 1 or 2.
   int cluster = 1;     ///< CTAs that share rows by multicast, each with weights of its own: 1 or 2.
   int depthTile = 128; ///< Columns that a stage holds of weights and rows: 64 or 128.
   int stages = 6;      ///< Stages of the rings of weights and of rows.

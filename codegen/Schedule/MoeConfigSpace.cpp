@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <tuple>
 
 namespace lathe::codegen {
 
@@ -21,15 +22,22 @@ static bool forManyRows(const MoeConfig &config) {
   return config.consumers > 1 && config.ctasPerSm == 1 && (config.cluster == 1 || config.permute);
 }
 
-/// The configuration with all values of what changes no result and no place in memory.
+/// The configuration with all values of how its launches follow each other and what they bring ahead of use.
 static void addWithHints(std::vector<MoeConfig> &space, MoeConfig config) {
   for (bool evictFirst : {false, true})
     for (DependentLaunch launch : {DependentLaunch::Off, DependentLaunch::Early})
-      for (auto [up, down] : {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
-        if ((up || down) && (launch == DependentLaunch::Off || config.consumers > 1))
+      for (auto [one, up, down] : {std::tuple{false, false, false},
+                                   {false, false, true},
+                                   {false, true, false},
+                                   {false, true, true},
+                                   {true, false, false},
+                                   {true, true, false}}) {
+        if ((one || up || down) && launch == DependentLaunch::Off)
+          continue;
+        if ((one && !config.dynamic) || (up && config.permute) || (down && config.consumers > 1))
           continue;
         config.evictFirst = evictFirst, config.dependentLaunch = launch;
-        config.prefetchUp = up, config.prefetchDown = down;
+        config.oneLaunch = one, config.prefetchUp = up, config.prefetchDown = down;
         space.push_back(config);
       }
 }
@@ -49,17 +57,19 @@ std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
                                    stages,    ctas,   permute,   dynamic};
                   if ((widths > 1 || cluster > 1 || permute) && !forManyRows(config))
                     continue;
-                  if (consumers > 2) // Until they have been measured.
-                    continue;
                   addWithHints(space, config);
                 }
   return space;
 }
 
 static constexpr int fewRows = 64;        // Up to so many a tile weights are the limit.
-static constexpr int severalWidths = 128; // From so many on tiles are worth main loops of several widths.
-static constexpr int narrowTile = 32;     // Up to so many rows are few beside a stage's weights.
-static constexpr int longColumns = 10000; // Of weights, that a CTA's items have together.
+static constexpr int narrowTile = 32;     // Up to so many rows one consumer does as well as two.
+static constexpr int severalWidths = 96;  // From so many on tiles are worth main loops of several widths.
+static constexpr int busyTile = 128;      // From so many on multiplying takes as long as reading.
+static constexpr int enoughStages = 8;    // Of narrow tiles: more bring nothing.
+static constexpr int longColumns = 4096;  // Items of so many are long beside the handover between products.
+static constexpr int severalItems = 2;    // A CTA with more than so many takes what is next.
+static constexpr double fullRound = 0.75; // Of CTAs with an item in the last round; else two smaller ones.
 
 /// Rows that an expert has no more of, `deviations` standard deviations above the mean, when rows spread
 /// evenly by chance.
@@ -74,10 +84,22 @@ static bool readsAgain(const MoeProblem &problem, int rows) {
   return usualCount(problem, rows, 2.5) > moeProductRows;
 }
 
-/// The smallest tile that holds most experts' rows, for each further one reads the weights again; where none
-/// does, that which cuts them into as few parts. Wide ones are such that they may have several widths.
-static int usualTile(const MoeProblem &problem, int rows) {
+/// Rows that a tile should hold: those of most experts, for each further tile reads the weights again. Up to
+/// fewRows a wider tile costs next to nothing, so that it holds the rows of nearly all, and where it is
+/// narrow also of experts that are more popular than others. To shared experts all rows go, but most tiles
+/// are others'.
+static double usualRows(const MoeProblem &problem, int rows) {
   double usual = usualCount(problem, rows, 2.5);
+  if (usual > tokenTileAxis.front())
+    usual = std::max({usual, std::min<double>(usualCount(problem, rows, 4), fewRows),
+                      std::min<double>(usualCount(problem, rows, 6), narrowTile)});
+  return problem.shared > 0 ? std::max<double>(usual, std::min(rows, narrowTile)) : usual;
+}
+
+/// The smallest tile that holds the usual rows, or where none does, that which cuts them into as few parts.
+/// Wide ones are such that they may have several widths.
+static int usualTile(const MoeProblem &problem, int rows) {
+  double usual = usualRows(problem, rows);
   if (readsAgain(problem, rows)) {
     usual = usualCount(problem, rows, 2);
     usual /= std::ceil(usual / tokenTileAxis.back());
@@ -90,61 +112,69 @@ static int usualTile(const MoeProblem &problem, int rows) {
 
 /// Items of `up` that a CTA has in the mean, where rows choose as many experts as they can.
 static double itemsOfCta(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
-  const int64_t tiles = std::min<int64_t>(problem.experts, int64_t(rows) * problem.topK) + problem.shared;
-  const int64_t blocks =
-      int64_t(problem.intermediate) * problem.halves / (int64_t(moeWeightRows) * config.consumers);
-  return double(tiles * blocks) / (double(target.smCount) * config.ctasPerSm);
+  const double here = double(problem.experts) / std::max({problem.experts, problem.routedExperts, 1});
+  const double tiles =
+      std::min<double>(problem.experts, std::ceil(double(rows) * problem.topK * here)) + problem.shared;
+  const int blocks = problem.intermediate * problem.halves / (moeWeightRows * config.consumers);
+  return tiles * blocks / (double(target.smCount) * config.ctasPerSm);
 }
 
-/// Whether CTAs read for long.
-static bool readsLong(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
-  return itemsOfCta(problem, config, target, rows) * problem.hidden > longColumns;
+/// The most main loops that a tile can have.
+static int mostWidths(int tile) {
+  int most = 1;
+  for (int widths : widthsAxis)
+    if (tile % moeNarrowBox == 0 && tile > (widths - 1) * moeWidthStep)
+      most = widths;
+  return most;
 }
 
-/// Finer stages, more of them, keep more bytes in flight, which counts where CTAs read for long; before that
-/// the barriers of twice as many stages do.
-static int usualDepth(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
-  const bool fine =
-      config.tokenTile >= severalWidths ||
-      (config.tokenTile <= narrowTile && config.ctasPerSm > 1 && readsLong(problem, config, target, rows));
-  return fine ? depthTileAxis.front() : depthTileAxis.back();
+/// What was fastest for about so many rows, with as many stages as are worth having; whether the problem has
+/// such a form is not asked. Where CTAs have few items they know theirs, and `down` begins beside the last
+/// CTAs of `up`; elsewhere items are given out, mostly in one launch.
+static MoeConfig usualForm(const MoeProblem &problem, const Target &target, int rows) {
+  MoeConfig form;
+  form.tokenTile = usualTile(problem, rows);
+  const bool narrow = form.tokenTile <= narrowTile, several = form.tokenTile >= severalWidths,
+             busy = form.tokenTile >= busyTile;
+  form.permute = readsAgain(problem, rows);
+  form.evictFirst = !form.permute; // Weights that several tiles read stay.
+  form.consumers = narrow ? 1 : 2;
+  const double items = itemsOfCta(problem, form, target, rows);
+  form.dynamic = items > severalItems;
+  if (narrow && !form.dynamic && !problem.partial && items / std::ceil(items) < fullRound)
+    form.ctasPerSm = 2; // How many experts a slice has busy is not known.
+  form.widths = several ? mostWidths(form.tokenTile) : 1;
+  form.depthTile = several ? depthTileAxis.front() : depthTileAxis.back();
+  form.stages = narrow ? enoughStages : stagesAxis.back();
+  form.oneLaunch = form.dynamic && (!several || form.permute || problem.hidden >= longColumns);
+  form.prefetchUp = form.dynamic && !busy && !form.permute;
+  form.prefetchDown = narrow && !form.oneLaunch;
+  return form;
 }
 
-/// CTAs of a multiprocessor: with many rows one whose consumers share them. Else two of a product; or, of the
-/// narrowest tiles where CTAs read for long, one of `up` beside one of `down`, whose ring is full before `up`
-/// ends.
-static int usualCtas(const MoeProblem &problem, const Target &target, int tile, int rows) {
-  const MoeConfig two{.tokenTile = tile, .ctasPerSm = 2};
-  const bool beside = tile == tokenTileAxis.front() && readsLong(problem, two, target, rows);
-  return tile > fewRows || beside ? 1 : 2;
-}
-
-/// Whether a CTA of each product fits beside the other, or two of one.
-static bool leavesHalf(const MoeConfig &config, const Target &target) {
-  return moeMemory(config).sharedBytes <= moeShareOfCta(target, {.ctasPerSm = 2});
+/// What of a form is wanted whatever the problem's extents.
+static bool sameHints(const MoeConfig &config, const MoeConfig &form) {
+  const auto hints = [](const MoeConfig &c) {
+    return std::make_tuple(c.cluster, c.evictFirst, c.dynamic, c.oneLaunch, c.prefetchUp, c.prefetchDown,
+                           c.dependentLaunch);
+  };
+  return hints(config) == hints(form);
 }
 
 MoeConfig defaultMoeConfig(const MoeProblem &problem, const Target &target, int rows) {
-  const int tile = usualTile(problem, rows);
-  const bool many = tile > fewRows, several = tile >= severalWidths, again = readsAgain(problem, rows);
-  const int ctas = usualCtas(problem, target, tile, rows);
+  const MoeConfig form = usualForm(problem, target, rows);
   std::optional<MoeConfig> best;
   Verdict closest;
-  // With many rows two consumers that share them; then the usual stages, where there are three of them, and
-  // deep rings.
+  // The form, where there are three of its stages, and deep rings.
   auto rank = [&](const MoeConfig &config) {
-    const int form = (config.consumers == (many ? 2 : 1)) + (config.ctasPerSm == ctas) +
-                     (config.widths == (several ? widthsAxis.back() : 1)) + (config.permute == again);
-    return std::make_tuple(-std::abs(config.tokenTile - tile), form, config.stages >= 3,
-                           config.depthTile == usualDepth(problem, config, target, rows), config.stages);
+    const int same = (config.consumers == form.consumers) + (config.ctasPerSm == form.ctasPerSm) +
+                     (config.widths == form.widths) + (config.permute == form.permute);
+    return std::make_tuple(-std::abs(config.tokenTile - form.tokenTile), same, config.stages >= 3,
+                           config.depthTile == form.depthTile, config.stages);
   };
   for (const MoeConfig &config : enumerateMoeConfigs(problem)) {
-    const bool turns = itemsOfCta(problem, config, target, rows) > 1, few = config.consumers == 1;
-    if (config.cluster > 1 || config.evictFirst == again ||
-        config.dependentLaunch != DependentLaunch::Early || config.dynamic != turns ||
-        config.prefetchUp != (few && turns) || config.prefetchDown != few ||
-        (few && !leavesHalf(config, target)))
-      continue; // Weights that several tiles read stay.
+    if (!sameHints(config, form) || config.stages > form.stages)
+      continue;
     if (Verdict verdict = check(problem, config, target); !verdict)
       closest = verdict;
     else if (!best || rank(config) > rank(*best))

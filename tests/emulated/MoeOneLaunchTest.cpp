@@ -51,10 +51,13 @@ static constexpr const char *acquire = R"(ld\.acquire\.gpu)";
 
 static void expectFound(const codegen::MoeArtifact &artifact, const PtxEditor &edited, FindingKind kind) {
   const reference::MoeCase &layer = reference::moeCase("shared_2_rows_17");
-  const auto findings = runOn(edited.text(), artifact.manifest, layer, 7, 8).findings.findings;
-  EXPECT_TRUE(std::any_of(findings.begin(), findings.end(),
-                          [&](const auto &finding) { return finding.kind == kind; }))
-      << findings.size() << " findings";
+  bool found = false;
+  for (uint64_t seed = 1; !found && seed <= 10; ++seed) { // Who is early is the host's threads' doing, too.
+    const auto findings = runOn(edited.text(), artifact.manifest, layer, seed, 8).findings.findings;
+    found = std::any_of(findings.begin(), findings.end(),
+                        [&](const auto &finding) { return finding.kind == kind; });
+  }
+  EXPECT_TRUE(found);
 }
 
 TEST(MoeOneLaunch, EveryPartOfTheHandoverIsNeeded) {

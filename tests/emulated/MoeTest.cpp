@@ -44,31 +44,31 @@ static std::string labelOf(std::string fields) {
 static std::vector<Case> configCases() {
   const char *const fields[] = {
       "tokenTile=8",
-      "tokenTile=8,ctasPerSm=3",
-      "tokenTile=24,stages=2",
-      "tokenTile=64",
+      "tokenTile=8,consumers=1,ctasPerSm=3",
+      "tokenTile=24,consumers=1,stages=2",
+      "tokenTile=64,consumers=1",
       "tokenTile=64,consumers=2,ctasPerSm=1",
       "tokenTile=128,consumers=2,ctasPerSm=1",
       "tokenTile=256,consumers=2,ctasPerSm=1",
       "consumers=2,depthTile=64",
-      "depthTile=64,stages=12,ctasPerSm=1",
+      "tokenTile=32,consumers=1,depthTile=64,stages=12,ctasPerSm=1",
       "stages=2,ctasPerSm=1",
-      "tokenTile=64,widths=4,ctasPerSm=1",
+      "tokenTile=64,widths=4,consumers=1,ctasPerSm=1",
       "tokenTile=128,widths=8,consumers=2,depthTile=64,ctasPerSm=1",
       "permute=true",
       "dynamic=true",
-      "dynamic=true,depthTile=64,stages=2,permute=true,ctasPerSm=1",
+      "dynamic=true,consumers=1,depthTile=64,stages=2,permute=true,ctasPerSm=1",
       "tokenTile=64,widths=4,consumers=2,dynamic=true,ctasPerSm=1",
-      "tokenTile=32,cluster=2,permute=true,ctasPerSm=1",
+      "tokenTile=32,consumers=1,cluster=2,permute=true,ctasPerSm=1",
       "atomic=true",
       "atomic=true,tokenTile=64,widths=4,consumers=2,permute=true,dynamic=true,ctasPerSm=1",
       "atomic=true,tokenTile=128,dynamic=true,ctasPerSm=1",
       "oneLaunch=true",
-      "oneLaunch=true,dynamic=true,depthTile=64,stages=2,ctasPerSm=2",
+      "oneLaunch=true,dynamic=true,consumers=1,depthTile=64,stages=2,ctasPerSm=2",
       "oneLaunch=true,tokenTile=64,widths=4,consumers=2,dynamic=true,ctasPerSm=1",
-      "oneLaunch=true,tokenTile=32,permute=true,ctasPerSm=1,dependentLaunch=off",
+      "oneLaunch=true,tokenTile=32,consumers=1,permute=true,ctasPerSm=1,dependentLaunch=off",
       "prefetchUp=true",
-      "prefetchDown=true,dynamic=true,ctasPerSm=2,stages=2",
+      "prefetchDown=true,dynamic=true,consumers=1,ctasPerSm=2,stages=2",
       "evictFirst=false",
       "dependentLaunch=off"};
   const char *const telling[] = {"rows_130_top_2", "shared_2_rows_17", "spread_one_takes_all_rows_96",
@@ -82,11 +82,6 @@ static std::vector<Case> configCases() {
       cases.push_back(
           {fmt::format("{}__cluster2_widths{}", name, widths), &reference::moeCase(name),
            fmt::format("tokenTile=64,widths={},consumers=2,cluster=2,permute=true,ctasPerSm=1", widths)});
-  for (const char *name : {"dims_512_128_rows_40", "dims_512_128_rows_5"}) // 256 rows of weights.
-    for (const char *more : {"widths=1", "widths=4,dynamic=true", "widths=4,permute=true", "atomic=true",
-                             "widths=4,oneLaunch=true"})
-      cases.push_back({fmt::format("{}__consumers4_{}", name, labelOf(more)), &reference::moeCase(name),
-                       fmt::format("tokenTile=64,consumers=4,depthTile=64,stages=3,ctasPerSm=1,{}", more)});
   for (const char *name : {"shared_1_rows_267_narrow", "shared_1_rows_282_narrow"}) // Two products a step.
     for (const char *more : {"", ",dynamic=true", ",atomic=true"})
       cases.push_back(

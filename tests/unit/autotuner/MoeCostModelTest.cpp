@@ -242,7 +242,7 @@ TEST(MoeCostModel, EvictionHelpsWhereWeightsAreReadOnce) {
 
 TEST(MoeCostModel, DeeperRingsHelpAndPaddingCostsWhereMemoryIsTheLimit) {
   MoeConfig deep = defaultFor(64);
-  deep.depthTile = 128;
+  deep.depthTile = 128, deep.ctasPerSm = 2;
   MoeConfig flat = deep, wide = deep;
   deep.stages = 5;
   flat.stages = 2;

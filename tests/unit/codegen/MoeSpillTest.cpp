@@ -69,22 +69,6 @@ TEST(MoeArtifact, OneLaunchAssemblesWithoutSpill) {
               {.tokenTile = 176, .stages = 3, .oneLaunch = true});
 }
 
-/// Of whom each has half the registers of two.
-TEST(MoeArtifact, FourConsumersAssembleWithoutSpill) {
-  for (auto activation : {dsl::Activation::SwiGlu, dsl::Activation::Silu, dsl::Activation::Gelu}) {
-    const dsl::Kernel kernel = dsl::moeFfn(shapeOf(activation));
-    const int tile = activation == dsl::Activation::Gelu ? 96 : 128;
-    for (bool more : {false, true}) {
-      MoeConfig config{
-          .tokenTile = tile, .widths = more ? 4 : 1, .consumers = 4, .depthTile = 64, .stages = 4};
-      config.permute = config.dynamic = config.atomic = more;
-      expectSound(kernel, config);
-    }
-  }
-  MoeConfig most{.tokenTile = 128, .widths = 8, .consumers = 4, .depthTile = 64, .stages = 4};
-  expectSound(dsl::moeFfn(shapeOf(dsl::Activation::SwiGlu)), most);
-}
-
 /// Both types of gate at the widths of published models, with each of its tiles.
 TEST(MoeArtifact, GatesAssembleWithoutSpill) {
   for (int hidden : {64, 1088, 2048, 2880, 5120, 7168})

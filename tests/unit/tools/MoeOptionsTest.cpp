@@ -72,9 +72,10 @@ TEST(MoeConfigOption, KeepsTheDefaultWhereNothingIsSaid) {
   EXPECT_EQ(MoeConfigOption{R"({"stages": 2})"}.config(problem, {}, 64)->stages, 2);
 }
 
-TEST(MoeConfigOption, LeavesOutPrefetchesThatWhatIsGivenRulesOut) {
+TEST(MoeConfigOption, LeavesOutWhatIsRuledOutByWhatIsGiven) {
   const codegen::MoeProblem problem = codegen::analyzeMoe(dsl::moeFfn(extents().shape()));
-  for (const char *text : {"dependentLaunch=off", "permute=true,consumers=2,ctasPerSm=1", "oneLaunch=true"}) {
+  for (const char *text : {"dependentLaunch=off", "permute=true,consumers=2,ctasPerSm=1", "oneLaunch=true",
+                           "atomic=true", "prefetchDown=true", "tokenTile=32,cluster=2,permute=true"}) {
     const auto config = MoeConfigOption{text}.config(problem, {}, 64);
     EXPECT_TRUE(codegen::check(problem, *config, {})) << text << ": " << config->str();
   }
