@@ -34,10 +34,10 @@ def line(row):
 
 
 def experts_configuration(c):
-    alone = c.get("consumers", 1) == 1 and c["ctasPerSm"] == 1  # With two consumers it always is.
     parts = [f"tile {c['tokenTile']}" + (f", {c['widths']} widths" if c.get("widths", 1) > 1 else ""),
              f"{c['stages']} stages of {c['depthTile']}"]
-    parts += ["1 CTA an SM"] if alone else []
+    parts += [f"{c['consumers']} consumers"] if c.get("consumers", 1) > 1 else []
+    parts += [f"{c['ctasPerSm']} CTAs an SM"] if c["ctasPerSm"] > 1 else []
     flags = [("permute", "permuted"), ("oneLaunch", "one launch"), ("prefetchUp", "prefetch up"), ("prefetchDown", "prefetch down"),
              ("dynamic", "given out"), ("evictFirst", "evict first")]
     parts += [name for field, name in flags if c.get(field)]
