@@ -26,7 +26,7 @@ static Machine machine(const char *name, int smCount, int memoryGBs, double read
 const std::vector<Machine> &machines() {
   static const std::vector<Machine> table{
       machine("h100-sxm", 132, 3352, 3098, 745, "measured on an NVIDIA H100 80GB HBM3"),
-      machine("h200", 132, 4800, 4300, 745, "data sheet 4.8 TB/s, derated; matrix rate as h100-sxm"),
+      machine("h200", 132, 4800, 4530, 745, "memory measured on NVIDIA H200s; matrix rate as h100-sxm"),
       machine("h100-pcie", 114, 2000, 2000, 569, "data sheet 2.0 TB/s; 756 TFLOPS, derated as h100-sxm"),
       machine("h800", 132, 3352, 3098, 745, "taken as h100-sxm: same SMs and memory"),
       machine("h20", 78, 4000, 3700, 140, "data sheet 4.0 TB/s and 148 TFLOPS, derated"),
