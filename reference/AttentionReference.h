@@ -73,8 +73,8 @@ private:
 struct Comparison {
   bool passed = false;
   double worstRatio = 0;       ///< Largest |a-b| / (8e-4 + 2.01/128·|b|); passes at 1 or less.
-  double cosineDifference = 0; ///< 1 - 2<a,b>/(<a,a>+<b,b>) over the output; passes below 5e-6, a little
-                               ///< more where it has few elements (Compare.h).
+  double cosineDifference = 0; ///< 1 - 2<a,b>/(<a,a>+<b,b>) over the output; passes below
+  double cosineAllowed = 5e-6; ///< this, which is more where it has few elements (Compare.h).
   double worstLse = 0;         ///< Largest |a-b| / (1e-6 + 8/65536·|b|); passes at 1 or less.
   std::string message; ///< First failure: sequence, query, head, column, got, expected; empty when passed.
 };

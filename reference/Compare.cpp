@@ -94,14 +94,14 @@ Comparison lathe::reference::compareRows(const ComparisonRows &rows) {
   const Faults positions = comparePositions(rows);
   const Faults elements = compareElements(rows, result);
   const Faults lse = compareLse(rows, result);
-  const double cosineAllowed = cosineTolerance(int64_t(rows.names.size()) * rows.valueDim);
+  result.cosineAllowed = cosineTolerance(int64_t(rows.names.size()) * rows.valueDim);
   if (positions.count)
     result.message = positions.message();
   else if (elements.count)
     result.message = elements.message();
-  else if (!(result.cosineDifference < cosineAllowed))
+  else if (!(result.cosineDifference < result.cosineAllowed))
     result.message = fmt::format("output as a whole: cosine difference {:.3g}, must be below {:.3g}",
-                                 result.cosineDifference, cosineAllowed);
+                                 result.cosineDifference, result.cosineAllowed);
   else if (lse.count)
     result.message = lse.message();
   result.passed = result.message.empty();

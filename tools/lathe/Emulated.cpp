@@ -107,6 +107,7 @@ nlohmann::json lathe::tools::toJson(const reference::Comparison &comparison) {
   return {{"passed", comparison.passed},
           {"worstRatio", comparison.worstRatio},
           {"cosineDifference", comparison.cosineDifference},
+          {"cosineAllowed", comparison.cosineAllowed},
           {"worstLse", comparison.worstLse},
           {"message", comparison.message}};
 }
@@ -130,8 +131,8 @@ std::string lathe::tools::findingCount(const FindingList &list) {
 }
 
 std::string lathe::tools::comparisonText(const reference::Comparison &comparison) {
-  return fmt::format("out {:>6.3f} of 1  cosine {:>8.1e} of 5e-6  lse {:>6.3f} of 1", comparison.worstRatio,
-                     comparison.cosineDifference, comparison.worstLse);
+  return fmt::format("out {:>6.3f} of 1  cosine {:>8.1e} of {:.1e}  lse {:>6.3f} of 1", comparison.worstRatio,
+                     comparison.cosineDifference, comparison.cosineAllowed, comparison.worstLse);
 }
 
 std::string lathe::tools::agreementText(const reference::Agreement &agreement) {

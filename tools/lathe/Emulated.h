@@ -31,7 +31,7 @@ std::string findingCount(const runtime::emulator::FindingList &list);
 /// All counters, a column a launch: shape, bytes by the way they moved, products, waits, instructions by
 /// kind.
 std::string countersText(const std::vector<runtime::emulator::LaunchRecord> &launches);
-/// "out 0.123 of 1  cosine 1.2e-07 of 5e-6  lse 0.010 of 1".
+/// "out 0.123 of 1  cosine 1.2e-07 of 5.1e-06  lse 0.010 of 1".
 std::string comparisonText(const reference::Comparison &comparison);
 
 } // namespace lathe::tools

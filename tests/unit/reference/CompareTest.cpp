@@ -76,6 +76,7 @@ TEST_F(CompareInstance, AcceptsOneUnitOfBf16Noise) {
   EXPECT_TRUE(result.passed) << result.message;
   EXPECT_GT(result.worstRatio, 0.1) << "the noise must have been there";
   EXPECT_GT(result.cosineDifference, 0);
+  EXPECT_GT(result.cosineAllowed, 5e-6) << "the bound of this size of output is told";
 }
 
 TEST_F(CompareInstance, CatchesOneWrongElement) {
