@@ -128,13 +128,14 @@ double Model::itemUs(double stages, int columns) const {
 double Model::mostItems(int64_t items, bool last) const {
   if (!last)
     return double(items) / machine.smCount;
-  const int64_t workers = int64_t(machine.smCount) * config.ctasPerSm, left = items % workers;
-  return double(items / workers * config.ctasPerSm + (left + machine.smCount - 1) / machine.smCount);
+  const int64_t workers = int64_t(machine.smCount) * config.ctasPerSm, left = items % workers,
+                most = items / workers * config.ctasPerSm + (left + machine.smCount - 1) / machine.smCount;
+  return double(most);
 }
 
 MoeProductEstimate Model::product(const Product &product) const {
   MoeProductEstimate result;
-  const int64_t blocks = int64_t(product.weights) / (64 * config.consumers);
+  const int64_t blocks = int64_t(product.weights) / (int64_t(64) * config.consumers);
   double sumUs = 0, squares = 0;
   for (auto [columns, count] : tiles.ofColumns) {
     const double us = itemUs(product.depth / config.depthTile, columns) * product.share;
