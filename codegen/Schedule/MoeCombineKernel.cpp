@@ -49,9 +49,13 @@ private:
       storeI32(k, k.c(0), k["tile_count"], k.c(product));
   }
 
-  /// Of all tiles in which the row has a slot: a lane a choice, and the first one those of shared experts.
+  /// Of all tiles in which the row has the first slot of a word's, so that each word is one row's: a lane a
+  /// choice, and the first one those of shared experts.
   void clearReady() {
-    auto clear = [&](Value slot) { storeI32(k, k.c(0), k["ready"], k.divu(slot, moeSlotTile)); };
+    auto clear = [&](Value slot) {
+      k.when(k.eq(k.band(slot, moeSlotTile - 1), 0),
+             [&] { storeI32(k, k.c(0), k["ready"], k.divu(slot, moeSlotTile)); });
+    };
     k.when(k.lt(k.lane(), problem.topK), [&] {
       Value place = loadI32(k, k["places"], k.add(k.mul(row, problem.topK), k.lane()));
       k.when(k.ge(place, k.c(0)), [&] { clear(place); });
