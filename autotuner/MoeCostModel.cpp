@@ -29,12 +29,11 @@ namespace lathe::autotuner {
 static constexpr double fixedUs = 6.4; // Launches and ramps; 39.1 µs at one row, of which weights are 33.5.
 static constexpr double handoverUs = 0.4;  // Both products in one launch: a release and an acquire an item.
 static constexpr double itemFixedUs = 0.3; // Results of an item through shared memory, and
-static constexpr double itemColumnUs = 0.005; // for each of its columns.
-static constexpr double loadLatencyUs = 0.5;  // Request to full barrier, as far as others do not hide it.
-static constexpr double matrixShare =
-    0.72;                                  // Of the matrix rate, at the power limit, which the memory shares.
-static constexpr double l2Gain = 2;        // Of the L2's rate for attention kernels.
-static constexpr double againShare = 0.25; // Of weights that leave the L2 first and are read again.
+static constexpr double itemColumnUs = 0.005;  // for each of its columns.
+static constexpr double loadLatencyUs = 0.5;   // Request to full barrier, as far as others do not hide it.
+static constexpr double matrixShare = 0.72;    // Of the matrix rate: the memory shares the power limit.
+static constexpr double l2Gain = 2;            // Of the L2's rate for attention kernels.
+static constexpr double againShare = 0.25;     // Of weights that leave the L2 first and are read again.
 static constexpr double togetherShare = 0.2;   // Of an item's time, where its rows lie together.
 static constexpr double unevenShare = 1.5;     // Standard deviations of the most of some hundred CTAs.
 static constexpr double shortRingShare = 0.05; // Deeper rings help, ever less.

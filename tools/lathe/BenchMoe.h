@@ -9,6 +9,7 @@
 #pragma once
 
 #include "BenchMla.h"
+
 #include "lathe/reference/MoeShapeTable.h"
 #include "lathe/runtime/Moe.h"
 

@@ -5,12 +5,12 @@
 // H200's table is what shares of rows were fitted to; an H100's is from earlier kernels.
 //
 //===--------------------------------------------------------------------------------------------------===//
+#include "TableScore.h"
+
 #include "lathe/autotuner/CostModel.h"
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <cstdio>
 #include <fstream>
 #include <optional>
 #include <regex>
@@ -27,13 +27,6 @@ struct Table {
 struct Uniform {
   codegen::AttentionProblem problem;
   std::vector<int> lengths;
-};
-
-struct Choice {
-  double predicted = INFINITY; ///< Of what the model likes best,
-  double measured = INFINITY;  ///< and what that took.
-  double best = INFINITY;      ///< The least time of a candidate.
-  double lost() const { return measured / best - 1; }
 };
 } // namespace
 
@@ -54,36 +47,20 @@ TEST_P(CostModelTable, IsNearAndChoosesWell) {
   const Machine &machine = machineByName(GetParam().machine);
   std::ifstream file(std::string(LATHE_BENCHMARKS) + "/" + GetParam().file);
   const nlohmann::json table = nlohmann::json::parse(file);
-  double errors = 0, losses = 0;
-  int candidates = 0, rows = 0;
+  test::TableScore score(1.5);
   for (const nlohmann::json &row : table.at("rows")) {
     const auto name = row.at("name").get<std::string>();
     const std::optional<Uniform> uniform = uniformRow(name);
     if (!uniform)
       continue;
-    Choice choice;
     for (const nlohmann::json &candidate : row.at("candidates")) {
       const auto config = candidate.at("config").get<codegen::Config>();
-      const double measured = candidate.at("us").at("median").get<double>();
-      const double predicted = estimate(uniform->problem, config, uniform->lengths, machine).totalUs;
-      EXPECT_LT(std::abs(std::log(predicted / measured)), std::log(1.5))
-          << name << ": " << predicted << " for " << measured << " µs, " << config.str();
-      errors += std::abs(std::log(predicted / measured));
-      ++candidates;
-      choice.best = std::min(choice.best, measured);
-      if (predicted < choice.predicted)
-        choice.predicted = predicted, choice.measured = measured;
+      score.add(name, estimate(uniform->problem, config, uniform->lengths, machine).totalUs,
+                candidate.at("us").at("median"), config.str());
     }
-    EXPECT_LT(choice.lost(), 0.2) << name << ": chooses what takes " << choice.measured << " µs, best "
-                                  << choice.best;
-    losses += choice.lost();
-    ++rows;
+    score.endRow(name);
   }
-  ASSERT_GT(rows, 20);
-  std::printf("%d candidates, off by %.1f %% in the mean; %d choices, slower by %.1f %%\n", candidates,
-              100 * errors / candidates, rows, 100 * losses / rows);
-  EXPECT_LT(errors / candidates, 0.12);
-  EXPECT_LT(losses / rows, 0.025);
+  score.expect(20, 0.12, 0.025);
 }
 
 INSTANTIATE_TEST_SUITE_P(Committed, CostModelTable,

@@ -5,6 +5,8 @@
 // likes best of a row's.
 //
 //===--------------------------------------------------------------------------------------------------===//
+#include "TableScore.h"
+
 #include "lathe/autotuner/MoeCostModel.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +14,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
 
 using namespace lathe;
@@ -32,16 +33,6 @@ static codegen::MoeProblem problemOf(const json &row) {
   return problem;
 }
 
-namespace {
-/// Of a row's configurations.
-struct Choice {
-  double predicted = INFINITY; ///< Of what the model likes best,
-  double measured = INFINITY;  ///< and what that took.
-  double best = INFINITY;      ///< The least time.
-  double lost() const { return measured / best - 1; }
-};
-} // namespace
-
 class MoeCostModelTable : public testing::TestWithParam<const char *> {};
 
 /// Rows whose routing the model draws otherwise than the benchmark did are left out where it matters: where
@@ -51,8 +42,7 @@ TEST_P(MoeCostModelTable, IsNearAndChoosesWell) {
       machineByName(std::string(GetParam()).find("h200") != std::string::npos ? "h200" : "h100-sxm");
   std::ifstream file(std::string(LATHE_BENCHMARKS) + "/" + GetParam());
   const json table = json::parse(file);
-  double errors = 0, losses = 0;
-  int configs = 0, rows = 0;
+  test::TableScore score(1.4);
   for (const json &row : table.at("rows")) {
     const auto name = row.at("name").get<std::string>();
     const codegen::MoeProblem problem = problemOf(row);
@@ -60,29 +50,14 @@ TEST_P(MoeCostModelTable, IsNearAndChoosesWell) {
     if (std::abs((loadStats(load).busyExperts + problem.shared) / row.at("busyExperts").get<double>() - 1) >
         0.02)
       continue;
-    Choice choice;
     for (const json &candidate : row.value("candidates", json::array({row}))) {
       const auto config = candidate.at("config").get<codegen::MoeConfig>();
-      const double measured = candidate.at("us").at("median").get<double>();
-      const double predicted = estimate(problem, config, load, machine).totalUs;
-      EXPECT_LT(std::abs(std::log(predicted / measured)), std::log(1.4))
-          << name << ": " << predicted << " for " << measured << " µs, " << config.str();
-      errors += std::abs(std::log(predicted / measured));
-      ++configs;
-      choice.best = std::min(choice.best, measured);
-      if (predicted < choice.predicted)
-        choice.predicted = predicted, choice.measured = measured;
+      score.add(name, estimate(problem, config, load, machine).totalUs, candidate.at("us").at("median"),
+                config.str());
     }
-    EXPECT_LT(choice.lost(), 0.2) << name << ": chooses what takes " << choice.measured << " µs, best "
-                                  << choice.best;
-    losses += choice.lost();
-    ++rows;
+    score.endRow(name);
   }
-  ASSERT_GT(rows, 15);
-  std::printf("%d configurations, off by %.1f %% in the mean; %d choices, slower by %.1f %%\n", configs,
-              100 * errors / configs, rows, 100 * losses / rows);
-  EXPECT_LT(errors / configs, 0.06);
-  EXPECT_LT(losses / rows, 0.02);
+  score.expect(15, 0.06, 0.02);
 }
 
 INSTANTIATE_TEST_SUITE_P(Committed, MoeCostModelTable,
