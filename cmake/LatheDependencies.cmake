@@ -2,6 +2,17 @@
 find_package(Threads REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(fmt REQUIRED)
+
+# Target lathe_fmt: fmt without its shared library, which a machine that only runs the binary may lack. Compiling its functions
+# into every file costs seconds each, so support/Fmt.cpp holds them once; what must be instantiated differs between
+# versions, so this is done for those that were tried.
+add_library(lathe_fmt INTERFACE)
+if(fmt_VERSION VERSION_GREATER_EQUAL 9.1 AND fmt_VERSION VERSION_LESS 10)
+  target_include_directories(lathe_fmt SYSTEM INTERFACE
+    $<TARGET_PROPERTY:fmt::fmt-header-only,INTERFACE_INCLUDE_DIRECTORIES>)
+else()
+  target_link_libraries(lathe_fmt INTERFACE fmt::fmt-header-only)
+endif()
 find_package(CLI11 2.1 REQUIRED)
 if(LATHE_ENABLE_TESTS)
   find_package(GTest REQUIRED)

@@ -14,7 +14,7 @@ foreach(header Emulator Finding Counters Mix)
   install(FILES ${PROJECT_SOURCE_DIR}/runtime/device/emulator/${header}.h
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lathe/runtime/device/emulator)
 endforeach()
-install(TARGETS lathe_options EXPORT latheTargets)
+install(TARGETS lathe_options lathe_fmt EXPORT latheTargets)
 install(EXPORT latheTargets NAMESPACE lathe:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lathe)
 
 file(WRITE ${PROJECT_BINARY_DIR}/latheConfig.cmake

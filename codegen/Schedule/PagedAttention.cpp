@@ -27,6 +27,8 @@
 #include "lathe/codegen/Schedule/AttentionKernels.h"
 #include "lathe/support/Error.h"
 
+#include <algorithm>
+
 using namespace mlir;
 
 namespace lathe::codegen {

@@ -2,6 +2,8 @@
 // Arithmetic Instructions". Results are built bit by bit, as the ISA's pseudo-code does.
 #include "Lanewise.h"
 
+#include <algorithm>
+
 using namespace lathe;
 using namespace lathe::conformance;
 

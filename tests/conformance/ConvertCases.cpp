@@ -2,6 +2,7 @@
 // gives 0, or from f64 or to 64 bits the highest bit alone.
 #include "Lanewise.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace lathe;

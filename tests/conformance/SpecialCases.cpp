@@ -3,6 +3,7 @@
 // ends of the range, where it gives a table, the value must be the table's.
 #include "Lanewise.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 

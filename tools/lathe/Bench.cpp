@@ -16,6 +16,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 using namespace lathe;
 using namespace lathe::tools;
 

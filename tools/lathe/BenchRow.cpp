@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 using namespace lathe;
 using namespace lathe::tools;
 using runtime::DecodeTensors;

@@ -17,6 +17,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 using namespace lathe;
 using namespace lathe::tools;
 using reference::MoeCase;

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 using namespace lathe::runtime::emulator;
 using nlohmann::json;
 

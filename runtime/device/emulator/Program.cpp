@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 using namespace lathe::runtime::emulator;
 
 static constexpr uint32_t sharedLimitBytes = 1 << 20; ///< Of declared variables, so that offsets stay small.

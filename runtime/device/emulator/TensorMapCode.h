@@ -9,6 +9,7 @@
 
 #include "lathe/runtime/device/Device.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>

@@ -10,6 +10,7 @@
 #include "lathe/autotuner/Measure.h"
 #include "lathe/autotuner/Progress.h"
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <thread>

@@ -10,6 +10,7 @@
 #include "lathe/codegen/Target/Assemble.h"
 #include "lathe/tests/unit/support/Helpers.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>

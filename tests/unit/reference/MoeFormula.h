@@ -10,6 +10,7 @@
 #include "lathe/reference/Instance.h"
 #include "lathe/reference/MoeInside.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace lathe::reference {

@@ -9,6 +9,8 @@
 #include "lathe/runtime/Jit.h"
 #include "lathe/tests/unit/support/Helpers.h"
 
+#include <algorithm>
+
 using namespace lathe;
 using namespace lathe::tools;
 using reference::MoeCase;
