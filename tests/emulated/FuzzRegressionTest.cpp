@@ -200,3 +200,15 @@ TEST(FuzzRegression, TensorMapsThatAKernelChangedAreNone) {
       EXPECT_EQ(result.error, "") << at << " " << value;
     }
 }
+
+//===- Lanes that are not there ----------------------------------------------------------------------===//
+
+TEST(FuzzRegression, MatricesOfAWarpThatIsNotWholeAreNotDefined) {
+  const std::string used = "movmatrix.sync.aligned.m8n8.trans.b16 %r2, %r1;\n"
+                           "setp.eq.s32 %p1, %r2, 7;\n@%p1 bra done;\ndone:";
+  EXPECT_TRUE(run(used).findings.empty());
+  for (unsigned threads : {1U, 4U, 31U}) {
+    const Outcome result = run(used, {.threads = threads});
+    EXPECT_TRUE(result.has(FindingKind::UndefinedValue)) << threads << ": " << result.findings.text();
+  }
+}

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 
 using namespace lathe::runtime::emulator;
@@ -115,8 +116,9 @@ static void storeMatrix(Warp &w, const Instr &i) {
 static void moveMatrix(Warp &w, const Instr &i) {
   if (!w.requireConverged(allLanes, "movmatrix"))
     return;
-  uint16_t elements[matrixRows][matrixRows];
+  uint16_t elements[matrixRows][matrixRows] = {};
   bool undefined[matrixRows][matrixRows];
+  std::fill_n(&undefined[0][0], matrixRows * matrixRows, true); // Those of lanes that are not there remain.
   const Value &source = i.source(0);
   overLanes(w.mask, [&](int lane) {
     const uint32_t bits = laneAt<uint32_t>(w.row(source), lane);
