@@ -54,13 +54,13 @@ Timing lathe::tools::summarize(std::vector<double> samplesUs) {
   return timing;
 }
 
-void lathe::tools::checkTiming(const TimingOptions &options, int layers) {
+void lathe::tools::checkTiming(const char *command, const TimingOptions &options, int layers) {
   if (options.replays < 30)
-    throw UserError({"bench mla", "a median needs at least 30 replays", fmt::to_string(options.replays),
-                     "raise --replays"});
+    throw UserError(
+        {command, "a median needs at least 30 replays", fmt::to_string(options.replays), "raise --replays"});
   if (layers < 1 || layers > maxLayers)
-    throw UserError({"bench mla", fmt::format("layers must be 1 to {}", maxLayers), fmt::to_string(layers),
-                     "set --layers"});
+    throw UserError(
+        {command, fmt::format("layers must be 1 to {}", maxLayers), fmt::to_string(layers), "set --layers"});
 }
 
 std::unique_ptr<Graph> lathe::tools::capture(Device &device, Stream stream,

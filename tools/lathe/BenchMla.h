@@ -78,7 +78,7 @@ double timeHost(runtime::Device &device, runtime::Stream stream, const std::func
 /// Median of 31 replays of what `body` enqueues, microseconds: for what a step does once.
 double timeOnce(runtime::Device &device, runtime::Stream stream, const std::function<void()> &body);
 
-/// Throws UserError: fewer than 30 replays, layers out of range.
-void checkTiming(const TimingOptions &options, int layers);
+/// Throws UserError of `command`, as "bench mla": fewer than 30 replays, layers out of range.
+void checkTiming(const char *command, const TimingOptions &options, int layers);
 
 } // namespace lathe::tools

@@ -15,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <regex>
 
 using namespace lathe;
@@ -147,7 +148,7 @@ static void run(const BenchMoeCommand &command) {
     return printList(command);
   const std::vector<MoeRow> rows = rowsOf(command);
   requireGpu(command.machine);
-  checkTiming(command.bench.timing, std::max(1, command.layers));
+  checkTiming("bench moe", command.bench.timing, std::max(1, command.layers));
   const auto device = command.machine.open(command.json);
   const Limits limits = command.noLimits ? datasheetLimits() : measureLimits(*device);
   MoeBenchRun bench(device, command.bench);

@@ -35,7 +35,7 @@ BenchRun::BenchRun(std::shared_ptr<runtime::Device> device, const BenchOptions &
     : device_(std::move(device)), options_(options), peers_(peers) {}
 
 void BenchRun::add(GridRow row, const std::vector<Candidate> &candidates) {
-  checkTiming(options_.timing, row.layers);
+  checkTiming("bench mla", options_.timing, row.layers);
   const reference::AttentionShape shape = benchShape(row);
   std::vector<int> lengths = row.workload.draw();
   RowResult result(std::move(row));

@@ -73,7 +73,8 @@ TEST(BenchTiming, Quantiles) {
 }
 
 TEST(BenchTiming, RefusesFewReplays) {
-  EXPECT_TRUE(contains(userErrorOf([] { checkTiming({.replays = 29}, 1); }), "at least 30"));
-  EXPECT_TRUE(contains(userErrorOf([] { checkTiming({}, 257); }), "--layers"));
-  checkTiming({}, 256);
+  EXPECT_TRUE(contains(userErrorOf([] { checkTiming("bench moe", {.replays = 29}, 1); }), "bench moe"));
+  EXPECT_TRUE(contains(userErrorOf([] { checkTiming("bench mla", {.replays = 29}, 1); }), "at least 30"));
+  EXPECT_TRUE(contains(userErrorOf([] { checkTiming("bench mla", {}, 257); }), "--layers"));
+  checkTiming("bench mla", {}, 256);
 }
