@@ -116,10 +116,10 @@ private:
   /// The entry of an item's tile, of expert -1 where there is none of this product.
   Values entryOf(Value index);
   /// Block by block through the tiles of an expert, so that those that read the same weights do so at the
-  /// same time.
+  /// same time; where it has many, through as many at once as have about as many rows as all CTAs' blocks.
   Item itemOf(Value index, mlir::ValueRange entry);
-  /// The tile's part of its expert's rows.
-  Item partOf(mlir::ValueRange entry, Value parts, Value number, Value block);
+  /// The expert's item of this number: a part of its rows and a block.
+  Item partOf(mlir::ValueRange entry, Value parts, Value item);
 
   //===- Producer -------------------------------------------------------------------------------------===//
 

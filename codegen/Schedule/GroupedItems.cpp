@@ -117,8 +117,7 @@ GroupedBuilder::Item GroupedBuilder::itemOf(Value index, ValueRange entry) {
   {
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(several.thenBlock());
-    Value block = k.divu(inside, parts);
-    const Item part = partOf(entry, parts, k.sub(inside, k.mul(block, parts)), block);
+    const Item part = partOf(entry, parts, inside);
     scf::YieldOp::create(k.b, k.loc, Values{part.expert, part.firstSlot, part.rows, part.block});
     k.b.setInsertionPointToStart(several.elseBlock());
     scf::YieldOp::create(k.b, k.loc, Values{entry[0], entry[1], entry[2], inside});
@@ -129,10 +128,18 @@ GroupedBuilder::Item GroupedBuilder::itemOf(Value index, ValueRange entry) {
   return {several.getResult(0), several.getResult(1), several.getResult(2), block};
 }
 
-/// Whole units, the first parts one more than the last ones: with several widths as many rows as they differ
-/// by, so that all parts but the last fill theirs. tokenTile is a multiple of the unit, so that
-/// ceil(rows / tokenTile) parts suffice.
-GroupedBuilder::Item GroupedBuilder::partOf(ValueRange entry, Value parts, Value number, Value block) {
+/// Parts in equal groups of moeTileGroup at most, block by block through each group. Parts are whole units,
+/// the first ones one more than the last ones: with several widths as many rows as they differ by, so that
+/// all parts but the last fill theirs. tokenTile is a multiple of the unit, so that ceil(rows / tokenTile)
+/// parts suffice.
+GroupedBuilder::Item GroupedBuilder::partOf(ValueRange entry, Value parts, Value item) {
+  const int most = moeTileGroup(build.config, depth());
+  Value groups = k.divu(k.add(parts, most - 1), most);
+  Value size = k.divu(k.sub(k.add(parts, groups), 1), groups), items = k.mul(size, blocks());
+  Value group = k.divu(item, items), before = k.mul(group, size), inside = k.sub(item, k.mul(group, items));
+  size = k.min(size, k.sub(parts, before));
+  Value block = k.divu(inside, size), number = k.add(before, k.sub(inside, k.mul(block, size)));
+
   const int unit = moeTileUnit(build.config);
   Value units = k.divu(k.add(entry[2], unit - 1), unit);
   Value each = k.divu(units, parts), longer = k.sub(units, k.mul(each, parts));

@@ -28,12 +28,13 @@ static constexpr int usualAtOnce = 64; // Columns of a result that are staged at
 //===- Text and JSON ---------------------------------------------------------------------------------===//
 
 std::string MoeConfig::str() const {
-  return fmt::format("tokenTile={} widths={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} "
-                     "permute={} dynamic={} atomic={} oneLaunch={} prefetchUp={} prefetchDown={} "
-                     "evictFirst={} dependentLaunch={}",
-                     tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic,
-                     atomic, oneLaunch, prefetchUp, prefetchDown, evictFirst,
-                     dependentLaunch == DependentLaunch::Off ? "off" : "early");
+  return fmt::format(
+      "tokenTile={} widths={} consumers={} cluster={} depthTile={} stages={} ctasPerSm={} "
+      "tileGroup={} permute={} dynamic={} atomic={} oneLaunch={} prefetchUp={} prefetchDown={} "
+      "evictFirst={} dependentLaunch={}",
+      tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, tileGroup, permute, dynamic,
+      atomic, oneLaunch, prefetchUp, prefetchDown, evictFirst,
+      dependentLaunch == DependentLaunch::Off ? "off" : "early");
 }
 
 void to_json(nlohmann::json &json, const MoeConfig &config) {
@@ -44,6 +45,7 @@ void to_json(nlohmann::json &json, const MoeConfig &config) {
           {"depthTile", config.depthTile},
           {"stages", config.stages},
           {"ctasPerSm", config.ctasPerSm},
+          {"tileGroup", config.tileGroup},
           {"permute", config.permute},
           {"dynamic", config.dynamic},
           {"atomic", config.atomic},
@@ -55,24 +57,26 @@ void to_json(nlohmann::json &json, const MoeConfig &config) {
 }
 
 static UserError configError(std::string rule, std::string value) {
-  return UserError(Fault{
-      "schedule config", std::move(rule), std::move(value),
-      "fields are tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, permute, dynamic, "
-      "atomic, oneLaunch, prefetchUp, prefetchDown, evictFirst, dependentLaunch (off, early)"});
+  return UserError(
+      Fault{"schedule config", std::move(rule), std::move(value),
+            "fields are tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, tileGroup, "
+            "permute, dynamic, "
+            "atomic, oneLaunch, prefetchUp, prefetchDown, evictFirst, dependentLaunch (off, early)"});
 }
 
 void from_json(const nlohmann::json &json, MoeConfig &config) {
   if (!json.is_object())
     throw configError("a config must be a JSON object", json.dump());
   MoeConfig read;
-  const std::array<std::pair<const char *, int MoeConfig::*>, 7> numbers{
+  const std::array<std::pair<const char *, int MoeConfig::*>, 8> numbers{
       {{"tokenTile", &MoeConfig::tokenTile},
        {"widths", &MoeConfig::widths},
        {"consumers", &MoeConfig::consumers},
        {"cluster", &MoeConfig::cluster},
        {"depthTile", &MoeConfig::depthTile},
        {"stages", &MoeConfig::stages},
-       {"ctasPerSm", &MoeConfig::ctasPerSm}}};
+       {"ctasPerSm", &MoeConfig::ctasPerSm},
+       {"tileGroup", &MoeConfig::tileGroup}}};
   const std::array<std::pair<const char *, bool MoeConfig::*>, 7> flags{
       {{"permute", &MoeConfig::permute},
        {"dynamic", &MoeConfig::dynamic},
@@ -111,6 +115,16 @@ std::vector<int> moeWidths(const MoeConfig &config) {
 }
 
 int moeTileUnit(const MoeConfig &config) { return config.widths > 1 ? moeWidthStep : moeSlotTile; }
+
+int moeTileGroup(const MoeConfig &config, int columns) {
+  constexpr int ctas = 132;
+  constexpr int64_t stayBytes = 20'000'000; // Of the L2's 50 MB, which hold some lines twice.
+  if (config.tileGroup > 0)
+    return config.tileGroup;
+  const double blockRows = moeWeightRows * config.consumers * config.cluster;
+  const auto level = int(std::lround(std::sqrt(ctas * blockRows / config.tokenTile)));
+  return std::max({1, level, int(stayBytes / (int64_t(config.tokenTile) * columns * 2))});
+}
 
 int moeRowBox(const MoeConfig &config) {
   return config.widths > 1 || config.cluster > 1 ? narrowBox : config.tokenTile;
@@ -248,6 +262,8 @@ Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &
     return verdict;
   if (config.stages < 2 || config.stages > maxStages)
     return broken("stages", fmt::format("stages must be 2 to {}, got {}", maxStages, config.stages));
+  if (config.tileGroup < 0)
+    return broken("tileGroup", fmt::format("tileGroup must be 0 (open) or more, got {}", config.tileGroup));
   if (config.dependentLaunch == DependentLaunch::Late)
     return broken("dependentLaunch", "dependentLaunch must be off or early");
   if ((config.prefetchUp || config.prefetchDown) && config.dependentLaunch == DependentLaunch::Off)

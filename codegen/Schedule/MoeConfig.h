@@ -20,6 +20,7 @@ struct MoeConfig {
   int depthTile = 128; ///< Columns that a stage holds of weights and rows: 64 or 128.
   int stages = 6;      ///< Stages of the rings of weights and of rows.
   int ctasPerSm = 1;   ///< CTAs of a grouped product that share a multiprocessor: 1 to 4.
+  int tileGroup = 0;   ///< Tiles of an expert that go through its weights together; 0: moeTileGroup's choice.
   bool permute = false; ///< Rows are first copied into the order of slots.
   bool dynamic = false; ///< A CTA takes the item that is next when it is ready, instead of every n-th one.
   /// `down` adds to float32 sums, in no certain order, instead of leaving the sums to `combine`.
@@ -61,6 +62,10 @@ inline bool moeGathersAndLoads(const MoeConfig &config) { return config.oneLaunc
 
 /// Rows of the units in which an expert's rows are cut into tiles.
 int moeTileUnit(const MoeConfig &config);
+/// Tiles of an expert, whose rows have so many columns, that go through its blocks of weights together. Where
+/// the configuration leaves it open: those that stay in the L2, or if that is more, as many as have about as
+/// many rows as the blocks that an H100's 132 CTAs multiply them with at once, so that least is read.
+int moeTileGroup(const MoeConfig &config, int columns);
 /// Widths of the main loops, descending.
 std::vector<int> moeWidths(const MoeConfig &config);
 /// Rows of a box of the activated halves; divides tokenTile.

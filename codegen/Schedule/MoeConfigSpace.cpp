@@ -53,8 +53,15 @@ std::vector<MoeConfig> enumerateMoeConfigs(const MoeProblem &problem) {
               for (int ctas : ctasPerSmAxis)
                 for (auto [permute, dynamic] :
                      {std::pair{false, false}, {true, false}, {false, true}, {true, true}}) {
-                  MoeConfig config{tokenTile, widths, consumers, cluster, depthTile,
-                                   stages,    ctas,   permute,   dynamic};
+                  MoeConfig config{.tokenTile = tokenTile,
+                                   .widths = widths,
+                                   .consumers = consumers,
+                                   .cluster = cluster,
+                                   .depthTile = depthTile,
+                                   .stages = stages,
+                                   .ctasPerSm = ctas,
+                                   .permute = permute,
+                                   .dynamic = dynamic};
                   if ((widths > 1 || cluster > 1 || permute) && !forManyRows(config))
                     continue;
                   addWithHints(space, config);
@@ -110,11 +117,14 @@ static int usualTile(const MoeProblem &problem, int rows) {
   return tokenTileAxis.back();
 }
 
-/// Items of `up` that a CTA has in the mean, where rows choose as many experts as they can.
+/// Items of `up` that a CTA has in the mean, where rows choose as many experts as they can. To shared experts
+/// all rows go.
 static double itemsOfCta(const MoeProblem &problem, const MoeConfig &config, const Target &target, int rows) {
   const double here = double(problem.experts) / std::max({problem.experts, problem.routedExperts, 1});
+  const double choices = double(rows) * problem.topK * here;
   const double tiles =
-      std::min<double>(problem.experts, std::ceil(double(rows) * problem.topK * here)) + problem.shared;
+      std::max(std::min<double>(problem.experts, std::ceil(choices)), choices / config.tokenTile) +
+      problem.shared * std::ceil(double(rows) / config.tokenTile);
   const int blocks = problem.intermediate * problem.halves / (moeWeightRows * config.consumers);
   return tiles * blocks / (double(target.smCount) * config.ctasPerSm);
 }

@@ -67,6 +67,8 @@ static std::vector<Case> configCases() {
       "oneLaunch=true,dynamic=true,consumers=1,depthTile=64,stages=2,ctasPerSm=2",
       "oneLaunch=true,tokenTile=64,widths=4,consumers=2,dynamic=true,ctasPerSm=1",
       "oneLaunch=true,tokenTile=32,consumers=1,permute=true,ctasPerSm=1,dependentLaunch=off",
+      "tokenTile=8,tileGroup=2",
+      "oneLaunch=true,tokenTile=16,dynamic=true,ctasPerSm=1,tileGroup=3",
       "prefetchUp=true",
       "prefetchDown=true,dynamic=true,consumers=1,ctasPerSm=2,stages=2",
       "evictFirst=false",

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <set>
 #include <tuple>
@@ -73,6 +74,7 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
       {"registers", [](P &, C &c) { c.consumers = 2, c.ctasPerSm = 2, c.tokenTile = 112, c.stages = 2; }},
       {"registers", [](P &p, C &c) { p.activation = MoeActivation::Gelu, p.halves = 1, c.tokenTile = 192; }},
       {"stages", [](P &, C &c) { c.stages = 1; }},
+      {"tileGroup", [](P &, C &c) { c.tileGroup = -1; }},
       {"dependentLaunch", [](P &, C &c) { c.dependentLaunch = DependentLaunch::Late; }},
       {"shared_memory", [](P &, C &c) { c.stages = 12; }},
   };
@@ -189,6 +191,30 @@ TEST(MoeConfigDefault, GivesItemsOutWhereCtasHaveSeveral) {
   problem.experts = 8; // An eighth of the choices is here.
   EXPECT_FALSE(defaultMoeConfig(problem, {}, 8).dynamic);
   EXPECT_TRUE(defaultMoeConfig(problem, {}, 16).dynamic);
+}
+
+/// One expert of 29 tiles has 928 items, 14 times as many as its weights have blocks.
+TEST(MoeConfigDefault, CountsTheTilesOfExpertsWithManyRows) {
+  MoeProblem problem = lite();
+  problem.shared = 0, problem.topK = 1, problem.routedExperts = problem.experts = 1;
+  problem.hidden = 7168, problem.intermediate = 2048;
+  EXPECT_TRUE(defaultMoeConfig(problem, {}, 8192).dynamic);
+  EXPECT_TRUE(defaultMoeConfig(problem, {}, 8192).oneLaunch);
+  problem.intermediate = 512; // As many items as in one row's six experts of 1408.
+  EXPECT_FALSE(defaultMoeConfig(problem, {}, 2048).dynamic);
+}
+
+/// As many tiles as 20 MB of rows are; or 8, whose 2304 rows meet 16 blocks of 128.
+TEST(MoeTileGroup, IsWhatStaysOrIsLevel) {
+  MoeConfig config{
+      .tokenTile = 288, .widths = 8, .consumers = 2, .depthTile = 64, .stages = 4, .permute = true};
+  EXPECT_EQ(moeTileGroup(config, 7168), 8);
+  EXPECT_EQ(moeTileGroup(config, 2048), 16);
+  EXPECT_EQ(moeTileGroup(config, 1408), 24);
+  config.tokenTile = 64;
+  EXPECT_EQ(moeTileGroup(config, 7168), 21);
+  config.tileGroup = 3;
+  EXPECT_EQ(moeTileGroup(config, 7168), 3);
 }
 
 /// 64 items an expert, of which one and three leave half of 132 CTAs idle in the last round.
