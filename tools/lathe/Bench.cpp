@@ -221,12 +221,7 @@ static void addMeasurement(CLI::App &command, BenchCommand &options) {
                   "Layers in one CUDA graph, each with its own cache; default 1, in a table at most 16")
       ->check(CLI::PositiveNumber)
       ->group(group);
-  command.add_option("--replays", options.bench.timing.replays, "Timed replays, at least 30")
-      ->capture_default_str()
-      ->group(group);
-  command.add_option("--warmup", options.bench.timing.warmup, "Replays before timing")
-      ->capture_default_str()
-      ->group(group);
+  addTimingOptions(command, options.bench.timing);
   command.add_option("--workers", options.bench.workers, "Workers of the plan; 0: as many as run at once")
       ->group(group);
   command.add_flag("--no-limits", options.noLimits, "Do not measure the limits; use the datasheet")

@@ -23,6 +23,7 @@ using runtime::Stream;
 // so that all contenders see the same clocks.
 static constexpr int turnReplays = 3;
 static constexpr int maxLayers = 256;
+static constexpr double maxSustainedSeconds = 60;
 
 MlaWork lathe::tools::countWork(const reference::AttentionShape &shape, const std::vector<int> &lengths) {
   MlaWork work;
@@ -61,6 +62,25 @@ void lathe::tools::checkTiming(const char *command, const TimingOptions &options
   if (layers < 1 || layers > maxLayers)
     throw UserError(
         {command, fmt::format("layers must be 1 to {}", maxLayers), fmt::to_string(layers), "set --layers"});
+  if (!(options.sustainedSeconds >= 0 && options.sustainedSeconds <= maxSustainedSeconds))
+    throw UserError({command, fmt::format("sustained seconds must be 0 to {}", maxSustainedSeconds),
+                     fmt::to_string(options.sustainedSeconds), "set --sustained"});
+}
+
+void lathe::tools::addTimingOptions(CLI::App &command, TimingOptions &timing) {
+  const char *group = "Measurement";
+  command.add_option("--replays", timing.replays, "Timed replays, at least 30")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--warmup", timing.warmup, "Replays before timing")->capture_default_str()->group(group);
+  command
+      .add_option(
+          "--sustained", timing.sustainedSeconds,
+          "Time contenders one after the other, each when it has run alone for so long, with the clock "
+          "that its own power leaves; 0: in turns, with the clock of all")
+      ->type_name("SECONDS")
+      ->capture_default_str()
+      ->group(group);
 }
 
 std::unique_ptr<Graph> lathe::tools::capture(Device &device, Stream stream,
@@ -114,25 +134,53 @@ private:
 };
 } // namespace
 
-std::vector<Timing> lathe::tools::timeInTurns(Device &device, Stream stream,
-                                              const std::vector<Graphs> &contenders, int layers,
-                                              const TimingOptions &options) {
-  Replayer replayer(device, stream);
-  for (const Graphs &graphs : contenders)
-    for (int i = 0; i < options.warmup; ++i)
-      replayer.replay(graphs);
-  std::vector<std::vector<double>> samples(contenders.size());
-  for (int done = 0, turn = 0; done < options.replays; done += turnReplays, ++turn)
+/// Of each contender, microseconds of its timed replays.
+using Samples = std::vector<std::vector<double>>;
+
+static Samples replayInTurns(Replayer &replayer, const std::vector<Graphs> &contenders, int replays) {
+  Samples samples(contenders.size());
+  for (int done = 0, turn = 0; done < replays; done += turnReplays, ++turn)
     for (size_t i = 0; i < contenders.size(); ++i) {
       const size_t who = (i + size_t(turn)) % contenders.size();
       if (contenders.size() > 1)
         replayer.replay(contenders[who]); // Its code and its lists come back into the caches.
-      for (int replay = 0; replay < std::min(turnReplays, options.replays - done); ++replay)
-        samples[who].push_back(replayer.replay(contenders[who]) / layers);
+      for (int replay = 0; replay < std::min(turnReplays, replays - done); ++replay)
+        samples[who].push_back(replayer.replay(contenders[who]));
     }
+  return samples;
+}
+
+static Samples replaySustained(Replayer &replayer, const std::vector<Graphs> &contenders,
+                               const TimingOptions &options) {
+  using Clock = std::chrono::steady_clock;
+  Samples samples(contenders.size());
+  for (int pass = 0; pass < 2; ++pass)
+    for (size_t i = 0; i < contenders.size(); ++i) {
+      const size_t who = pass == 0 ? i : contenders.size() - 1 - i;
+      const auto end = Clock::now() + std::chrono::duration<double>(options.sustainedSeconds);
+      while (Clock::now() < end)
+        replayer.replay(contenders[who]);
+      for (int replay = 0; replay < (options.replays + pass) / 2; ++replay)
+        samples[who].push_back(replayer.replay(contenders[who]));
+    }
+  return samples;
+}
+
+std::vector<Timing> lathe::tools::timeContenders(Device &device, Stream stream,
+                                                 const std::vector<Graphs> &contenders, int layers,
+                                                 const TimingOptions &options) {
+  Replayer replayer(device, stream);
+  for (const Graphs &graphs : contenders)
+    for (int i = 0; i < options.warmup; ++i)
+      replayer.replay(graphs);
+  Samples samples = options.sustainedSeconds > 0 ? replaySustained(replayer, contenders, options)
+                                                 : replayInTurns(replayer, contenders, options.replays);
   std::vector<Timing> timings;
-  for (std::vector<double> &mine : samples)
+  for (std::vector<double> &mine : samples) {
+    for (double &sample : mine)
+      sample /= layers;
     timings.push_back(summarize(std::move(mine)));
+  }
   return timings;
 }
 
@@ -155,5 +203,5 @@ double lathe::tools::timeHost(Device &device, Stream stream, const std::function
 double lathe::tools::timeOnce(Device &device, Stream stream, const std::function<void()> &body) {
   std::vector<Graphs> contenders(1);
   contenders[0].push_back(capture(device, stream, body));
-  return timeInTurns(device, stream, contenders, 1, {.replays = 31, .warmup = 5}).front().medianUs;
+  return timeContenders(device, stream, contenders, 1, {.replays = 31, .warmup = 5}).front().medianUs;
 }

@@ -18,7 +18,14 @@ namespace lathe::tools {
 struct TimingOptions {
   int replays = 50; ///< Timed replays of every contender, at least 30.
   int warmup = 10;  ///< Replays of every contender before timing starts.
+  /// 0: contenders are timed in turns. Else one after the other, each when it has been replayed for so long
+  /// alone, twice, the second time in reverse order: at the limit of power the clock is then what the
+  /// contender itself draws, as in service, and not what all of them draw in the mean.
+  double sustainedSeconds = 0;
 };
+
+/// --replays, --warmup and --sustained.
+void addTimingOptions(CLI::App &command, TimingOptions &timing);
 
 /// What is going on: steps done of all, a note, whether a step ended.
 using BenchProgress = std::function<void(int done, int total, const std::string &note, bool finished)>;
@@ -65,11 +72,12 @@ void requireGpu(const MachineOptions &machine);
 std::unique_ptr<runtime::Graph> capture(runtime::Device &device, runtime::Stream stream,
                                         const std::function<void()> &body);
 
-/// Replays the contenders' graphs in turns of three replays, who begins changing from turn to turn, and over
-/// the graphs in turn whoever replays them. `layers` of one graph. The times are in the contenders' order.
-std::vector<Timing> timeInTurns(runtime::Device &device, runtime::Stream stream,
-                                const std::vector<Graphs> &contenders, int layers,
-                                const TimingOptions &options);
+/// Replays the contenders' graphs, over the graphs in turn whoever replays them: in turns of three replays,
+/// who begins changing from turn to turn, or as TimingOptions::sustainedSeconds says. `layers` of one graph.
+/// The times are in the contenders' order.
+std::vector<Timing> timeContenders(runtime::Device &device, runtime::Stream stream,
+                                   const std::vector<Graphs> &contenders, int layers,
+                                   const TimingOptions &options);
 
 /// Host microseconds of one call of `body`, which enqueues work: the median of 15 rounds of 20 calls, without
 /// waiting for the GPU within a round.
@@ -78,7 +86,7 @@ double timeHost(runtime::Device &device, runtime::Stream stream, const std::func
 /// Median of 31 replays of what `body` enqueues, microseconds: for what a step does once.
 double timeOnce(runtime::Device &device, runtime::Stream stream, const std::function<void()> &body);
 
-/// Throws UserError of `command`, as "bench mla": fewer than 30 replays, layers out of range.
+/// Throws UserError of `command`, as "bench mla": fewer than 30 replays, layers or seconds out of range.
 void checkTiming(const char *command, const TimingOptions &options, int layers);
 
 } // namespace lathe::tools

@@ -158,7 +158,7 @@ std::vector<MoeTimes> lathe::tools::timeMoe(const std::vector<MoeContender> &con
   for (const auto &[kernel, workspace] : contenders)
     if (options.parts)
       graphs.push_back(graphOf([&](const MoeTensors &t) { kernel.runExperts(workspace, t, scoped.stream); }));
-  std::vector<Timing> timings = timeInTurns(device, scoped.stream, graphs, all.count(), options.timing);
+  std::vector<Timing> timings = timeContenders(device, scoped.stream, graphs, all.count(), options.timing);
   std::vector<MoeTimes> times(contenders.size());
   for (size_t i = 0; i < contenders.size(); ++i) {
     const auto &[kernel, workspace] = contenders[i];

@@ -196,12 +196,7 @@ static void addMeasurement(CLI::App &command, BenchMoeCommand &options) {
           "read 400 MB of weights, so that none are in the L2 cache, 8 at most")
       ->check(CLI::PositiveNumber)
       ->group("Measurement");
-  command.add_option("--replays", options.bench.timing.replays, "Timed replays, at least 30")
-      ->capture_default_str()
-      ->group("Measurement");
-  command.add_option("--warmup", options.bench.timing.warmup, "Replays before timing")
-      ->capture_default_str()
-      ->group("Measurement");
+  addTimingOptions(command, options.bench.timing);
   command.add_flag("--no-limits", options.noLimits, "Do not measure the limits; use the datasheet")
       ->group("Measurement");
 }

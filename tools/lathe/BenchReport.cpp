@@ -105,8 +105,10 @@ static std::string limitsLine(const Limits &limits) {
 
 std::string lathe::tools::gridText(const BenchHeader &header, const std::vector<RowResult> &rows) {
   std::string text = fmt::format("device         {}\n", header.device.name);
-  text += fmt::format("medians        of {} replays; back to back, a cache for each layer, none in L2\n",
-                      header.timing.replays);
+  const double seconds = header.timing.sustainedSeconds;
+  text +=
+      fmt::format("medians        of {} replays; back to back, a cache for each layer, none in L2{}\n",
+                  header.timing.replays, seconds > 0 ? fmt::format("; each after {} s alone", seconds) : "");
   text += limitsLine(header.limits);
   const std::vector<std::string> columns = gridColumns(header);
   Table table(columns);

@@ -146,7 +146,7 @@ void BenchRun::measureRow(size_t index) {
   for (size_t i = 0; i < peers_.size(); ++i)
     admit(row.peers[i].fault, row.peers[i].error,
           [&] { return enter(tensors, peers_[i], row.peers[i], stream); });
-  std::vector<Timing> timings = timeInTurns(*device_, stream, graphs, row.caches.layers, options_.timing);
+  std::vector<Timing> timings = timeContenders(*device_, stream, graphs, row.caches.layers, options_.timing);
   for (size_t i = 0; i < entered.size(); ++i)
     *entered[i].timing = std::move(timings[i]);
 }

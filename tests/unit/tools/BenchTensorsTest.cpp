@@ -5,7 +5,11 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/tools/lathe/BenchMla.h"
 
+#include "lathe/runtime/device/emulator/Emulator.h"
 #include "lathe/tests/unit/support/Helpers.h"
+
+#include <cmath>
+#include <memory>
 
 using namespace lathe;
 using namespace lathe::tools;
@@ -77,4 +81,72 @@ TEST(BenchTiming, RefusesFewReplays) {
   EXPECT_TRUE(contains(userErrorOf([] { checkTiming("bench mla", {.replays = 29}, 1); }), "at least 30"));
   EXPECT_TRUE(contains(userErrorOf([] { checkTiming("bench mla", {}, 257); }), "--layers"));
   checkTiming("bench mla", {}, 256);
+}
+
+TEST(BenchTiming, RefusesSecondsOutOfRange) {
+  for (double seconds : {-1.0, 61.0, std::nan("")})
+    EXPECT_TRUE(contains(userErrorOf([&] { checkTiming("bench moe", {.sustainedSeconds = seconds}, 1); }),
+                         "--sustained"))
+        << seconds;
+  checkTiming("bench moe", {.sustainedSeconds = 60}, 1);
+}
+
+namespace {
+/// Notes who was replayed.
+struct NotingGraph : runtime::Graph {
+  NotingGraph(int who, std::vector<int> &log) : who(who), log(log) {}
+  void launch(runtime::Stream) override { log.push_back(who); }
+  int who;
+  std::vector<int> &log;
+};
+
+/// Who was replayed how often in a row.
+using Runs = std::vector<std::pair<int, int>>;
+
+class BenchContenders : public ::testing::Test {
+protected:
+  std::vector<Timing> time(const TimingOptions &options) {
+    std::vector<Graphs> contenders(2);
+    for (int who : {0, 1})
+      contenders[size_t(who)].push_back(std::make_unique<NotingGraph>(who, log_));
+    const auto device = runtime::openEmulator();
+    ScopedStream scoped(*device);
+    return timeContenders(*device, scoped.stream, contenders, 1, options);
+  }
+
+  Runs runs() const {
+    Runs runs;
+    for (int who : log_)
+      if (runs.empty() || runs.back().first != who)
+        runs.emplace_back(who, 1);
+      else
+        ++runs.back().second;
+    return runs;
+  }
+
+private:
+  std::vector<int> log_;
+};
+} // namespace
+
+/// One replay more at the beginning of a turn, which is not timed.
+TEST_F(BenchContenders, TakeTurnsOfThreeReplays) {
+  for (const Timing &timing : time({.replays = 30, .warmup = 0}))
+    EXPECT_EQ(timing.samplesUs.size(), 30u);
+  Runs expected{{0, 4}};
+  for (int turn = 1; turn < 10; ++turn)
+    expected.emplace_back(turn % 2, 8); // Who was second is first in the next turn.
+  expected.emplace_back(0, 4);
+  EXPECT_EQ(runs(), expected);
+}
+
+TEST_F(BenchContenders, RunAloneForAsLongAsAsked) {
+  for (const Timing &timing : time({.replays = 31, .warmup = 0, .sustainedSeconds = 0.02}))
+    EXPECT_EQ(timing.samplesUs.size(), 31u);
+  const Runs found = runs();
+  ASSERT_EQ(found.size(), 3u); // The second pass begins with who was last.
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].first, int(i % 2));
+    EXPECT_GT(found[i].second, i == 1 ? 31 : 16) << "more than the timed ones";
+  }
 }
