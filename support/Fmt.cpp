@@ -1,5 +1,4 @@
-//===- Fmt.cpp - The functions of fmt, once
-//------------------------------------------------------------------===//
+//===- Fmt.cpp - The functions of fmt, once ----------------------------------------------------------===//
 //
 // fmt as a part of this library: its definitions, and the templates that its headers declare to be
 // instantiated elsewhere or only declare. Empty where fmt is used header-only (cmake/LatheDependencies.cmake

@@ -23,6 +23,7 @@ static constexpr int stagingRowBytes = weightRows * elementBytes + 16,
                      pairsRowBytes = weightRows / 2 * elementBytes + 16;
 static constexpr int reservedBytes = 1024; // Of shared memory, for each CTA of a multiprocessor.
 static constexpr int maxExperts = 512, maxTopK = 16, maxGroups = 32;
+static constexpr int maxTiles = 65535; // Of an expert, whose number has 16 bits in the map.
 static constexpr int usualAtOnce = 64; // Columns of a result that are staged at least.
 
 //===- Text and JSON ---------------------------------------------------------------------------------===//
@@ -60,8 +61,8 @@ static UserError configError(std::string rule, std::string value) {
   return UserError(
       Fault{"schedule config", std::move(rule), std::move(value),
             "fields are tokenTile, widths, consumers, cluster, depthTile, stages, ctasPerSm, tileGroup, "
-            "permute, dynamic, "
-            "atomic, oneLaunch, prefetchUp, prefetchDown, evictFirst, dependentLaunch (off, early)"});
+            "permute, dynamic, atomic, oneLaunch, prefetchUp, prefetchDown, evictFirst, dependentLaunch "
+            "(off, early)"});
 }
 
 void from_json(const nlohmann::json &json, MoeConfig &config) {
@@ -262,8 +263,9 @@ Verdict check(const MoeProblem &problem, const MoeConfig &config, const Target &
     return verdict;
   if (config.stages < 2 || config.stages > maxStages)
     return broken("stages", fmt::format("stages must be 2 to {}, got {}", maxStages, config.stages));
-  if (config.tileGroup < 0)
-    return broken("tileGroup", fmt::format("tileGroup must be 0 (open) or more, got {}", config.tileGroup));
+  if (config.tileGroup < 0 || config.tileGroup > maxTiles)
+    return broken("tileGroup",
+                  fmt::format("tileGroup must be 0 (left open) to {}, got {}", maxTiles, config.tileGroup));
   if (config.dependentLaunch == DependentLaunch::Late)
     return broken("dependentLaunch", "dependentLaunch must be off or early");
   if ((config.prefetchUp || config.prefetchDown) && config.dependentLaunch == DependentLaunch::Off)

@@ -75,6 +75,7 @@ TEST(MoeConfigCheck, EveryConstraintRejects) {
       {"registers", [](P &p, C &c) { p.activation = MoeActivation::Gelu, p.halves = 1, c.tokenTile = 192; }},
       {"stages", [](P &, C &c) { c.stages = 1; }},
       {"tileGroup", [](P &, C &c) { c.tileGroup = -1; }},
+      {"tileGroup", [](P &, C &c) { c.tileGroup = 65536; }},
       {"dependentLaunch", [](P &, C &c) { c.dependentLaunch = DependentLaunch::Late; }},
       {"shared_memory", [](P &, C &c) { c.stages = 12; }},
   };
@@ -193,14 +194,14 @@ TEST(MoeConfigDefault, GivesItemsOutWhereCtasHaveSeveral) {
   EXPECT_TRUE(defaultMoeConfig(problem, {}, 16).dynamic);
 }
 
-/// One expert of 29 tiles has 928 items, 14 times as many as its weights have blocks.
+/// One expert of 29 tiles and 32 blocks has 928 items, seven a CTA; of 8 tiles and 8 blocks half of one.
 TEST(MoeConfigDefault, CountsTheTilesOfExpertsWithManyRows) {
   MoeProblem problem = lite();
   problem.shared = 0, problem.topK = 1, problem.routedExperts = problem.experts = 1;
   problem.hidden = 7168, problem.intermediate = 2048;
   EXPECT_TRUE(defaultMoeConfig(problem, {}, 8192).dynamic);
   EXPECT_TRUE(defaultMoeConfig(problem, {}, 8192).oneLaunch);
-  problem.intermediate = 512; // As many items as in one row's six experts of 1408.
+  problem.intermediate = 512;
   EXPECT_FALSE(defaultMoeConfig(problem, {}, 2048).dynamic);
 }
 
