@@ -125,6 +125,7 @@ static TuningRecordOf<Family> recordOf(const TuneResultOf<Family> &result, bool 
   record.key = keyOf(result.request);
   static_cast<typename Family::Point &>(record) = result.point;
   record.complete = result.complete;
+  record.sustainedSeconds = result.request.sustainedSeconds;
   record.candidates = result.candidates;
   if (chosen && result.bestUs > 0) {
     record.best = result.best;
@@ -238,6 +239,8 @@ TuneResultOf<Family> tune(const TuneRequestOf<Family> &request,
   std::optional<TuningRecordOf<Family>> old;
   if (measures && request.resume && request.database)
     old = request.database->find(keyOf(request));
+  if (old && old->sustainedSeconds != request.sustainedSeconds)
+    old.reset(); // Its times are not to be compared with these.
   if (old)
     result.resumed = resumeFrom(result, *old);
   if (!old || !answeredBy(result, *old)) {
@@ -260,6 +263,7 @@ void to_json(nlohmann::json &json, const TuneResultOf<Family> &result) {
           {"device", keyOf(result.request).device},
           {"machine", result.request.machine.name},
           {"batchInvariant", result.request.batchInvariant},
+          {"sustainedSeconds", result.request.sustainedSeconds},
           {"workload", result.request.workload.json()},
           {Family::drawnName, result.drawn},
           {"space", result.space},

@@ -33,6 +33,7 @@ struct TuneRequestOf {
   bool batchInvariant = false;      ///< Only configurations with which a result does not depend on the batch.
   int maxCandidates = 24;           ///< To try, the default included; 0: all legal ones.
   bool resume = true;               ///< Take over results of an earlier run with the same key.
+  double sustainedSeconds = 0;      ///< How long a kernel has run before measure() times it; told, not used.
   std::optional<TuningDb> database; ///< Nothing: nothing is stored.
   SearchOptions search;
 };

@@ -83,6 +83,7 @@ void to_json(nlohmann::json &json, const TuningRecordOf<Family> &record) {
             {"batchInvariant", key.batchInvariant},
             {"problem", Family::problemJson(key.problem)}}},
           {"complete", record.complete},
+          {"sustainedSeconds", record.sustainedSeconds},
           {"candidates", record.candidates}};
   json.update(Family::pointJson(record));
   if (record.best)
@@ -98,6 +99,8 @@ void from_json(const nlohmann::json &json, TuningRecordOf<Family> &record) {
   record.key = readKey<Family>(field<nlohmann::json>(json, "key"));
   static_cast<typename Family::Point &>(record) = Family::readPoint(json);
   record.complete = field<bool>(json, "complete");
+  if (json.contains("sustainedSeconds")) // Older records have none.
+    record.sustainedSeconds = field<double>(json, "sustainedSeconds");
   for (const nlohmann::json &candidate : field<std::vector<nlohmann::json>>(json, "candidates"))
     record.candidates.push_back(candidate.get<CandidateResultOf<Config>>());
   if (json.contains("best")) {

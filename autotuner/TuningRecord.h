@@ -74,6 +74,7 @@ template <class Family>
 struct TuningRecordOf : Family::Point {
   TuningKeyOf<Family> key;
   bool complete = false;                       ///< All candidates of the run were tried.
+  double sustainedSeconds = 0;                 ///< How long a kernel had run before it was timed.
   std::optional<typename Family::Config> best; ///< Nothing until a choice was made.
   double bestUs = 0, defaultUs = 0;
   std::vector<CandidateResultOf<typename Family::Config>> candidates;

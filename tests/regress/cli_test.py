@@ -453,6 +453,7 @@ def tune_verifies_on_the_emulator(lathe):
     plain = lathe.json("tune", *workload)
     expect(plain["verified"] is False and "verification" not in plain, "without --verify nothing runs")
     expect(plain["best"] == answer["best"], "a right kernel wins as without --verify")
+    lathe.refuses(2, ["tune", "sustained", "61"], "tune", "--heads", 16, *TARGET, "--sustained", 61)
     failed = lathe("tune", "--heads", 16, "--candidates", 2, *TARGET, "--verify", "--timeout", "0.001")
     expect(failed.returncode == 1, f"exit code {failed.returncode} where nothing is right: {failed.stderr}")
     expect("REFUSED" in failed.stdout and "within 0.001 s" in failed.stdout, f"the reason: {failed.stdout}")

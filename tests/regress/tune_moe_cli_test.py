@@ -112,6 +112,8 @@ def tune_moe_measures_on_a_gpu(lathe):
         expect(all(one["status"] == "measured" for one in row["candidates"]), f"{row['candidates']}")
         expect(0 < row["bestUs"] <= row["defaultUs"], f"{row['bestUs']} against {row['defaultUs']}")
     expect(all(row["fromDatabase"] for row in lathe.json(*tune)["results"]), "a second run runs nothing")
+    sustained = lathe.json(*tune, "--sustained", 0.2)["results"]
+    expect(all(row["sustainedSeconds"] == 0.2 and not row["fromDatabase"] for row in sustained), f"{sustained}")
     for rows, source in [(8, "tuned"), (16, "tuned"), (33, "default")]:
         timed = lathe.json("bench", "moe", *layer, "--rows", rows, "--no-limits")["rows"][0]
         expect(timed["configSource"] == source, f"{rows} rows: {timed['configReason']}")
@@ -123,6 +125,7 @@ def tune_moe_refuses_what_is_no_workload(lathe):
         lathe.refuses(2, ["rows", rows], *TUNE, "--rows", rows)
     for routing in ["flat", "zipf(", "zipf:-1"]:
         lathe.refuses(2, [routing.strip("zipf:")], *TUNE, "--routing", routing)
+    lathe.refuses(2, ["tune", "sustained", "-1"], *TUNE, "--sustained", -1)
     lathe.refuses(2, ["--gate", "zipf"], *TUNE, "--routing", "zipf", "--gate", "bf16")
     lathe.refuses(2, ["--model", "--hidden"], "tune", "moe", *TARGET)
     lathe.refuses(2, ["hidden", "100"], "tune", "moe", "--hidden", 100, *EXPERTS[2:], *TARGET)

@@ -6,6 +6,7 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "BenchGrid.h"
 
+#include "BenchTensors.h"
 #include "Lengths.h"
 #include "Peer.h"
 
@@ -20,8 +21,6 @@
 using namespace lathe;
 using namespace lathe::tools;
 using autotuner::Workload;
-
-static constexpr int graphLayers = 16;
 
 namespace {
 struct Fixed {
@@ -53,7 +52,7 @@ static void addFixed(std::vector<GridRow> &rows, int heads, std::span<const Fixe
     rows.push_back({.name = rowName(shape, batch, fmt::to_string(tokens)),
                     .shape = shape,
                     .workload = Workload(batch, autotuner::ConstantLength{tokens}),
-                    .layers = graphLayers});
+                    .layers = tableLayers});
   }
 }
 
@@ -75,7 +74,7 @@ static void addTrace(std::vector<GridRow> &rows, const NamedTrace &trace) {
       rows.push_back({.name = rowName(shape, batch, trace.name),
                       .shape = shape,
                       .workload = parseLengths(batch, "trace:" + trace.file, 0),
-                      .layers = graphLayers});
+                      .layers = tableLayers});
     }
 }
 

@@ -154,13 +154,14 @@ static Samples replaySustained(Replayer &replayer, const std::vector<Graphs> &co
                                const TimingOptions &options) {
   using Clock = std::chrono::steady_clock;
   Samples samples(contenders.size());
-  for (int pass = 0; pass < 2; ++pass)
+  const int passes = contenders.size() > 1 ? 2 : 1;
+  for (int pass = 0; pass < passes; ++pass)
     for (size_t i = 0; i < contenders.size(); ++i) {
       const size_t who = pass == 0 ? i : contenders.size() - 1 - i;
       const auto end = Clock::now() + std::chrono::duration<double>(options.sustainedSeconds);
       while (Clock::now() < end)
         replayer.replay(contenders[who]);
-      for (int replay = 0; replay < (options.replays + pass) / 2; ++replay)
+      for (int replay = 0; replay < (options.replays + pass) / passes; ++replay)
         samples[who].push_back(replayer.replay(contenders[who]));
     }
   return samples;

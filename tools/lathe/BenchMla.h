@@ -19,8 +19,8 @@ struct TimingOptions {
   int replays = 50; ///< Timed replays of every contender, at least 30.
   int warmup = 10;  ///< Replays of every contender before timing starts.
   /// 0: contenders are timed in turns. Else one after the other, each when it has been replayed for so long
-  /// alone, twice, the second time in reverse order: at the limit of power the clock is then what the
-  /// contender itself draws, as in service, and not what all of them draw in the mean.
+  /// alone, twice if there are several, the second time in reverse order: at the limit of power the clock is
+  /// then what the contender itself draws, as in service, and not what all of them draw in the mean.
   double sustainedSeconds = 0;
 };
 

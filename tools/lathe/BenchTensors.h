@@ -17,6 +17,9 @@ namespace lathe::tools {
 /// Pages of a batch; at least 1.
 int64_t pageCount(const std::vector<int> &lengths, int page);
 
+/// Layers of a graph of the standard table, and of the tuner's, where their caches fit.
+inline constexpr int tableLayers = 16;
+
 /// How many graphs of how many layers, each layer with a cache of its own.
 struct CachePlan {
   int layers = 1;

@@ -7,6 +7,8 @@
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
 
+#include "BenchMla.h"
+
 #include "lathe/autotuner/Isolated.h"
 #include "lathe/autotuner/Search.h"
 #include "lathe/runtime/Jit.h"
@@ -15,6 +17,9 @@
 #include <string>
 
 namespace lathe::tools {
+
+/// Finalists are measured three times more.
+inline constexpr TimingOptions candidateTiming{.replays = 30, .warmup = 5};
 
 /// Compiles a candidate into the cache; Request is JitRequest or MoeJitRequest. `jit` must outlive it.
 template <class Request>

@@ -55,8 +55,9 @@ static TuneResult search(const TuneCommand &command, const TuneRequest &request,
                    referenceShape(command.shape),
                    request.workload.draw(),
                    command.machine.ordinal(),
-                   command.switches.timeoutSeconds,
-                   command.batchInvariant};
+                   command.switches.stepSeconds(),
+                   command.batchInvariant,
+                   command.switches.timing};
   autotuner::SearchCallbacks callbacks;
   if (gpu.usable)
     callbacks = gpuCallbacks(jit, std::move(job), request.target);
@@ -126,6 +127,7 @@ static void printAsJson(const Tuned &tuned) {
 static void run(const TuneCommand &command) {
   const dsl::Kernel description = dsl::mlaDecode(command.shape.shape());
   command.lengths.workload(); // A bad trace is told before anything else happens.
+  command.switches.check();
   const GpuFacts gpu = findGpu(command.machine, command.switches);
   const TuneRequest request = makeRequest(command, description, gpu);
   const runtime::Jit jit;

@@ -60,7 +60,8 @@ static MoeTuned tuneOne(const TuneMoeCommand &command, const runtime::Jit &jit, 
   request.problem = codegen::analyzeMoe(description);
   request.workload = workload;
   fillIn(request, command.machine, command.switches, gpu);
-  const MoeCandidateJob job{layer, workload, command.machine.ordinal(), command.switches.timeoutSeconds};
+  const MoeCandidateJob job{layer, workload, command.machine.ordinal(), command.switches.stepSeconds(),
+                            command.switches.timing};
   const bool emulated = command.switches.verify && !gpu.usable;
   autotuner::MoeSearchCallbacks callbacks;
   if (gpu.usable)
@@ -145,6 +146,7 @@ static void printAsJson(const TuneMoeCommand &command, const std::vector<MoeTune
 static void run(const TuneMoeCommand &command) {
   const std::vector<MoeWorkload> workloads = command.workloads();
   command.shape.shape(); // What was typed wrong is told before anything else happens.
+  command.switches.check();
   const GpuFacts gpu = findGpu(command.machine, command.switches);
   const runtime::Jit jit;
   std::vector<MoeTuned> all;

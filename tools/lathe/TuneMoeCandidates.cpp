@@ -25,7 +25,6 @@ using autotuner::Measurement;
 using codegen::MoeConfig;
 
 static constexpr double graphBytes = 8e9;
-static constexpr TimingOptions timing{.replays = 30, .warmup = 5}; // Finalists are measured three times more.
 static constexpr int smallHidden = 256, smallInner = 128, smallExperts = 8, smallChoices = 2, smallRows = 24;
 static constexpr int smallSms = 4; // Few, so that a CTA has several items and its rings wrap.
 
@@ -110,7 +109,7 @@ static Measurement measure(const runtime::Jit &jit, const MoeCandidateJob &job, 
   runtime::MoeKernel kernel = jit.load(dsl::moeFfn(job.layer), device, request);
   const int rows = job.workload.rows();
   const reference::MoeInstance instance(*device, referenceShape(job.layer), rows, job.workload.options());
-  const MoeTimingOptions options{timing, graphLayers(instance.shape()), /*parts=*/false};
+  const MoeTimingOptions options{job.timing, graphLayers(instance.shape()), /*parts=*/false};
   std::vector<MoeContender> contenders;
   runtime::MoeWorkspace workspace = kernel.makeWorkspace(rows);
   contenders.push_back({std::move(kernel), std::move(workspace)});

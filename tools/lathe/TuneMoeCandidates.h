@@ -21,6 +21,7 @@ struct MoeCandidateJob {
   autotuner::MoeWorkload workload;
   int device = 0;
   double timeoutSeconds = 60;
+  TimingOptions timing = candidateTiming;
 };
 
 /// What a configuration is verified on before it may win. First one row more than a tile holds, all of which

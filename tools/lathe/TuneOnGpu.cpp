@@ -6,6 +6,8 @@
 //===--------------------------------------------------------------------------------------------------===//
 #include "TuneOnGpu.h"
 
+#include "BenchTensors.h"
+
 #include "lathe/autotuner/Measure.h"
 #include "lathe/support/Error.h"
 
@@ -16,6 +18,7 @@ using nlohmann::json;
 
 static constexpr double probeTimeoutSeconds = 30;
 static constexpr int cpuSampleRows = 32; ///< Rows that the CPU reference judges of a large batch.
+static constexpr uint64_t poolSeed = 3;
 
 static json factsOf(int ordinal) {
   if (runtime::cudaDeviceCount() == 0)
@@ -64,14 +67,21 @@ static std::string verify(const runtime::Jit &jit, const CandidateJob &job, cons
   return "";
 }
 
-static Measurement measure(const runtime::Jit &jit, const CandidateJob &job, const codegen::Config &config) {
-  const runtime::Kernel kernel = loadKernel(jit, job, config);
-  reference::AttentionProblemOptions options;
-  options.seed = 3;
-  const reference::AttentionInstance instance(kernel.device(), job.shape, job.lengths, options, false);
-  runtime::DecodeTensors tensors = instance.tensors();
-  tensors.scale = instance.shape().scale;
-  return autotuner::measureKernel(kernel, tensors);
+Measurement lathe::tools::measureLayers(const runtime::Kernel &kernel, const CandidateJob &job) {
+  runtime::Device &device = kernel.device();
+  const CachePlan caches = planCaches(cacheBytes(job.shape, job.lengths), tableLayers, device.properties(),
+                                      /*mayShrink=*/true);
+  const RandomPool pool(device, caches.bytes(), poolSeed);
+  const BenchTensors tensors(device, job.shape, job.lengths, caches, pool);
+  const ScopedStream scoped(device);
+  runtime::Plan plan = kernel.makePlan(tensors.batch());
+  kernel.plan(plan, tensors.layer(0).lengths, tensors.batch(), scoped.stream);
+  std::vector<Graphs> graphs;
+  graphs.push_back(captureLayers(
+      device, scoped.stream, tensors,
+      [&](const runtime::DecodeTensors &layer, runtime::Stream stream) { kernel.run(plan, layer, stream); }));
+  const std::vector<Timing> times = timeContenders(device, scoped.stream, graphs, caches.layers, job.timing);
+  return autotuner::summarize(times.front().samplesUs);
 }
 
 const std::vector<int> &lathe::tools::cornerLengths() {
@@ -85,6 +95,8 @@ autotuner::SearchCallbacks lathe::tools::gpuCallbacks(const runtime::Jit &jit, C
   return isolatedCallbacks<codegen::Config>(
       compileCallback<runtime::JitRequest>(jit, shared->description, target),
       [&jit, shared](const codegen::Config &config) { return verify(jit, *shared, config); },
-      [&jit, shared](const codegen::Config &config) { return measure(jit, *shared, config); },
+      [&jit, shared](const codegen::Config &config) {
+        return measureLayers(loadKernel(jit, *shared, config), *shared);
+      },
       shared->timeoutSeconds);
 }

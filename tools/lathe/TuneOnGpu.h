@@ -24,12 +24,17 @@ GpuFacts probeGpu(int ordinal);
 /// What all candidates of a run have in common.
 struct CandidateJob {
   dsl::Kernel description;
-  reference::AttentionShape shape;
-  std::vector<int> lengths; ///< Of the workload that is tuned for.
+  reference::AttentionShape shape; ///< With its scale.
+  std::vector<int> lengths;        ///< Of the workload that is tuned for.
   int device = 0;
   double timeoutSeconds = 60;
   bool batchInvariant = false; ///< Verified by running each sequence alone, too.
+  TimingOptions timing = candidateTiming;
 };
+
+/// A layer as a model runs it, and as `lathe bench mla` measures it: in CUDA graphs of up to 16 layers back
+/// to back, each with a cache of its own, planned beforehand, since a plan serves all layers of a step.
+autotuner::Measurement measureLayers(const runtime::Kernel &kernel, const CandidateJob &job);
 
 /// What every candidate is verified on before the workload's lengths: the corners of tiles and pages.
 const std::vector<int> &cornerLengths();

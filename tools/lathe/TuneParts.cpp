@@ -20,6 +20,14 @@ void TuneSwitches::add(CLI::App &command) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber)
       ->group(group);
+  command
+      .add_option(
+          "--sustained", timing.sustainedSeconds,
+          "Time a candidate when it has run alone for so long, with the clock that continuous service "
+          "leaves it; 0: in a short run")
+      ->type_name("SECONDS")
+      ->capture_default_str()
+      ->group(group);
   command.add_flag("--fresh", fresh, "Do not take over results of an earlier run")->group(group);
   command
       .add_flag(

@@ -19,13 +19,18 @@
 
 namespace lathe::tools {
 
-/// --candidates, --timeout, --fresh, --verify, --explain and --json.
+/// --candidates, --timeout, --sustained, --fresh, --verify, --explain and --json.
 struct TuneSwitches {
   int candidates = 24;
   double timeoutSeconds = 60;
+  TimingOptions timing = candidateTiming;
   bool verify = false, explain = false, fresh = false, json = false;
 
   void add(CLI::App &command);
+  /// Throws UserError of "tune": seconds out of range.
+  void check() const { checkTiming("tune", timing, 1); }
+  /// Of one step of a candidate: --timeout, and what --sustained takes of it.
+  double stepSeconds() const { return timeoutSeconds + timing.sustainedSeconds; }
 };
 
 /// Looks for the GPU in another process, and says on stderr what stands in for it.
@@ -53,6 +58,7 @@ void fillIn(autotuner::TuneRequestOf<Family> &request, const MachineOptions &mac
     request.target = runtime::targetOf(gpu.properties);
     request.machine = autotuner::machineForDevice(gpu.properties.name, gpu.properties.smCount);
     request.device = gpu.properties.name;
+    request.sustainedSeconds = switches.timing.sustainedSeconds; // Without a GPU nothing is timed.
   } else {
     request.machine =
         machine.target.empty() ? autotuner::machines().front() : autotuner::machineByName(machine.target);
@@ -143,12 +149,15 @@ std::string choiceText(const autotuner::TuneResultOf<Family> &result,
                        const runtime::JitReportOf<typename Family::Config> &built) {
   const double best = result.measured ? result.bestUs : result.bestEstimate.totalUs;
   const double fallback = result.measured ? result.defaultUs : result.defaultEstimate.totalUs;
+  const double sustained = result.request.sustainedSeconds;
+  const std::string how = !result.measured ? "predicted"
+                          : sustained > 0  ? fmt::format("measured after {:g} s of it alone", sustained)
+                                           : "measured";
   return fmt::format("chosen         {}\n"
                      "               {:.2f} µs {}; the default {:.2f} µs\n"
                      "why            {}; {}\n"
                      "compiled       {}\n\n",
-                     result.best.str(), best, result.measured ? "measured" : "predicted", fallback,
-                     result.choiceReason, result.stopReason,
+                     result.best.str(), best, how, fallback, result.choiceReason, result.stopReason,
                      built.compiled ? stageTimesText(built.times) : "before (from the cache)");
 }
 

@@ -1,7 +1,7 @@
-//===- MeasureTest.cpp - Timing, isolation, progress --------------------------------------------------===//
+//===- MeasureTest.cpp - Times, isolation, progress ---------------------------------------------------===//
 //
-// Timing against a device that keeps a log instead of a clock, work that crashes or hangs in a process of its
-// own, and the lines that a user sees meanwhile.
+// What times are summarized to, work that crashes or hangs in a process of its own, and the lines that a user
+// sees meanwhile.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "TestFiles.h"
@@ -20,59 +20,6 @@ using namespace lathe;
 using namespace lathe::autotuner;
 using namespace lathe::test;
 
-namespace {
-/// Time passes only when work is enqueued on it; each call is noted.
-class LoggingDevice : public runtime::Device {
-public:
-  std::vector<std::string> log;
-  double nowMs = 0;
-  runtime::DeviceProperties facts;
-  int liveBuffers = 0, liveStreams = 0;
-  size_t filledBytes = 0;
-
-  const runtime::DeviceProperties &properties() const override { return facts; }
-  runtime::DevicePtr allocate(size_t) override { return ++liveBuffers, 4096; }
-  void release(runtime::DevicePtr) override { --liveBuffers; }
-  void copyToDevice(runtime::DevicePtr, const void *, size_t) override {}
-  void copyToHost(void *, runtime::DevicePtr, size_t) override {}
-  void fill(runtime::DevicePtr, uint8_t, size_t bytes, runtime::Stream) override {
-    filledBytes = bytes;
-    nowMs += 5;
-    log.push_back("fill");
-  }
-  runtime::Stream createStream() override { return ++liveStreams, runtime::Stream{this}; }
-  void destroyStream(runtime::Stream) override { --liveStreams; }
-  void synchronize(runtime::Stream) override {}
-  void synchronize() override {}
-  void checkStream(runtime::Stream) override {}
-  void beginCapture(runtime::Stream) override {}
-  std::unique_ptr<runtime::Graph> endCapture(runtime::Stream) override { return nullptr; }
-  std::unique_ptr<runtime::Module> load(std::string_view) override { return nullptr; }
-  runtime::TensorMap encode(const runtime::TensorMapSpec &) override { return {}; }
-  void launch(runtime::Function, const runtime::LaunchShape &, void **, runtime::Stream) override {}
-  std::unique_ptr<runtime::Event> createEvent() override;
-};
-
-class LoggingEvent : public runtime::Event {
-public:
-  explicit LoggingEvent(LoggingDevice &device) : device_(device) {}
-  void record(runtime::Stream) override {
-    atMs_ = device_.nowMs;
-    device_.log.push_back("record");
-  }
-  void synchronize() override { device_.log.push_back("synchronize"); }
-  float millisecondsSince(const runtime::Event &start) const override {
-    return float(atMs_ - static_cast<const LoggingEvent &>(start).atMs_);
-  }
-
-private:
-  LoggingDevice &device_;
-  double atMs_ = 0;
-};
-
-std::unique_ptr<runtime::Event> LoggingDevice::createEvent() { return std::make_unique<LoggingEvent>(*this); }
-} // namespace
-
 TEST(Measure, SummaryHasMedianAndQuartiles) {
   const Measurement time = summarize({5, 1, 4, 2, 3});
   EXPECT_DOUBLE_EQ(time.medianUs, 3);
@@ -82,37 +29,6 @@ TEST(Measure, SummaryHasMedianAndQuartiles) {
   EXPECT_DOUBLE_EQ(summarize({2, 1}).medianUs, 1.5);
   EXPECT_DOUBLE_EQ(summarize({7}).highUs, 7);
   EXPECT_THROW(summarize({}), CompileError);
-}
-
-TEST(Measure, TimesTheWorkNotTheFlush) {
-  LoggingDevice device;
-  device.facts.l2Bytes = int64_t(50) << 20;
-  {
-    Timer timer(device, {.warmups = 2, .runs = 5, .coldL2 = true});
-    int calls = 0;
-    const Measurement time = timer.time([&](runtime::Stream stream) {
-      EXPECT_EQ(stream.handle, &device);
-      device.log.push_back("work");
-      device.nowMs += ++calls <= 2 ? 100 : 0.25; // Warm-ups are slow and must not count.
-    });
-    EXPECT_EQ(calls, 7);
-    EXPECT_EQ(time.runs, 5);
-    EXPECT_NEAR(time.medianUs, 250, 1e-3);
-    EXPECT_NEAR(time.highUs, 250, 1e-3);
-    EXPECT_EQ(std::vector<std::string>(device.log.begin(), device.log.begin() + 5),
-              (std::vector<std::string>{"fill", "record", "work", "record", "synchronize"}));
-    EXPECT_GE(device.filledBytes, size_t(100) << 20) << "the flush must be larger than the L2";
-  }
-  EXPECT_EQ(device.liveBuffers, 0);
-  EXPECT_EQ(device.liveStreams, 0);
-}
-
-TEST(Measure, WarmOnRequest) {
-  LoggingDevice device;
-  Timer timer(device, {.warmups = 0, .runs = 1, .coldL2 = false});
-  timer.time([](runtime::Stream) {});
-  EXPECT_EQ(std::count(device.log.begin(), device.log.end(), "fill"), 0);
-  EXPECT_THROW(Timer(device, {.warmups = 0, .runs = 0}), UserError);
 }
 
 TEST(Isolated, ReturnsResultsAndErrors) {

@@ -264,6 +264,21 @@ TEST(Tune, ResumesAfterAnInterruption) {
   EXPECT_GE(fourth.compiled.size(), candidates.size());
 }
 
+TEST(Tune, TimesOfContinuousServiceAreNotMixedWithOthers) {
+  TemporaryFolder folder;
+  TuneRequest stored = request();
+  stored.database = TuningDb(folder / "t.json");
+  FakeGpu gpu;
+  tune(stored, gpu.callbacks());
+  TuneRequest sustained = stored;
+  sustained.sustainedSeconds = 1.5;
+  EXPECT_EQ(tune(sustained, gpu.callbacks()).resumed, 0);
+  EXPECT_EQ(stored.database->records().size(), 1u) << "in the other one's place";
+  EXPECT_EQ(stored.database->find(keyOf(stored))->sustainedSeconds, 1.5);
+  EXPECT_TRUE(tune(sustained, gpu.callbacks()).fromDatabase);
+  EXPECT_FALSE(tune(stored, gpu.callbacks()).fromDatabase);
+}
+
 TEST(Tune, EachResultIsOnDiskBeforeTheNextCandidateStarts) {
   TemporaryFolder folder;
   TuneRequest stored = request();

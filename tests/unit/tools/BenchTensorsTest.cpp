@@ -8,6 +8,7 @@
 #include "lathe/runtime/device/emulator/Emulator.h"
 #include "lathe/tests/unit/support/Helpers.h"
 
+#include <chrono>
 #include <cmath>
 #include <memory>
 
@@ -105,9 +106,9 @@ using Runs = std::vector<std::pair<int, int>>;
 
 class BenchContenders : public ::testing::Test {
 protected:
-  std::vector<Timing> time(const TimingOptions &options) {
-    std::vector<Graphs> contenders(2);
-    for (int who : {0, 1})
+  std::vector<Timing> time(const TimingOptions &options, int count = 2) {
+    std::vector<Graphs> contenders{size_t(count)};
+    for (int who = 0; who < count; ++who)
       contenders[size_t(who)].push_back(std::make_unique<NotingGraph>(who, log_));
     const auto device = runtime::openEmulator();
     ScopedStream scoped(*device);
@@ -149,4 +150,13 @@ TEST_F(BenchContenders, RunAloneForAsLongAsAsked) {
     EXPECT_EQ(found[i].first, int(i % 2));
     EXPECT_GT(found[i].second, i == 1 ? 31 : 16) << "more than the timed ones";
   }
+}
+
+TEST_F(BenchContenders, ASingleOneRunsOnce) {
+  const auto begin = std::chrono::steady_clock::now();
+  const TimingOptions options{.replays = 31, .warmup = 0, .sustainedSeconds = 0.5};
+  EXPECT_EQ(time(options, 1).front().samplesUs.size(), 31u);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  EXPECT_GE(took.count(), 0.5);
+  EXPECT_EQ(runs().size(), 1u);
 }
