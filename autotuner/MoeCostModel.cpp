@@ -6,9 +6,10 @@
 //
 //   tiles    Σ experts ⌈rows of the expert / tokenTile⌉, each as wide as its rows need (Config: widths)
 //   memory   (weights of busy experts + rows in + results) / read bandwidth, for both products; weights that
-//            further tiles of an expert read again come in part from DRAM where they leave the L2 first; the
-//            bandwidth is reached the better the more bytes the rings hold
-//   stage    max(products at the matrix rate, bytes over a multiprocessor's share of L2, latency / ring)
+//            further tiles of an expert read again come in part from DRAM where they leave the L2 first
+//   stage    max(products at the matrix rate, bytes over a multiprocessor's share of L2), and no less than
+//   the
+//            ring allows: what a stage is on its way and is held by consumers, over the number of stages
 //   busiest  most items of a multiprocessor · (stages of an item · stage + what its results cost); more where
 //            unequal items are not given to who is ready; `up` ends with a mean number of items where items
 //            of `down` follow in one launch
@@ -26,18 +27,19 @@ namespace lathe::autotuner {
 
 // Fitted together to all configurations of docs/benchmarks/moe-h200-candidates.json and to the standard
 // tables of an H200 and an H100, in which weights are random: off by 4 % in the mean.
-static constexpr double fixedUs = 6.4; // Launches and ramps; 39.1 µs at one row, of which weights are 33.5.
-static constexpr double handoverUs = 0.4;  // Both products in one launch: a release and an acquire an item.
-static constexpr double itemFixedUs = 0.3; // Results of an item through shared memory, and
-static constexpr double itemColumnUs = 0.005;  // for each of its columns.
-static constexpr double loadLatencyUs = 0.5;   // Request to full barrier, as far as others do not hide it.
-static constexpr double matrixShare = 0.72;    // Of the matrix rate: the memory shares the power limit.
-static constexpr double l2Gain = 2;            // Of the L2's rate for attention kernels.
-static constexpr double againShare = 0.25;     // Of weights that leave the L2 first and are read again.
-static constexpr double togetherShare = 0.2;   // Of an item's time, where its rows lie together.
-static constexpr double unevenShare = 1.5;     // Standard deviations of the most of some hundred CTAs.
-static constexpr double shortRingShare = 0.05; // Deeper rings help, ever less.
-static constexpr double hiddenShare = 0.94;    // Of the shorter one of memory and products.
+static constexpr double fixedUs = 6.9; // Launches and ramps; 39.1 µs at one row, of which weights are 33.5.
+static constexpr double handoverUs = 0.35; // Both products in one launch: a release and an acquire an item.
+static constexpr double itemFixedUs = 0.1; // Results of an item through shared memory, and
+static constexpr double itemColumnUs = 0.004; // for each of its columns.
+static constexpr double loadLatencyUs = 0.8;  // Request to full barrier, as far as others do not hide it.
+static constexpr double heldSteps = 2.5; // A stage is given back when the next one's product has been begun.
+static constexpr double matrixShare = 0.77;   // Of the matrix rate: the memory shares the power limit.
+static constexpr int stepColumns = 18;        // What a step costs besides its columns, as so many of them.
+static constexpr double l2Gain = 3;           // Of the L2's rate for attention kernels.
+static constexpr double againShare = 0.33;    // Of weights that leave the L2 first and are read again.
+static constexpr double togetherShare = 0.23; // Of an item's time, where its rows lie together.
+static constexpr double unevenShare = 1.7;    // Standard deviations of the most of some hundred CTAs.
+static constexpr double hiddenShare = 0.94;   // Of the shorter one of memory and products.
 // From comparisons.
 static constexpr double separateUs = 1.5;     // Assumed: each launch that does not overlap the one before.
 static constexpr int launches = 3;            // Behind the first; one less where both products are one.
@@ -70,11 +72,6 @@ struct Model {
   MoeProductEstimate product(const Product &product) const;
   double itemUs(double stages, int columns) const;
   double mostItems(int64_t items, bool last) const;
-  /// What all rings of a multiprocessor hold.
-  double ringBytes() const {
-    return double(64 * config.consumers + config.tokenTile) * config.depthTile * elementBytes *
-           config.stages * config.ctasPerSm;
-  }
 };
 } // namespace
 
@@ -109,17 +106,18 @@ static Tiles tilesOf(const codegen::MoeProblem &problem, const codegen::MoeConfi
   return tiles;
 }
 
-/// A multiprocessor's time for one item: what it multiplies, what it brings, or what its ring holds a
-/// latency; then the results.
+/// A multiprocessor's time for one item: what it multiplies, what it brings, or what its ring lets it; then
+/// the results.
 double Model::itemUs(double stages, int columns) const {
   const double rowsOfWeights = 64.0 * config.consumers;
-  const double matrixUs = 2 * rowsOfWeights * std::max(columns, leastColumns) * config.depthTile /
-                          (machine.matrixTflops * matrixShare * 1e6 / machine.smCount);
+  const double matrixUs = 2 * rowsOfWeights * (std::max(columns, leastColumns) + stepColumns) *
+                          config.depthTile / (machine.matrixTflops * matrixShare * 1e6 / machine.smCount);
   const double bytes = (rowsOfWeights + double(columns) / config.cluster) * config.depthTile * elementBytes;
   const double portUs = bytes / (machine.l2ReadGBs * l2Gain * 1e3 / machine.smCount);
-  const double flying = double(std::max(1, config.stages - 1)) * config.ctasPerSm;
+  const double busyUs = std::max(matrixUs, portUs);
+  const double ringUs = (loadLatencyUs / config.ctasPerSm + heldSteps * busyUs) / config.stages;
   const double resultUs = (itemFixedUs + itemColumnUs * columns) / config.ctasPerSm;
-  return stages * std::max({matrixUs, portUs, loadLatencyUs / flying}) + resultUs;
+  return stages * std::max(busyUs, ringUs) + resultUs;
 }
 
 /// Items of the multiprocessor that has most: of all CTAs' rounds, and of those that are left for the last
@@ -153,8 +151,7 @@ MoeProductEstimate Model::product(const Product &product) const {
   const double weightsUs = product.weights * product.depth * elementBytes / bandwidth;
   const double rowsUs = tiles.rows * (product.depth + product.columns) * elementBytes / bandwidth;
   const double crowded = config.evictFirst ? 0 : crowdedShare;
-  const double shortRing = shortRingShare * loadLatencyUs * bandwidth / machine.smCount / ringBytes();
-  result.memoryUs = (double(tiles.busy) * weightsUs + rowsUs) * (1 + crowded + shortRing);
+  result.memoryUs = (double(tiles.busy) * weightsUs + rowsUs) * (1 + crowded);
   const double again = config.evictFirst ? againShare * double(tiles.all - tiles.busy) : 0;
   result.totalUs = std::max(result.memoryUs, result.busiestUs) +
                    (1 - hiddenShare) * std::min(result.memoryUs, result.busiestUs) + again * weightsUs;
