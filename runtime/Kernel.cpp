@@ -174,24 +174,36 @@ void Kernel::run(const Plan &plan, const DecodeTensors &tensors, Stream stream) 
     impl_->combineParts(resolved.batch, plan.workers_, values, stream);
 }
 
-/// Warps that share a row's columns of the combine, as a power of two: more parts, more loads to share. From
-/// the parts of a sequence when all are of equal length: of a balanced plan at most as many as leave a worker
-/// one item. Where parts depend on lengths, a number that is right for most: it must not depend on the batch,
-/// for the order of additions depends on it.
-static int combineShift(int64_t parts) { return parts <= 4 ? 0 : parts <= 10 ? 1 : parts <= 22 ? 2 : 3; }
+/// Warps that share a row's columns of the combine, as a power of two: more parts, more loads to share; of
+/// more columns a warp has more loads of each part under way.
+static int combineShift(int64_t parts, int64_t columns) {
+  constexpr int64_t usualColumns = 256;
+  const int64_t loads = parts * usualColumns / columns;
+  return loads <= 4 ? 0 : loads <= 10 ? 1 : loads <= 22 ? 2 : 3;
+}
 
+/// From the parts of a sequence when all are of equal length: of a balanced plan at most as many as leave a
+/// worker one item, and no more warps than give each multiprocessor a CTA, for these begin before the main
+/// kernel has ended, on the multiprocessors that it has left (docs/schedules/paged-attention.md). Where parts
+/// depend on a sequence's own length alone, a number that is right for most: it must not depend on the batch,
+/// for the order of additions depends on it.
 void Kernel::Impl::combineParts(int batch, int workers, ArgumentValues &values, Stream stream) const {
   constexpr int64_t usualParts = 8;
   const bool fixed = static_cast<Split>(manifest.splitPolicy) == Split::Fixed;
   const int64_t parts = !fixed       ? workers / batch
                         : partTokens ? std::min<int64_t>(manifest.fixedSplits, usualParts)
                                      : manifest.fixedSplits;
-  const int64_t shift = combineShift(parts);
   const int64_t chunks = (manifest.valueDim + manifest.combineColumns - 1) / manifest.combineColumns;
   const int64_t tasks = splitBound(manifest, batch, workers) * manifest.heads * manifest.queryTokens * chunks;
-  const int64_t blockTasks = combine.warps() >> shift;
+  const auto blocks = [&](int shift) {
+    const int64_t blockTasks = combine.warps() >> shift;
+    return (tasks + blockTasks - 1) / blockTasks;
+  };
+  int shift = combineShift(parts, manifest.combineColumns);
+  while (!fixed && shift > 0 && blocks(shift) > device->properties().smCount)
+    --shift;
   values.set(Slot::CombineShift, uint64_t(shift));
-  combine.launch(*device, {(tasks + blockTasks - 1) / blockTasks, 1, dependent}, values, stream);
+  combine.launch(*device, {blocks(shift), 1, dependent}, values, stream);
 }
 
 //===- Checked mode ----------------------------------------------------------------------------------===//

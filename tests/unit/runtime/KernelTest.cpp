@@ -96,9 +96,9 @@ TEST_F(KernelTest, LaunchesPlanAttendCombineWithTheirShapes) {
   EXPECT_EQ(device->sharedBytes["mla_decode_attend"], 200000);
 
   EXPECT_EQ(launches[2].kernel, "mla_decode_combine");
-  // 33 workers for 5 sequences: at most 6 parts, so 2 warps for each row's two halves.
-  EXPECT_EQ(launches[2].arguments["combine_shift"].integer, 1);
-  EXPECT_EQ(launches[2].shape.gridX, 5u * 256 * 2 * 2 / 8);
+  // 33 workers for 5 sequences: 6 parts at most, but enough rows for all multiprocessors: a warp for a half.
+  EXPECT_EQ(launches[2].arguments["combine_shift"].integer, 0);
+  EXPECT_EQ(launches[2].shape.gridX, 5u * 256 * 2 / 8);
   for (const Launch &launch : launches) {
     EXPECT_EQ(launch.stream.handle, stream.handle);
     EXPECT_FALSE(launch.shape.dependent);
@@ -123,6 +123,35 @@ TEST_F(KernelTest, CombineGridCoversTheLastPartialCta) {
   EXPECT_EQ(step(wide, rows, tensors(3)).back().shape.gridX, 2u) << "9 rows, a warp each";
   Plan fewer = kernel.makePlan(8, 2); // Of three sequences two workers split two at most.
   EXPECT_EQ(step(kernel, fewer, tensors(3)).back().shape.gridX, 2u);
+}
+
+/// Of a balanced plan no more warps share a row than give a multiprocessor a CTA; of a fixed one the batch
+/// does not count.
+TEST_F(KernelTest, CombineHasACtaForAMultiprocessor) {
+  manifest.heads = 16;
+  manifest.queryTokens = manifest.rowBlocks = manifest.attend.cluster = 1;
+  const auto combineOf = [&](int batch) {
+    Kernel kernel = load();
+    Plan plan = kernel.makePlan(64);
+    Launch launch = step(kernel, plan, tensors(batch)).back();
+    return std::pair(launch.arguments["combine_shift"].integer, int64_t(launch.shape.gridX));
+  };
+  using Is = std::pair<int64_t, int64_t>;
+  EXPECT_EQ(combineOf(4), Is(3, 128)); // 33 parts; 8 warps for each of 128 halves of rows.
+  EXPECT_EQ(combineOf(8), Is(2, 128));
+  EXPECT_EQ(combineOf(12), Is(1, 96)); // 11 parts would have 4, in 192 CTAs.
+  EXPECT_EQ(combineOf(24), Is(0, 96)); // 5 parts would have 2.
+  EXPECT_EQ(combineOf(64), Is(0, 256));
+  manifest.combineColumns = 512;
+  EXPECT_EQ(combineOf(4), Is(2, 32)); // Half the tasks, and half the warps for 33 parts.
+  EXPECT_EQ(combineOf(12), Is(1, 48));
+  manifest.combineColumns = 256;
+  manifest.splitPolicy = 2; // Fixed.
+  manifest.fixedSplits = 16;
+  EXPECT_EQ(combineOf(4), Is(2, 64));
+  EXPECT_EQ(combineOf(64), Is(2, 1024));
+  manifest.combineColumns = 512;
+  EXPECT_EQ(combineOf(64), Is(1, 256));
 }
 
 TEST_F(KernelTest, BindsArgumentsByName) {
