@@ -8,8 +8,7 @@
 //   memory   (weights of busy experts + rows in + results) / read bandwidth, for both products; weights that
 //            further tiles of an expert read again come in part from DRAM where they leave the L2 first
 //   stage    max(products at the matrix rate, bytes over a multiprocessor's share of L2), and no less than
-//   the
-//            ring allows: what a stage is on its way and is held by consumers, over the number of stages
+//            what the ring allows: the time that a stage is on its way and held, over the number of stages
 //   busiest  most items of a multiprocessor · (stages of an item · stage + what its results cost); more where
 //            unequal items are not given to who is ready; `up` ends with a mean number of items where items
 //            of `down` follow in one launch
