@@ -116,9 +116,9 @@ static Measurement measure(const runtime::Jit &jit, const MoeCandidateJob &job, 
   return autotuner::summarize(timeMoe(contenders, instance, options).front().whole.samplesUs);
 }
 
-autotuner::MoeSearchCallbacks lathe::tools::gpuCallbacks(const runtime::Jit &jit, MoeCandidateJob job,
+autotuner::MoeSearchCallbacks lathe::tools::gpuCallbacks(const runtime::Jit &jit, const MoeCandidateJob &job,
                                                          const codegen::Target &target) {
-  const auto shared = std::make_shared<MoeCandidateJob>(std::move(job));
+  const auto shared = std::make_shared<MoeCandidateJob>(job);
   return isolatedCallbacks<MoeConfig>(
       compileCallback<runtime::MoeJitRequest>(jit, dsl::moeFfn(shared->layer), target),
       [&jit, shared](const MoeConfig &config) {
@@ -129,9 +129,10 @@ autotuner::MoeSearchCallbacks lathe::tools::gpuCallbacks(const runtime::Jit &jit
       shared->timeoutSeconds);
 }
 
-autotuner::MoeSearchCallbacks lathe::tools::emulatorCallbacks(const runtime::Jit &jit, MoeCandidateJob job,
+autotuner::MoeSearchCallbacks lathe::tools::emulatorCallbacks(const runtime::Jit &jit,
+                                                              const MoeCandidateJob &job,
                                                               const codegen::Target &target) {
-  const auto shared = std::make_shared<MoeCandidateJob>(std::move(job));
+  const auto shared = std::make_shared<MoeCandidateJob>(job);
   return isolatedCallbacks<MoeConfig>(
       compileCallback<runtime::MoeJitRequest>(jit, dsl::moeFfn(shared->layer), target),
       [&jit, shared](const MoeConfig &config) {

@@ -40,11 +40,11 @@ struct MoeVerification {
 };
 
 /// On the GPU: compile, verify, measure. `jit` must outlive the callbacks.
-autotuner::MoeSearchCallbacks gpuCallbacks(const runtime::Jit &jit, MoeCandidateJob job,
+autotuner::MoeSearchCallbacks gpuCallbacks(const runtime::Jit &jit, const MoeCandidateJob &job,
                                            const codegen::Target &target);
 
 /// On the emulator: compile, and verify on a small layer; no measure. `jit` must outlive the callbacks.
-autotuner::MoeSearchCallbacks emulatorCallbacks(const runtime::Jit &jit, MoeCandidateJob job,
+autotuner::MoeSearchCallbacks emulatorCallbacks(const runtime::Jit &jit, const MoeCandidateJob &job,
                                                 const codegen::Target &target);
 
 } // namespace lathe::tools

@@ -107,7 +107,7 @@ TEST_F(BenchRunTest, APeerThatIsRightHasTimes) {
   for (int order : {LATHE_PEER_LSE_HEADS_FIRST, LATHE_PEER_LSE_TOKENS_FIRST, LATHE_PEER_LSE_NONE}) {
     fake_.behave(FAKE_RIGHT, order, device_.get());
     BenchRun run(device_, options_, peers_);
-    run.add(row(2, 2, 70), {candidate("default")});
+    run.add(row(2, 1, 30), {candidate("default")});
     run.compile(ignore);
     run.measure(ignore);
     const RowResult &row = run.results().front();
@@ -131,7 +131,7 @@ TEST_F(BenchRunTest, APeerThatIsNotHasNone) {
   for (const auto &[mode, words] : cases) {
     fake_.behave(mode, LATHE_PEER_LSE_HEADS_FIRST, device_.get());
     BenchRun run(device_, options_, peers_);
-    run.add(row(1, 2, 70), {candidate("default")});
+    run.add(row(1, 1, 30), {candidate("default")});
     run.compile(ignore);
     run.measure(ignore);
     const RowResult &row = run.results().front();
