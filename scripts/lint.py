@@ -22,7 +22,7 @@ ROOMS = [
     ("runtime", {"kernel_cache", "support"}),
     ("reference", {"runtime", "kernel_cache", "support"}),
     ("codegen", {"dsl", "support"}),
-    ("autotuner", {"codegen", "runtime", "kernel_cache", "reference", "support"}),
+    ("autotuner", {"codegen", "kernel_cache", "reference", "support"}),
     ("python", ALL),
     ("tools", ALL),
     ("tests", ALL),
