@@ -39,7 +39,7 @@ struct Nvrtc {
 /// What opening ended in: a library with its functions, or why there is none.
 struct Opened {
   Nvrtc nvrtc;
-  SharedLibrary library;
+  SharedLibrary shared;
 };
 
 } // namespace
@@ -53,7 +53,7 @@ static std::vector<std::string> candidatePaths() {
 static Opened openNvrtc() {
   Opened opened;
   Nvrtc &nvrtc = opened.nvrtc;
-  opened.library = SharedLibrary::open(candidatePaths(), [&](SharedLibrary &library) {
+  opened.shared = SharedLibrary::open(candidatePaths(), [&](SharedLibrary &library) {
     library.find(nvrtc.version, "nvrtcVersion");
     library.find(nvrtc.createProgram, "nvrtcCreateProgram");
     library.find(nvrtc.compileProgram, "nvrtcCompileProgram");
@@ -73,19 +73,19 @@ static const Opened &nvrtcOnce() {
 
 static const Nvrtc &nvrtc() {
   const Opened &opened = nvrtcOnce();
-  if (!opened.library)
+  if (!opened.shared)
     throw DeviceError({"gpu reference", "libnvrtc of CUDA 12 or newer must be installed",
-                       opened.library.failure(),
+                       opened.shared.failure(),
                        "install the CUDA toolkit, or set LATHE_NVRTC to the library"});
   return opened.nvrtc;
 }
 
-bool lathe::reference::nvrtcAvailable() { return bool(nvrtcOnce().library); }
+bool lathe::reference::nvrtcAvailable() { return bool(nvrtcOnce().shared); }
 
 std::string lathe::reference::nvrtcName() {
   int major = 0, minor = 0;
   nvrtc().version(&major, &minor);
-  return fmt::format("{}, {}.{}", nvrtcOnce().library.path(), major, minor);
+  return fmt::format("{}, {}.{}", nvrtcOnce().shared.path(), major, minor);
 }
 
 std::string lathe::reference::compileCuda(const std::string &source, const std::string &name,

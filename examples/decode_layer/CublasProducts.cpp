@@ -34,18 +34,18 @@ struct Cublas {
               int aType, int aStride, long long aPartStride, const void *b, int bType, int bStride,
               long long bPartStride, const void *beta, void *c, int cType, int cStride, long long cPartStride,
               int parts, int computeType, int algorithm) = nullptr;
-  SharedLibrary library; ///< Behind the functions, which opening it finds.
+  SharedLibrary shared; ///< Behind the functions, which opening it finds.
 
   explicit Cublas(const std::string &path)
-      : library(SharedLibrary::open(path.empty() ? cudaLibraryPaths({"libcublas.so.13", "libcublas.so.12"})
-                                                 : std::vector{path},
-                                    [this](SharedLibrary &opened) {
-                                      opened.find(create, "cublasCreate_v2");
-                                      opened.find(destroy, "cublasDestroy_v2");
-                                      opened.find(setStream, "cublasSetStream_v2");
-                                      opened.find(setWorkspace, "cublasSetWorkspace_v2");
-                                      opened.find(gemm, "cublasGemmStridedBatchedEx");
-                                    })) {}
+      : shared(SharedLibrary::open(path.empty() ? cudaLibraryPaths({"libcublas.so.13", "libcublas.so.12"})
+                                                : std::vector{path},
+                                   [this](SharedLibrary &opened) {
+                                     opened.find(create, "cublasCreate_v2");
+                                     opened.find(destroy, "cublasDestroy_v2");
+                                     opened.find(setStream, "cublasSetStream_v2");
+                                     opened.find(setWorkspace, "cublasSetWorkspace_v2");
+                                     opened.find(gemm, "cublasGemmStridedBatchedEx");
+                                   })) {}
 };
 
 constexpr size_t workspaceBytes = size_t(32) << 20; // What cuBLAS takes on Hopper by default.
@@ -59,7 +59,7 @@ public:
   CublasProducts(const CublasProducts &) = delete;
   CublasProducts &operator=(const CublasProducts &) = delete;
 
-  std::string name() const override { return cublas_.library.path(); }
+  std::string name() const override { return cublas_.shared.path(); }
   bool onDevice() const override { return true; }
   void multiply(const Product &product, Stream stream) const override;
 
@@ -94,7 +94,7 @@ void CublasProducts::multiply(const Product &p, Stream stream) const {
 
 std::unique_ptr<Products> lathe::examples::cublasProducts(Device &device, const std::string &library) {
   const Cublas cublas(library);
-  if (!cublas.library)
+  if (!cublas.shared)
     return nullptr;
   return std::make_unique<CublasProducts>(device, cublas);
 }

@@ -20,7 +20,7 @@ struct Nccl {
   static constexpr int success = 0;     ///< ncclSuccess.
   static constexpr int byteElement = 0; ///< ncclInt8.
 
-  SharedLibrary library;
+  SharedLibrary shared;
   int (*commInitAll)(Communicator *, int ranks, const int *ordinals) = nullptr;
   int (*commDestroy)(Communicator) = nullptr;
   int (*groupStart)() = nullptr;
@@ -29,7 +29,7 @@ struct Nccl {
   int (*receive)(void *, size_t count, int element, int peer, Communicator, Stream) = nullptr;
   const char *(*getErrorString)(int) = nullptr;
 
-  /// Opens `path`, or looks on the loader's path and in the CUDA toolkit when it is empty; `library` says
+  /// Opens `path`, or looks on the loader's path and in the CUDA toolkit when it is empty; `shared` says
   /// whether it was found.
   static Nccl open(const std::string &path);
   /// Throws DeviceError "what: …" unless `result` is success.

@@ -16,16 +16,16 @@ using namespace lathe::examples;
 
 Nccl Nccl::open(const std::string &path) {
   Nccl nccl;
-  nccl.library = SharedLibrary::open(path.empty() ? cudaLibraryPaths({"libnccl.so.2"}) : std::vector{path},
-                                     [&](SharedLibrary &library) {
-                                       library.find(nccl.commInitAll, "ncclCommInitAll");
-                                       library.find(nccl.commDestroy, "ncclCommDestroy");
-                                       library.find(nccl.groupStart, "ncclGroupStart");
-                                       library.find(nccl.groupEnd, "ncclGroupEnd");
-                                       library.find(nccl.send, "ncclSend");
-                                       library.find(nccl.receive, "ncclRecv");
-                                       library.find(nccl.getErrorString, "ncclGetErrorString");
-                                     });
+  nccl.shared = SharedLibrary::open(path.empty() ? cudaLibraryPaths({"libnccl.so.2"}) : std::vector{path},
+                                    [&](SharedLibrary &library) {
+                                      library.find(nccl.commInitAll, "ncclCommInitAll");
+                                      library.find(nccl.commDestroy, "ncclCommDestroy");
+                                      library.find(nccl.groupStart, "ncclGroupStart");
+                                      library.find(nccl.groupEnd, "ncclGroupEnd");
+                                      library.find(nccl.send, "ncclSend");
+                                      library.find(nccl.receive, "ncclRecv");
+                                      library.find(nccl.getErrorString, "ncclGetErrorString");
+                                    });
   return nccl;
 }
 
@@ -70,13 +70,13 @@ private:
 };
 } // namespace
 
-bool lathe::examples::ncclAvailable(const std::string &library) { return bool(Nccl::open(library).library); }
+bool lathe::examples::ncclAvailable(const std::string &library) { return bool(Nccl::open(library).shared); }
 
 std::vector<std::unique_ptr<Exchange>> lathe::examples::ncclExchanges(const std::string &library,
                                                                       const std::vector<int> &ordinals) {
   const auto nccl = std::make_shared<const Nccl>(Nccl::open(library));
-  if (!nccl->library)
-    throw DeviceError({"expert parallelism", "libnccl.so.2 must be there", nccl->library.failure(),
+  if (!nccl->shared)
+    throw DeviceError({"expert parallelism", "libnccl.so.2 must be there", nccl->shared.failure(),
                        "install NCCL, name its file with --nccl, or take --exchange host"});
   std::vector<Nccl::Communicator> communicators(ordinals.size());
   nccl->check(nccl->commInitAll(communicators.data(), int(ordinals.size()), ordinals.data()),
