@@ -183,10 +183,9 @@ static int combineShift(int64_t parts, int64_t columns) {
 }
 
 /// From the parts of a sequence when all are of equal length: of a balanced plan at most as many as leave a
-/// worker one item, and no more warps than give each multiprocessor a CTA, for these begin before the main
-/// kernel has ended, on the multiprocessors that it has left (docs/schedules/paged-attention.md). Where parts
-/// depend on a sequence's own length alone, a number that is right for most: it must not depend on the batch,
-/// for the order of additions depends on it.
+/// worker one item, and no more warps than give each multiprocessor a CTA: so it was measured
+/// (docs/schedules/paged-attention.md). Where parts depend on a sequence's own length alone, a number that is
+/// right for most: it must not depend on the batch, for the order of additions depends on it.
 void Kernel::Impl::combineParts(int batch, int workers, ArgumentValues &values, Stream stream) const {
   constexpr int64_t usualParts = 8;
   const bool fixed = static_cast<Split>(manifest.splitPolicy) == Split::Fixed;

@@ -47,11 +47,12 @@ CachePlan lathe::tools::planCaches(size_t cacheBytes, int layers, const runtime:
                                    bool mayShrink) {
   const size_t memory = cacheMemory(properties);
   const size_t fitting = memory / std::max<size_t>(cacheBytes, 1);
-  if (fitting < 1 || (!mayShrink && fitting < size_t(layers)))
+  const int least = mayShrink ? 1 : layers;
+  if (fitting < size_t(least))
     throw UserError(
-        {"bench mla", "the caches of all layers must fit in device memory",
-         fmt::format("{:.1f} GB of {:.1f} GB", double(cacheBytes) * layers * 1e-9, double(memory) * 1e-9),
-         "use fewer --layers, a smaller --batch or shorter --lengths"});
+        {"caches", fmt::format("those of {} layer(s) must fit in device memory", least),
+         fmt::format("{:.1f} GB of {:.1f} GB", double(cacheBytes) * least * 1e-9, double(memory) * 1e-9),
+         fmt::format("use {}a smaller --batch or shorter --lengths", mayShrink ? "" : "fewer --layers, ")});
   CachePlan plan;
   plan.cacheBytes = cacheBytes;
   plan.layers = int(std::min<size_t>(fitting, size_t(layers)));
