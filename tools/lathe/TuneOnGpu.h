@@ -32,8 +32,8 @@ struct CandidateJob {
   TimingOptions timing = candidateTiming;
 };
 
-/// A layer as a model runs it, and as `lathe bench mla` measures it: in CUDA graphs of up to 16 layers back
-/// to back, each with a cache of its own, planned beforehand, since a plan serves all layers of a step.
+/// A layer as a model runs it, and as `lathe bench mla --grid` measures it: in CUDA graphs of up to 16 layers
+/// back to back, each with a cache of its own, planned beforehand, since a plan serves all layers of a step.
 autotuner::Measurement measureLayers(const runtime::Kernel &kernel, const CandidateJob &job);
 
 /// What every candidate is verified on before the workload's lengths: the corners of tiles and pages.
