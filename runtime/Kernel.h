@@ -18,7 +18,9 @@
 // (griddepcontrol.wait) and are launched with programmatic stream serialization; but the first attend after a
 // plan, for attend reads the work list and the block table before it waits, and may have tokens brought to
 // the L2 cache. So nothing but Kernel::plan may write a plan's memory, and after a change of the block table
-// there must be a plan before the next run.
+// there must be a plan before the next run. With config.cacheAhead, the default for up to 64 query rows, the
+// same goes for tokens: only the last queryTokens of each sequence may be written between plan and run, as a
+// step appends them; whoever writes others there (copies pages, appends more) compiles with cacheAhead=false.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -39,7 +41,7 @@ struct DecodeTensors {
   int64_t qStrideBatch = 0; ///< 0: contiguous.
   int64_t qStrideRow =
       0; ///< Between consecutive (query token, head) rows; 0: keyDim. Rows are (token, head) merged.
-  DevicePtr kv = 0; ///< [numPages, page, keyDim].
+  DevicePtr kv = 0; ///< [numPages, page, keyDim]; written before plan, but for each last queryTokens tokens.
   int64_t numPages = 0;
   int64_t kvStridePage = 0;  ///< 0: page * row stride.
   int64_t kvStrideToken = 0; ///< 0: keyDim.

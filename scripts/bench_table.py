@@ -13,6 +13,7 @@ SHORT = [
     ("swapOperands", True, lambda c: f"exchanged {c['rowsPerCta']}"),
     ("seesaw", True, lambda c: "seesaw"),
     ("prefetch", True, lambda c: "prefetch"),
+    ("cacheAhead", True, lambda c: "ahead"),
     ("evictFirst", True, lambda c: "evict first"),
     ("split", "whole", lambda c: "whole"),
     ("split", "fixed", lambda c: f"{c['fixedSplits']} parts"),

@@ -111,8 +111,9 @@ void AttendParts::overItems(llvm::function_ref<Values(const Item &)> first,
   state.append(firstOne.values());
   state.append(first(firstOne));
   // The work list was complete before the launch before began, and so was the table (Kernel.h); all else may
-  // be that launch's result.
-  if (build.config.dependentLaunch != DependentLaunch::Off)
+  // be that launch's result. Older tokens are not: with cacheAhead the producer waits before the first query.
+  const bool producer = role == int(consumerRoles().size());
+  if (build.config.dependentLaunch != DependentLaunch::Off && !(producer && build.config.cacheAhead))
     GridWaitOp::create(k.b, k.loc);
   loop(firstItem, lastItem, state, [&](Value index, ValueRange carried) {
     std::optional<Item> loaded;

@@ -114,7 +114,10 @@ protected:
     Value page, inPage; ///< inPage: its first row's place in the page.
     int row, rows;      ///< Of the tile.
   };
+  /// With cacheAhead query number 0 waits for the launch before.
   void loadQuery(const Item &item, Value count);
+  /// Units of the item, from its first on, that no launch of this step has written to.
+  Value oldUnits(const Item &item);
   Value pageOf(const Item &item, Value token);
   /// The pieces of `rows` tokens from `first` on; each reads the table.
   llvm::SmallVector<Piece> piecesOf(const Item &item, Value first, int rows);

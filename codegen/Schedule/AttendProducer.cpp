@@ -12,12 +12,20 @@ using namespace lathe::tile;
 namespace lathe::codegen {
 
 void AttendParts::loadQuery(const Item &item, Value count) {
+  if (build.config.cacheAhead)
+    k.when(k.eq(count, 0), [&] { GridWaitOp::create(k.b, k.loc); });
   AcquireOp::create(k.b, k.loc, queryPipe, count, 0);
   ExpectOp::create(k.b, k.loc, queryPipe, count, 0, Value());
   Value row = k.mul(rowBlock, build.config.rowsPerCta);
   for (int box = 0; box < build.memory.boxes; ++box)
     LoadOp::create(k.b, k.loc, k["q"], ValueRange{k.c(int64_t(boxColumns) * box), row, item.sequence},
                    queryPipe, count, box, 0, build.config.rowsPerCta, /*evict_first=*/false);
+}
+
+AttendParts::Value AttendParts::oldUnits(const Item &item) {
+  Value older = k.max(k.sub(item.length, problem.queryTokens), k.c(0));
+  Value end = k.min(k.divu(older, build.unitTokens()), item.end);
+  return k.max(k.sub(end, item.begin), k.c(0));
 }
 
 /// The page that holds a token; out of the cache's range (so that zeros arrive) at and past the sequence's

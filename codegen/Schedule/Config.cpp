@@ -225,6 +225,23 @@ static std::string brokenPrefetch(const AttentionProblem &problem, const Config 
   return {};
 }
 
+static std::string brokenCacheAhead(const AttentionProblem &problem, const Config &config, const Target &) {
+  if (!config.cacheAhead)
+    return {};
+  if (config.dependentLaunch == DependentLaunch::Off)
+    return "cacheAhead 1 is what a launch does before the one before has ended, got dependentLaunch off; set "
+           "it "
+           "to early, or cacheAhead to false";
+  if (config.swapOperands)
+    return {};
+  if (const int blocks = resources(problem, config).rowBlocks; !config.seesaw || blocks > 1)
+    return fmt::format(
+        "cacheAhead needs swapOperands, or seesaw with one block of rows, got seesaw={} and {} "
+        "block{}; set cacheAhead=false",
+        config.seesaw, blocks, blocks == 1 ? "" : "s");
+  return {};
+}
+
 static std::string brokenStages(const AttentionProblem &, const Config &config, const Target &) {
   if (config.stages >= 1 && config.stages <= maxStages)
     return {};
@@ -326,6 +343,7 @@ static constexpr std::array constraints{
     Constraint{"swap_operands", brokenSwap},
     Constraint{"seesaw", brokenSeesaw},
     Constraint{"prefetch", brokenPrefetch},
+    Constraint{"cache_ahead", brokenCacheAhead},
     Constraint{"stages", brokenStages},
     Constraint{"stage_owner", brokenStageOwner},
     Constraint{"value_columns", brokenValueColumns},
@@ -381,13 +399,14 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
   std::vector<Config> forms; // All but launch and split.
   for (int stages : stagesAxis) {
     for (int rows : swappedRows(problem))
-      for (bool prefetch : {false, true})
+      for (auto [prefetch, ahead] : {std::pair{false, false}, {true, false}, {true, true}})
         forms.push_back({.kvTile = swappedTile,
                          .rowsPerCta = rows,
                          .stages = stages,
                          .consumers = 1,
                          .swapOperands = true,
-                         .prefetch = prefetch});
+                         .prefetch = prefetch,
+                         .cacheAhead = ahead});
     for (int kvTile : kvTileAxis)
       for (int rows : rowsPerCtaAxis)
         for (int consumers : consumersAxis)
@@ -398,13 +417,15 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
                              .consumers = consumers,
                              .cluster = cluster});
   }
-  for (auto [cluster, prefetch] : {std::pair{1, false}, {1, true}, {2, false}})
+  for (auto [cluster, prefetch, ahead] :
+       {std::tuple{1, false, false}, {1, true, false}, {1, false, true}, {2, false, false}})
     forms.push_back({.kvTile = seesawTile,
                      .stages = seesawStages,
                      .consumers = seesawConsumers,
                      .cluster = cluster,
                      .seesaw = true,
-                     .prefetch = prefetch});
+                     .prefetch = prefetch,
+                     .cacheAhead = ahead});
   std::vector<Config> space;
   for (Config config : forms)
     for (auto [split, parts, tokens] : splitAxis())
@@ -412,7 +433,8 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
         for (bool evictFirst : {false, true}) {
           if (config.seesaw && evictFirst && config.prefetch)
             continue; // What is brought early must stay: 297 against 268 µs at 128 × 4096, 128 heads.
-          if (config.swapOperands && config.prefetch && launch == DependentLaunch::Off)
+          if (launch == DependentLaunch::Off &&
+              (config.cacheAhead || (config.swapOperands && config.prefetch)))
             continue;
           config.split = split;
           config.fixedSplits = parts;
@@ -439,7 +461,7 @@ static auto preference(const AttentionProblem &problem, const Config &config) {
   else if (config.seesaw)
     form = maxConsumers + 1;
   return std::make_tuple(form, config.kvTile, config.stages,
-                         config.prefetch == (config.swapOperands || problem.rows() > 64));
+                         config.prefetch == (config.swapOperands || problem.rows() > 64), config.cacheAhead);
 }
 
 int fixedPartUnits(const Config &config) {

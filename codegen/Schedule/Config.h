@@ -50,6 +50,9 @@ struct Config {
   /// With seesaw: the next two KV tiles come to the L2 cache, scores begin early. With swapOperands: a
   /// launch's first tiles do, before the launch before has ended.
   bool prefetch = false;
+  /// A launch loads old tokens, all but the last queryTokens of a sequence, before the launch before has
+  /// ended: with swapOperands, and with seesaw where one CTA reads a tile.
+  bool cacheAhead = false;
   bool evictFirst = false; ///< KV tiles leave the L2 cache before other data.
   DependentLaunch dependentLaunch = DependentLaunch::Off;
 

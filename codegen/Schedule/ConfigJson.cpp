@@ -42,9 +42,9 @@ const char *name(DependentLaunch launch) {
 std::string Config::str() const {
   return fmt::format(
       "kvTile={} rowsPerCta={} stages={} consumers={} cluster={} split={} fixedSplits={} partTokens={} "
-      "swapOperands={} seesaw={} prefetch={} evictFirst={} dependentLaunch={}",
+      "swapOperands={} seesaw={} prefetch={} cacheAhead={} evictFirst={} dependentLaunch={}",
       kvTile, rowsPerCta, stages, consumers, cluster, name(split), fixedSplits, partTokens, swapOperands,
-      seesaw, prefetch, evictFirst, name(dependentLaunch));
+      seesaw, prefetch, cacheAhead, evictFirst, name(dependentLaunch));
 }
 
 void to_json(nlohmann::json &json, const Config &config) {
@@ -59,6 +59,7 @@ void to_json(nlohmann::json &json, const Config &config) {
           {"swapOperands", config.swapOperands},
           {"seesaw", config.seesaw},
           {"prefetch", config.prefetch},
+          {"cacheAhead", config.cacheAhead},
           {"evictFirst", config.evictFirst},
           {"dependentLaunch", name(config.dependentLaunch)}};
 }
@@ -67,7 +68,7 @@ static UserError configError(std::string rule, std::string value) {
   return UserError(
       Fault{"schedule config", std::move(rule), std::move(value),
             "fields are kvTile, rowsPerCta, stages, consumers, cluster, split, fixedSplits, partTokens, "
-            "swapOperands, seesaw, prefetch, evictFirst, dependentLaunch"});
+            "swapOperands, seesaw, prefetch, cacheAhead, evictFirst, dependentLaunch"});
 }
 
 static int readInt(const std::string &name, const nlohmann::json &value) {
@@ -113,9 +114,10 @@ void from_json(const nlohmann::json &json, Config &config) {
                                                                       {"cluster", &Config::cluster},
                                                                       {"fixedSplits", &Config::fixedSplits},
                                                                       {"partTokens", &Config::partTokens}}};
-  const std::array<std::pair<const char *, bool Config::*>, 4> flags{{{"swapOperands", &Config::swapOperands},
+  const std::array<std::pair<const char *, bool Config::*>, 5> flags{{{"swapOperands", &Config::swapOperands},
                                                                       {"seesaw", &Config::seesaw},
                                                                       {"prefetch", &Config::prefetch},
+                                                                      {"cacheAhead", &Config::cacheAhead},
                                                                       {"evictFirst", &Config::evictFirst}}};
   for (const auto &[name, value] : json.items()) {
     if (name == "split") {

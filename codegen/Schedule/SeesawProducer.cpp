@@ -78,15 +78,17 @@ void SeesawBuilder::loadPart(int tile, Part part, const Pages &pages, Value coun
 
 void SeesawBuilder::loadUnit(const Item &item, Value unit, const Pages &pages, Value count,
                              Value queryCount) {
-  auto loadFirst = [&] { k.when(k.eq(unit, item.begin), [&] { loadQuery(item, queryCount); }); };
-  const bool early = carriesScores();
-  if (early)
-    loadFirst();
+  const int usual = carriesScores() ? 0 : hasKeysOnly() ? 2 : 1; // Parts before the query.
+  Value place = k.c(usual), begins = k.eq(unit, item.begin);
+  if (build.config.cacheAhead) // What the first query waits for may be newer than these.
+    place = k.select(k.bor(k.lt(k.c(0), queryCount), k.lt(k.c(0), oldUnits(item))), place, k.c(0));
+  int index = 0;
   for (int tile : {0, 1})
     for (Part part : partsOf(tile)) {
+      if (index == usual || (index == 0 && build.config.cacheAhead))
+        k.when(k.band(begins, k.eq(place, index)), [&] { loadQuery(item, queryCount); });
       loadPart(tile, part, pages, count);
-      if (!early && tile == 0 && part == LeftValues)
-        loadFirst();
+      ++index;
     }
 }
 

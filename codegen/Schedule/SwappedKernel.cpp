@@ -145,25 +145,38 @@ private:
   Values aheadOf(const Item &item) override { return valuesOf(pagesOf(item, item.begin)); }
 
   /// Where a stage has several full barriers, the query goes behind the first group of the first tile, for
-  /// the scores need both.
+  /// the scores need both. With cacheAhead the first query, which waits for the launch before, goes behind
+  /// two groups of old tokens: what a CTA that began late loads before it needs its query.
+  int usualPlace() const { return build.memory.loadGroups > 1 ? 1 : 0; }
+  Value queryPlace(const Item &item, Value queryCount) {
+    const int groups = build.memory.loadGroups;
+    Value usual = k.c(usualPlace());
+    if (!build.config.cacheAhead)
+      return usual;
+    Value ahead = k.min(k.mul(oldUnits(item), groups), k.c(std::min(groups, 2)));
+    return k.select(k.eq(queryCount, 0), ahead, usual);
+  }
+
   Value produceItem(const Item &item, ValueRange ahead, Value count, Value queryCount) override {
     const int groups = build.memory.loadGroups, groupBoxes = (build.memory.boxes + groups - 1) / groups;
-    if (groups == 1)
-      loadQuery(item, queryCount);
-    else
-      k.when(k.eq(item.begin, item.end), [&] { loadQuery(item, queryCount); });
-    return overUnits(item, ahead, count, [&](Value unit, const Pages &pages, const Pages &, Value tile) {
-      AcquireOp::create(k.b, k.loc, kvPipe, tile, 0);
-      for (int group = 0; group < groups; ++group) {
-        ExpectOp::create(k.b, k.loc, kvPipe, tile, group, Value());
-        for (const Piece &piece : pages)
-          loadBoxes(piece, kvPipe, tile, group * groupBoxes,
-                    std::min((group + 1) * groupBoxes, build.memory.boxes));
-        if (groups > 1 && group == 0)
-          k.when(k.eq(unit, item.begin), [&] { loadQuery(item, queryCount); });
-      }
-      return k.add(tile, 1);
-    });
+    Value place = queryPlace(item, queryCount), end = k.mul(k.sub(item.end, item.begin), groups);
+    Value next =
+        overUnits(item, ahead, count, [&](Value unit, const Pages &pages, const Pages &, Value tile) {
+          Value first = k.mul(k.sub(unit, item.begin), groups);
+          for (int group = 0; group < groups; ++group) {
+            if (build.config.cacheAhead || group == usualPlace())
+              k.when(k.eq(k.add(first, group), place), [&] { loadQuery(item, queryCount); });
+            if (group == 0)
+              AcquireOp::create(k.b, k.loc, kvPipe, tile, 0);
+            ExpectOp::create(k.b, k.loc, kvPipe, tile, group, Value());
+            for (const Piece &piece : pages)
+              loadBoxes(piece, kvPipe, tile, group * groupBoxes,
+                        std::min((group + 1) * groupBoxes, build.memory.boxes));
+          }
+          return k.add(tile, 1);
+        });
+    k.when(k.lt(end, k.add(place, 1)), [&] { loadQuery(item, queryCount); });
+    return next;
   }
 
   //===- Results --------------------------------------------------------------------------------------===//

@@ -125,3 +125,49 @@ TEST(SwappedPrefetch, ComesBeforeTheLaunchBeforeHasEnded) {
   ASSERT_FALSE(waits.empty());
   EXPECT_LT(requests[0], waits.back()) << "the producer's code is the last";
 }
+
+//===- Tokens ahead ----------------------------------------------------------------------------------===//
+
+/// A load of a tensor before the thread has waited for the launch before stops the kernel.
+static std::string waitingPtx(const std::string &ptx) {
+  PtxEditor editor(ptx, "attend");
+  editor.insertBefore(editor.find("mov\\.[bu]32.*%tid\\.x", 0), ".reg .b32 waited; mov.b32 waited, 0;");
+  for (size_t at : editor.find(R"(griddepcontrol\.wait)"))
+    editor.insertAfter(at, "mov.b32 waited, 1;");
+  for (size_t at : editor.find(R"(cp\.async\.bulk\.tensor)"))
+    editor.insertBefore(at, "{ .reg .pred late; setp.ne.b32 late, waited, 0; @!late trap; }");
+  return editor.text();
+}
+
+static RunResult runAlone(int heads, int queries, int length, bool swap) {
+  const reference::ShapeCase entry{"ahead",
+                                   {.heads = heads, .queryTokens = queries, .keyDim = 192, .valueDim = 128},
+                                   {length},
+                                   {.seed = std::random_device()()}};
+  codegen::Config config{.kvTile = 64,
+                         .stages = 2,
+                         .split = SplitPolicy::Whole,
+                         .seesaw = !swap,
+                         .cacheAhead = true,
+                         .dependentLaunch = codegen::DependentLaunch::Early};
+  if (swap)
+    config.rowsPerCta = 16, config.consumers = 1, config.swapOperands = true;
+  const codegen::Artifact &artifact = compiled(entry.shape, config);
+  return run(waitingPtx(artifact.ptx), artifact.manifest, entry);
+}
+
+/// The last query tokens may be the work of the launch before; a unit without any of them is not.
+TEST(CacheAhead, LoadsOldUnitsAlone) {
+  for (bool swap : {true, false})
+    for (int queries : {1, 3}) {
+      const int unit = swap ? 64 : 128, heads = swap ? 16 : 20;
+      for (int length : {0, 1, unit, unit + queries - 1}) {
+        const RunResult result = runAlone(heads, queries, length, swap);
+        EXPECT_EQ(result.error, "") << swap << ' ' << queries << ' ' << length;
+        EXPECT_TRUE(result.comparison.passed) << result.comparison.message;
+      }
+      for (int length : {unit + queries, 3 * unit})
+        EXPECT_TRUE(runAlone(heads, queries, length, swap).has(FindingKind::IllegalInstruction))
+            << swap << ' ' << queries << ' ' << length;
+    }
+}

@@ -24,16 +24,19 @@ static Config withSplit(Config config, int parts) { // 0: whole.
   return config;
 }
 
-/// Without the prefetch where pages are too small for it, or one CTA reads a tile.
+/// Without the prefetch where pages are too small for it, or one CTA reads a tile: there, under a dependent
+/// launch, with tokens ahead.
 static Case caseOf(const AttentionShape &shape, const std::vector<int> &lengths, Config config,
                    reference::AttentionProblemOptions options = {}) {
   options.seed = std::random_device()();
   config.prefetch = config.prefetch && shape.page >= 64 && shape.heads * shape.queryTokens > 64;
+  config.cacheAhead = shape.heads * shape.queryTokens <= 64 && config.dependentLaunch != DependentLaunch::Off;
   std::string name =
-      fmt::format("heads{}_queries{}_key{}_value{}_page{}{}__cluster{}_split{}{}_launch{}{}{}", shape.heads,
+      fmt::format("heads{}_queries{}_key{}_value{}_page{}{}__cluster{}_split{}{}_launch{}{}{}{}", shape.heads,
                   shape.queryTokens, shape.keyDim, shape.valueDim, shape.page, shape.causal ? "" : "_full",
                   config.cluster, int(config.split), config.fixedSplits, int(config.dependentLaunch),
-                  config.prefetch ? "_prefetch" : "", options.stridedCache ? "_strided" : "");
+                  config.prefetch ? "_prefetch" : "", config.cacheAhead ? "_ahead" : "",
+                  options.stridedCache ? "_strided" : "");
   return {name, {name, shape, lengths, options}, config};
 }
 

@@ -15,13 +15,14 @@ using codegen::SplitPolicy;
 using reference::AttentionShape;
 
 static Config swapped(int rowsPerCta, int stages, DependentLaunch launch = DependentLaunch::Off,
-                      bool prefetch = false) {
+                      bool prefetch = false, bool cacheAhead = false) {
   return {.kvTile = 64,
           .rowsPerCta = rowsPerCta,
           .stages = stages,
           .consumers = 1,
           .swapOperands = true,
           .prefetch = prefetch && launch != DependentLaunch::Off,
+          .cacheAhead = cacheAhead && launch != DependentLaunch::Off,
           .dependentLaunch = launch};
 }
 
@@ -33,9 +34,9 @@ static Case caseOf(const AttentionShape &shape, const std::vector<int> &lengths,
                    reference::AttentionProblemOptions options = {}) {
   options.seed = std::random_device()();
   const std::string name = fmt::format(
-      "heads{}_queries{}_key{}_value{}_page{}{}__rows{}_stages{}_{}{}", shape.heads, shape.queryTokens,
+      "heads{}_queries{}_key{}_value{}_page{}{}__rows{}_stages{}_{}{}{}", shape.heads, shape.queryTokens,
       shape.keyDim, shape.valueDim, shape.page, shape.causal ? "" : "_full", config.rowsPerCta, config.stages,
-      nameOf(config.dependentLaunch), config.prefetch ? "_prefetch" : "");
+      nameOf(config.dependentLaunch), config.prefetch ? "_prefetch" : "", config.cacheAhead ? "_ahead" : "");
   return {name, {name, shape, lengths, options}, config};
 }
 
@@ -56,8 +57,8 @@ static std::vector<Case> rowCases() {
                                  .causal = turn % 5 != 0};
       const auto launch = std::array{DependentLaunch::Off, DependentLaunch::Early,
                                      DependentLaunch::Late}[(turn / 3 + turn) % 3];
-      cases.push_back(
-          caseOf(shape, lengths[turn % lengths.size()], swapped(rows, 2, launch, turn / 4 % 2 == 0)));
+      cases.push_back(caseOf(shape, lengths[turn % lengths.size()],
+                             swapped(rows, 2, launch, turn / 4 % 2 == 0, turn / 2 % 2 == 0)));
       ++turn;
     }
   return cases;
@@ -71,7 +72,8 @@ static std::vector<Case> axisCases() {
     for (int queries : {1, 2})
       cases.push_back(caseOf({.queryTokens = queries, .page = page}, lengths, swapped(16 * queries, 2)));
   for (DependentLaunch launch : {DependentLaunch::Early, DependentLaunch::Late})
-    cases.push_back(caseOf({.heads = 20}, lengths, swapped(24, 2, launch, true), {.stridedOutputs = true}));
+    cases.push_back(
+        caseOf({.heads = 20}, lengths, swapped(24, 2, launch, true, true), {.stridedOutputs = true}));
   cases.push_back(caseOf({.heads = 5, .page = 32}, lengths, swapped(8, 1), {.stridedCache = true}));
   for (int stages : {1, 3, 6})
     cases.push_back(caseOf({.heads = 8, .keyDim = 128, .valueDim = 64}, lengths, swapped(8, stages)));
@@ -123,7 +125,8 @@ TEST(SwappedRandom, ShapesAndConfigurationsMatch) {
                          .page = 16 << below(5),
                          .causal = below(2) == 0};
     shape.valueDim = 16 * (1 + below(std::min(shape.keyDim / 16, 32)));
-    Config config = swapped(8 * (1 + below(4)), 1 + below(4), DependentLaunch(below(3)), below(2) == 0);
+    Config config =
+        swapped(8 * (1 + below(4)), 1 + below(4), DependentLaunch(below(3)), below(2) == 0, below(2) == 0);
     while (!codegen::check(problemOf(shape), config, {}) && config.stages > 1)
       --config.stages;
     std::vector<int> lengths;

@@ -54,11 +54,11 @@ inline KernelResources expectedCounts(const codegen::AttentionProblem &problem,
   if (config.swapOperands) { // One consumer; values are multiplied box by box of 64 columns.
     const int groups = boxes % 3 == 0 ? 3 : 1;
     counts.wgmmaCount = problem.keyDim / 16 + (problem.valueDim + 63) / 64 * (config.kvTile / 16);
-    // The query once before the loop, and with several groups in it: behind the first group of the first
-    // tile.
-    counts.tmaLoadCount = (groups > 1 ? 2 : 1) * boxes + pieces * boxes;
+    // The query behind the loop, for items without tokens, and in it: at one place, or before each group.
+    const int queries = 1 + (config.cacheAhead ? groups : 1);
+    counts.tmaLoadCount = queries * boxes + pieces * boxes;
     // Producer: the tile's stage and the query's, wherever it is loaded. Consumer: the query and each group.
-    counts.mbarrierWaitCount = 1 + (groups > 1 ? 2 : 1) + 1 + groups;
+    counts.mbarrierWaitCount = 1 + queries + 1 + groups;
     return counts;
   }
   if (config.seesaw) {
@@ -71,9 +71,10 @@ inline KernelResources expectedCounts(const codegen::AttentionProblem &problem,
     const bool carries = resources(problem, config).rowBlocks > 1;
     const int scores = carries ? 3 : 1, queries = carries ? 2 : 1;
     counts.wgmmaCount = 2 * (scores * problem.keyDim / 16 + 2 * sideParts * (config.kvTile / 16));
-    counts.tmaLoadCount = boxes + 2 * pieces * boxes;
+    const int loads = config.cacheAhead ? 2 : 1; // Of the query: its first tokens may be old, or not.
+    counts.tmaLoadCount = loads * boxes + 2 * pieces * boxes;
     // Producer: the query and each part, of two tiles. Each consumer: the query and the boxes of its tile.
-    counts.mbarrierWaitCount = 1 + 2 * parts + 2 * (queries + scores * boxes) + (config.prefetch ? 1 : 0);
+    counts.mbarrierWaitCount = loads + 2 * parts + 2 * (queries + scores * boxes) + (config.prefetch ? 1 : 0);
     return counts;
   }
   // 16 columns a step for the scores; 16 tokens a step for the own tile and each of the others.

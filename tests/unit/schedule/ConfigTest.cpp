@@ -56,6 +56,28 @@ static std::vector<Rejection> prefetchRejections() {
   };
 }
 
+static std::vector<Rejection> cacheAheadRejections() {
+  return {
+      {"cache_ahead",
+       [](AttentionProblem &, Config &c, Target &) { // Under no launch before.
+         c = {.kvTile = 64, .stages = 2, .seesaw = true, .cacheAhead = true};
+       }},
+      {"cache_ahead",
+       [](AttentionProblem &, Config &c, Target &) { // The plain form.
+         c.cacheAhead = true, c.dependentLaunch = DependentLaunch::Early;
+       }},
+      {"cache_ahead",
+       [](AttentionProblem &p, Config &c, Target &) { // Two blocks of rows.
+         p.heads = 128;
+         c = {.kvTile = 64,
+              .stages = 2,
+              .seesaw = true,
+              .cacheAhead = true,
+              .dependentLaunch = DependentLaunch::Early};
+       }},
+  };
+}
+
 static std::vector<Rejection> rejections() {
   using P = AttentionProblem;
   using C = Config;
@@ -105,8 +127,8 @@ TEST(ConfigCheck, EveryConstraintRejects) {
   ASSERT_TRUE(check(mla(), smallConfig(), {})) << check(mla(), smallConfig(), {}).reason;
   std::set<std::string> seen;
   std::vector<Rejection> all = rejections();
-  for (const Rejection &rejection : prefetchRejections())
-    all.push_back(rejection);
+  for (const std::vector<Rejection> &more : {prefetchRejections(), cacheAheadRejections()})
+    all.insert(all.end(), more.begin(), more.end());
   for (const Rejection &rejection : all) {
     AttentionProblem problem = mla();
     Config config = smallConfig();
@@ -281,9 +303,10 @@ TEST(ConfigCompleted, TakesWhatGoesWithTheGivenFields) {
 }
 
 TEST(ConfigCompleted, PrefetchesUnderALaunchBefore) {
-  EXPECT_TRUE(defaultConfig(mla(16), {}).prefetch);
+  EXPECT_TRUE(defaultConfig(mla(16), {}).prefetch && defaultConfig(mla(16), {}).cacheAhead);
   const Config off = completedConfig(mla(16), {}, {{"dependentLaunch", "off"}});
-  EXPECT_TRUE(off.swapOperands && !off.prefetch) << off.str();
+  EXPECT_TRUE(off.swapOperands && !off.prefetch && !off.cacheAhead) << off.str();
+  EXPECT_FALSE(completedConfig(mla(16), {}, {{"cacheAhead", false}}).cacheAhead);
   EXPECT_FALSE(completedConfig(mla(16), {}, {{"prefetch", false}}).prefetch);
 }
 
@@ -291,6 +314,7 @@ TEST(ConfigDefault, ManyRowsTakeTurns) {
   for (int heads : {33, 64, 128}) {
     EXPECT_TRUE(defaultConfig(mla(heads), {}).seesaw) << heads;
     EXPECT_EQ(defaultConfig(mla(heads), {}).prefetch, heads == 128) << heads;
+    EXPECT_EQ(defaultConfig(mla(heads), {}).cacheAhead, heads != 128) << heads;
     EXPECT_EQ(defaultConfig(mla(heads), {}).evictFirst, heads != 128) << heads;
   }
   AttentionProblem small = mla(128);
@@ -359,6 +383,6 @@ TEST(ConfigJson, RejectsUnknownAndIllTypedFields) {
 TEST(ConfigText, NamesEveryAxis) {
   const Config config{.split = SplitPolicy::Fixed, .fixedSplits = 8};
   EXPECT_EQ(config.str(), "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
-                          "partTokens=0 swapOperands=false seesaw=false prefetch=false evictFirst=false "
-                          "dependentLaunch=off");
+                          "partTokens=0 swapOperands=false seesaw=false prefetch=false cacheAhead=false "
+                          "evictFirst=false dependentLaunch=off");
 }
