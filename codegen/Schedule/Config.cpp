@@ -229,9 +229,8 @@ static std::string brokenCacheAhead(const AttentionProblem &problem, const Confi
   if (!config.cacheAhead)
     return {};
   if (config.dependentLaunch == DependentLaunch::Off)
-    return "cacheAhead 1 is what a launch does before the one before has ended, got dependentLaunch off; set "
-           "it "
-           "to early, or cacheAhead to false";
+    return "cacheAhead 1 is what a launch does before the one before has ended, got dependentLaunch off; "
+           "set it to early, or cacheAhead to false";
   if (config.swapOperands)
     return {};
   if (const int blocks = resources(problem, config).rowBlocks; !config.seesaw || blocks > 1)

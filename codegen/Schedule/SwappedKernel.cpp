@@ -144,10 +144,11 @@ private:
 
   Values aheadOf(const Item &item) override { return valuesOf(pagesOf(item, item.begin)); }
 
-  /// Where a stage has several full barriers, the query goes behind the first group of the first tile, for
-  /// the scores need both. With cacheAhead the first query, which waits for the launch before, goes behind
-  /// two groups of old tokens: what a CTA that began late loads before it needs its query.
+  /// Groups of the first tile before an item's query: the scores need both.
   int usualPlace() const { return build.memory.loadGroups > 1 ? 1 : 0; }
+
+  /// With cacheAhead the first query, which waits for the launch before, goes behind two groups if their
+  /// tokens are old. More would hold it up in a CTA that began late (docs/schedules/exchanged.md).
   Value queryPlace(const Item &item, Value queryCount) {
     const int groups = build.memory.loadGroups;
     Value usual = k.c(usualPlace());
