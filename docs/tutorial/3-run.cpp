@@ -49,8 +49,9 @@ static bool step(const Kernel &kernel) {
   Stream stream = device.createStream();
   Plan plan = kernel.makePlan(2);                // Once: allocates.
   kernel.plan(plan, tensors.lengths, 2, stream); // Each step: lengths to work list, on the device.
-  kernel.validate(plan, tensors, 2, stream);     // Checked mode, for debugging: no table entry out of range.
-  kernel.run(plan, tensors, stream);             // Each layer.
+  // From here on, only each sequence's last query tokens may still be written.
+  kernel.validate(plan, tensors, 2, stream); // Checked mode, for debugging: no table entry out of range.
+  kernel.run(plan, tensors, stream);         // Each layer.
   device.synchronize(stream);
   device.destroyStream(stream);
 
