@@ -16,8 +16,11 @@ static constexpr int64_t waitTicks =
     10'000'000; // How long try_wait may suspend a thread before it looks again.
 static constexpr int64_t warpsPerWarpgroup = 4;
 
+/// Of the only stage 0, in a form that LLVM does not know to be 0: from constant addresses ptxas computes the
+/// descriptors of a loop's products once, which takes a thread's registers for each (docs/schedules/
+/// exchanged.md).
 static Value stageIndex(Emit &e, PipeType type, Value count) {
-  return type.getStages() == 1 ? e.c(0) : e.remu(count, type.getStages());
+  return type.getStages() == 1 ? e.min(count, e.c(0)) : e.remu(count, type.getStages());
 }
 
 static Value phaseOf(Emit &e, PipeType type, Value count) {

@@ -44,11 +44,12 @@ struct KernelLowering : OpConversionPattern<KernelOp> {
   static void setLaunchAttributes(OpBuilder &builder, LLVM::LLVMFuncOp function, KernelOp op) {
     function->setAttr("nvvm.kernel", builder.getUnitAttr());
     function->setAttr("nvvm.reqntid", builder.getDenseI32ArrayAttr({int32_t(op.getThreads())}));
-    function->setAttr("nvvm.minctasm", builder.getI32IntegerAttr(1));
     if (op.getCluster() != 1)
       function->setAttr("nvvm.cluster_dim", builder.getDenseI32ArrayAttr({int32_t(op.getCluster()), 1, 1}));
-    if (op.getMaxRegisters() != 0)
+    if (op.getMaxRegisters() != 0) // ptxas takes one of the two.
       function->setAttr("nvvm.maxnreg", builder.getI32IntegerAttr(op.getMaxRegisters()));
+    else
+      function->setAttr("nvvm.minctasm", builder.getI32IntegerAttr(1));
   }
 };
 

@@ -31,6 +31,7 @@ void AttendParts::run() {
 }
 
 void AttendParts::writeRoles() {
+  k.capRegisters(build.resources.launchRegisters);
   SmallVector<StringRef> names;
   SmallVector<int32_t> warpgroups, registers;
   for (auto [name, count] : consumerRoles()) {

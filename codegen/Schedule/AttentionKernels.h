@@ -25,11 +25,7 @@ struct AttentionBuild {
   int unitTokens() const {
     return config.kvTile * config.consumers;
   } ///< KV tokens of one unit of the work list.
-  /// Value columns that a warp of combine merges: with many rows there are warps enough.
-  int combineColumns() const {
-    const AttentionProblem &problem = pattern.problem;
-    return problem.rows() > 64 && problem.valueDim > 256 ? 512 : 256;
-  }
+  CombinePlan combine() const { return combinePlan(pattern.problem); }
 };
 
 /// Words of 4 bytes of an entry of the work list: sequence, first KV unit, end, slot for partial results or

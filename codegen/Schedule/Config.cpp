@@ -27,6 +27,10 @@ static constexpr int producerRegisterCount = 40;
 static constexpr int consumerRegisterCount = 232;
 static constexpr int seesawProducerRegisters = 56; // Pages of two tiles ahead. Not with the prefetch.
 static constexpr int seesawConsumerRegisters = 224;
+// Exchanged, from so many rows on, the producer is a warpgroup: a lone warp would have as many registers a
+// thread as the consumer, and no CTA of the combine would find room beside (docs/schedules/exchanged.md).
+static constexpr int swappedWarpgroupRows = 24;
+static constexpr int swappedProducerRegisters = 40;
 static constexpr int seesawTile = 64, seesawStages = 2, seesawConsumers = 2;
 static constexpr int seesawPrefetchPage = 64;   // With 32 the producer, which has 40 registers, spills.
 static constexpr int seesawColumns = 128;       // Each consumer has half of the values, in whole boxes.
@@ -78,11 +82,16 @@ Resources resources(const AttentionProblem &problem, const Config &config) {
   cost.stageBytes = memory.stageBytes;
   cost.sharedBytes = memory.sharedBytes;
   cost.mbarriers = memory.mbarriers;
-  cost.threads = config.consumers * warpgroupThreads + (config.swapOperands ? warpThreads : warpgroupThreads);
-  if (config.seesaw && !config.prefetch) {
+  const bool warp = config.swapOperands && config.rowsPerCta < swappedWarpgroupRows;
+  cost.threads = config.consumers * warpgroupThreads + (warp ? warpThreads : warpgroupThreads);
+  if (config.swapOperands && !warp) {
+    cost.consumerRegisters = config.rowsPerCta <= swappedWarpgroupRows ? 184 : 216;
+    cost.producerRegisters = swappedProducerRegisters;
+    cost.launchRegisters = (cost.consumerRegisters + cost.producerRegisters) / 2;
+  } else if (config.seesaw && !config.prefetch) {
     cost.consumerRegisters = seesawConsumerRegisters;
     cost.producerRegisters = seesawProducerRegisters;
-  } else if (!config.swapOperands) { // With a producer of one warp every thread has as many as it can use.
+  } else if (!warp) { // With a producer of one warp every thread has as many as it can use.
     cost.consumerRegisters = consumerRegisterCount;
     cost.producerRegisters = producerRegisterCount;
   }
@@ -93,9 +102,9 @@ Resources resources(const AttentionProblem &problem, const Config &config) {
 /// Registers that a consumer thread needs: its fragments of the output and of the scores, and the rest.
 static int consumerNeeds(const AttentionProblem &problem, const Config &config) {
   if (config.swapOperands) // An output fragment for each 64 value columns, the scores, and three states a
-                           // column.
-    return (problem.valueDim + 63) / 64 * config.rowsPerCta / 2 + 2 * config.rowsPerCta +
-           bookkeepingRegisters;
+                           // column, of which a lane has a quarter.
+    return (problem.valueDim + 63) / 64 * config.rowsPerCta / 2 + config.rowsPerCta / 2 +
+           3 * config.rowsPerCta / 4 + bookkeepingRegisters;
   return valueColumns(problem, config) / 2 + config.kvTile + bookkeepingRegisters;
 }
 
@@ -313,7 +322,8 @@ static std::string brokenRegisterFile(const AttentionProblem &problem, const Con
   const int needed = warpgroupThreads * (config.consumers * cost.consumerRegisters + cost.producerRegisters);
   // Registers are handed out at launch, a multiple of 8 to every thread; setmaxnreg only moves them between
   // roles.
-  const int launched = target.registersPerSm / cost.threads / 8 * 8 * cost.threads;
+  const int fit = target.registersPerSm / cost.threads / 8 * 8;
+  const int launched = (cost.launchRegisters != 0 ? std::min(cost.launchRegisters, fit) : fit) * cost.threads;
   if (needed <= launched)
     return {};
   return fmt::format("the roles need {} registers, a launch of {} threads gets {}", grouped(needed),

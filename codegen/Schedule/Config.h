@@ -79,6 +79,7 @@ struct AttentionProblem {
 struct Target {
   std::string arch = "sm_90a";
   int sharedBytesPerCta = 232448;
+  int sharedBytesReserved = 1024; ///< The system's, in each CTA's share of a multiprocessor.
   int registersPerSm = 65536;
   int smCount = 132;
 };
@@ -90,6 +91,7 @@ struct Resources {
   int threads = 0;
   int consumerRegisters = 0; ///< setmaxnreg of a consumer warpgroup.
   int producerRegisters = 0; ///< setmaxnreg of the producer warpgroup.
+  int launchRegisters = 0;   ///< Of a thread at launch (.maxnreg); 0: as many as fit.
   int mbarriers = 0;
   int rowBlocks = 1;
 };

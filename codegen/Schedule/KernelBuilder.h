@@ -24,6 +24,8 @@ public:
   void nameScratch(llvm::StringRef name);
   /// Begins the code of a role (a body of tile.roles); gives the warpgroup's number in it.
   Value enterRole(mlir::Region &region);
+  /// Registers of a thread at launch, which the roles then deal out; without it as many as fit.
+  void capRegisters(int registers) { kernel.setMaxRegisters(uint32_t(registers)); }
   /// Waits for all threads of the CTA or, where there is more than one, of the cluster.
   void syncAll(int cluster);
   /// Writes the terminator; the builder is behind the kernel afterwards.

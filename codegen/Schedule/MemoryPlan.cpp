@@ -20,6 +20,13 @@ static constexpr int barrierBytes = 8;
 static constexpr int swappedGroups = 3;     // A third of a tile is worth a barrier of its own.
 static constexpr int swappedStatistics = 2; // Column maxima and column sums.
 
+CombinePlan combinePlan(const AttentionProblem &problem) {
+  CombinePlan plan;
+  plan.columns = problem.rows() > 64 && problem.valueDim > 256 ? 512 : 256; // With many rows, warps enough.
+  plan.sharedBytes = CombinePlan::warps * (plan.columns + 2) * 4;
+  return plan;
+}
+
 int valueColumns(const AttentionProblem &problem, const Config &config) {
   if (config.consumers <= 1)
     return problem.valueDim;
@@ -28,8 +35,9 @@ int valueColumns(const AttentionProblem &problem, const Config &config) {
 }
 
 /// Operands exchanged: the probabilities are a row of 64 tokens for each query row; each row of the output is
-/// staged.
-static void placeSwapped(MemoryPlan &plan, const Config &config) {
+/// staged. Two queries where a CTA of the combine then fits beside, for its start is worth more than a query
+/// ahead (docs/schedules/exchanged.md).
+static void placeSwapped(MemoryPlan &plan, const AttentionProblem &problem, const Config &config) {
   plan.probabilitiesInStage = false;
   plan.probabilityBytes = config.rowsPerCta * swizzleBytes;
   plan.loadGroups = plan.boxes % swappedGroups == 0 ? swappedGroups : 1;
@@ -46,8 +54,10 @@ static void placeSwapped(MemoryPlan &plan, const Config &config) {
     plan.mbarriers = config.stages * (plan.loadGroups + 1) + 2 * queryStages;
     plan.sharedBytes = plan.barriers + plan.mbarriers * barrierBytes;
   };
+  const Target target;
   place(2);
-  if (plan.sharedBytes > Target().sharedBytesPerCta)
+  if (plan.sharedBytes + target.sharedBytesReserved + combinePlan(problem).sharedBytes >
+      target.sharedBytesPerCta)
     place(1);
 }
 
@@ -76,7 +86,7 @@ MemoryPlan memoryPlan(const AttentionProblem &problem, const Config &config) {
   plan.probabilitiesInStage = plan.boxes > plan.valueBoxes;
 
   if (config.swapOperands) {
-    placeSwapped(plan, config);
+    placeSwapped(plan, problem, config);
     return plan;
   }
   if (config.seesaw) {

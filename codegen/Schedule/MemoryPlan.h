@@ -28,6 +28,17 @@ struct MemoryPlan {
   int sharedBytes = 0;
 };
 
+/// A CTA of the combine, which is to find room beside one of the main kernel.
+struct CombinePlan {
+  static constexpr int warps = 8;
+  static constexpr int laneColumns = 8; ///< One 16-byte load of f16.
+
+  int columns = 0;     ///< Value columns that a warp merges.
+  int sharedBytes = 0; ///< Where the warps of a row add up: these columns of each, and two sums.
+};
+
+CombinePlan combinePlan(const AttentionProblem &problem);
+
 /// Output columns that one consumer owns: all of them, or with several consumers whole boxes.
 int valueColumns(const AttentionProblem &problem, const Config &config);
 

@@ -61,7 +61,7 @@ static void describe(Manifest &manifest, const AttentionBuild &build, const Targ
   manifest.rowBlocks = build.resources.rowBlocks;
   manifest.splitPolicy = static_cast<int>(build.config.split);
   manifest.fixedSplits = build.config.fixedSplits;
-  manifest.combineColumns = build.combineColumns();
+  manifest.combineColumns = build.combine().columns;
   manifest.tensorMaps = {{"q", 64, build.config.rowsPerCta},
                          {"kv", 64, std::min(problem.page, build.config.kvTile / build.config.cluster)}};
 }

@@ -11,7 +11,7 @@
 //
 // The output stays in registers (valueDim × rows f32) with a query row in a column, so rescaling needs no
 // shuffle. It leaves through shared memory, transposed, in rows of 16-byte chunks. The producer is a single
-// warp.
+// warp; from 24 rows on a warpgroup, which gives its registers away.
 //
 //===--------------------------------------------------------------------------------------------------===//
 #include "lathe/codegen/Schedule/AttendParts.h"

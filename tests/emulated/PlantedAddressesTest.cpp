@@ -66,7 +66,7 @@ static std::vector<Planted> values() {
            e.remove(e.find("st.global.b32", last));
        },
        Base::Plain, "plan"},
-      {"partial_logarithm_never_written", FindingKind::UnwrittenRead, "partial_lse", "llvm.load",
+      {"partial_logarithm_never_written", FindingKind::UnwrittenRead, "partial_lse", "ld.global.f32",
        [](PtxEditor &e) { e.remove(e.findOf("st.global.b32", R"(tile.store_rows .* to %arg17 )")); }},
       {"factor_never_computed", FindingKind::UndefinedValue, "", "",
        [](PtxEditor &e) { e.remove(e.find(R"(mul.f32 .*0f3FB8AA3B)", 0)); }},
@@ -85,15 +85,14 @@ static std::vector<Planted> values() {
       {"endless_loop", FindingKind::Livelock, "", "",
        [](PtxEditor &e) { e.insertBefore(e.find("ld.param", 0), "FOREVER: bra FOREVER;"); }, Base::Plain,
        "combine"},
-      {"lanes_part_before_a_shuffle", FindingKind::Divergence, "", "nvvm.shfl.sync",
+      {"lanes_part_before_a_shuffle", FindingKind::Divergence, "", "tile.reduce",
        [](PtxEditor &e) {
          const size_t shuffle = e.find("shfl.sync.bfly", 0);
          e.insertBefore(shuffle,
                         "{ .reg .pred half; .reg .b32 id; mov.u32 id, %laneid; setp.lt.u32 half, id, 16; "
                         "@half bra AROUND;");
          e.insertAfter(shuffle, "AROUND: }");
-       },
-       Base::Plain, "combine"},
+       }},
   };
 }
 

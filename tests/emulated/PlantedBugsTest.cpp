@@ -156,8 +156,7 @@ static std::vector<Planted> arrivals() {
        }},
       {"too_many_arrivals", FindingKind::BarrierMisuse, "q.empty", "tile.release",
        [](PtxEditor &e) {
-         const size_t arrive = e.find(R"(mbarrier.arrive.shared.*lathe_shared\+222216\])", 0);
-         e.replace(arrive, R"(222216\];)", "222216], 9;");
+         e.replace(e.findOf("mbarrier.arrive.shared", "tile.release %q"), R"(\];)", "], 9;");
        }},
       {"box_written_past_its_stage", FindingKind::DataRace, "kv stage", "",
        [](PtxEditor &e) {

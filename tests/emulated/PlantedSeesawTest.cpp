@@ -68,22 +68,23 @@ static std::vector<Planted> fences() {
 
 //===- Parts and boxes -------------------------------------------------------------------------------===//
 
+static constexpr int stageParts = 3; // Their barriers are the last that a pipe makes.
+
 /// A part is given back behind another instruction.
-static void releaseBehind(PtxEditor &e, const std::string &release, size_t line) {
-  const size_t arrive = e.findOf("mbarrier.arrive.shared", release);
-  e.insertAfter(line, "{ .reg .pred lane0; .reg .b32 id; .reg .b64 none; mov.u32 id, %laneid; "
-                      "setp.eq.u32 lane0, id, 0; @lane0 mbarrier.arrive.shared.b64 none, " +
-                          e.group(arrive, R"((\[.*\];))") + " }");
-  e.remove(arrive);
+static void releaseBehind(PtxEditor &e, const std::string &tile, int part, size_t line) {
+  const std::string name = part == 0 ? "" : fmt::format(" part {}", part);
+  e.remove(e.findOf("mbarrier.arrive.shared", fmt::format("tile.release %{}\\[%\\w+\\]{} :", tile, name)));
+  const size_t init = e.findOf("mbarrier.init", fmt::format("%{} = tile.pipe", tile), part - stageParts);
+  e.insertAfter(line, fmt::format("{{ .reg .pred lane0; .reg .b32 id; .reg .b64 none; mov.u32 id, %laneid; "
+                                  "setp.eq.u32 lane0, id, 0; @lane0 mbarrier.arrive.shared.b64 none, {}; }}",
+                                  e.group(init, R"((\[.*\]))")));
 }
 
 static std::vector<Planted> parts() {
-  auto early = [](const char *name, const char *tile, const char *part, const char *instruction,
+  auto early = [](const char *name, const char *tile, int part, const char *instruction,
                   const char *operation) {
-    return seesaw(name, FindingKind::DataRace, fmt::format("{} row", tile), "", [=](PtxEditor &e) {
-      releaseBehind(e, fmt::format("tile.release %{}\\[%\\w+\\]{} :", tile, part),
-                    e.findOf(instruction, operation));
-    });
+    return seesaw(name, FindingKind::DataRace, fmt::format("{} row", tile), "",
+                  [=](PtxEditor &e) { releaseBehind(e, tile, part, e.findOf(instruction, operation)); });
   };
   auto acquire = [](const char *name, const char *tile, const char *part, int change) {
     return seesaw(name, FindingKind::DataRace, fmt::format("{} row", tile), "",
@@ -97,15 +98,13 @@ static std::vector<Planted> parts() {
                   {FindingKind::PhaseWaitedTwice});
   };
   return {
-      early("keys_of_the_first_tile_given_back_early", "kv0", " part 2", "mbarrier.try_wait",
+      early("keys_of_the_first_tile_given_back_early", "kv0", 2, "mbarrier.try_wait",
             "tile.wait %kv0.* group 4"),
-      early("left_values_of_the_first_tile_given_back_early", "kv0", "", "bar.arrive",
-            "tile.arrive_event 1 "),
-      early("right_values_of_the_first_tile_given_back_early", "kv0", " part 1", "bar.sync",
-            "tile.sync_event 1 "),
-      early("right_values_of_the_second_tile_given_back_early", "kv1", " part 1", "bar.arrive",
+      early("left_values_of_the_first_tile_given_back_early", "kv0", 0, "bar.arrive", "tile.arrive_event 1 "),
+      early("right_values_of_the_first_tile_given_back_early", "kv0", 1, "bar.sync", "tile.sync_event 1 "),
+      early("right_values_of_the_second_tile_given_back_early", "kv1", 1, "bar.arrive",
             "tile.arrive_event 2 "),
-      early("left_values_of_the_second_tile_given_back_early", "kv1", "", "bar.sync", "tile.sync_event 2 "),
+      early("left_values_of_the_second_tile_given_back_early", "kv1", 0, "bar.sync", "tile.sync_event 2 "),
       acquire("left_part_acquired_in_place_of_right", "kv0", " part 1", -8),
       acquire("keys_acquired_in_place_of_right_part", "kv1", " part 1", 8),
   };
@@ -129,15 +128,14 @@ static std::vector<Planted> boxes() {
              [](PtxEditor &e) {
                // Boxes 2 and 3 have barriers that lie next to one another.
                const size_t load = e.findOf("cp.async.bulk.tensor", "tile.load .* into %kv1.* box 2 ");
-               const int barrier = std::stoi(e.group(load, R"(, \[lathe_shared\+(\d+)\])"));
-               e.replace(load, R"((, \[lathe_shared\+)\d+\])", fmt::format("$01{}]", barrier + 8));
+               const int barrier = std::stoi(e.group(load, R"(, \[%rd\d+\+(\d+)\])"));
+               e.replace(load, R"((, \[%rd\d+\+)\d+\])", fmt::format("$01{}]", barrier + 8));
              }),
       seesaw("a_box_of_one_tile_lands_in_the_other", FindingKind::DataRace, "kv1 row", "",
              [](PtxEditor &e) {
                const size_t load = e.findOf("cp.async.bulk.tensor", "tile.load .* into %kv0.* box 1 ");
-               const int place = std::stoi(e.group(load, R"( \[lathe_shared\+(\d+)\], \[%rd)"));
-               e.replace(load, R"( \[lathe_shared\+\d+\], \[%rd)",
-                         fmt::format(" [lathe_shared+{}], [%rd", place + 40960));
+               const int place = std::stoi(e.group(load, R"( \[%rd\d+\+(\d+)\], \[%rd)"));
+               e.replace(load, R"(( \[%rd\d+\+)\d+\], \[%rd)", fmt::format("$01{}], [%rd", place + 40960));
              }),
       seesaw("probabilities_written_over_values", FindingKind::DataRace, "kv1 row", "",
              [](PtxEditor &e) {

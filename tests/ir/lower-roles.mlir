@@ -44,6 +44,7 @@ tile.kernel @three attributes {arg_names = [], threads = 512 : i32, shared_bytes
 // With a cap of its own the kernel starts from that: 168 is what both roles have, 160 is a decrease.
 // CHECK-LABEL: llvm.func @capped
 // CHECK-SAME: nvvm.maxnreg = 168 : i32
+// CHECK-NOT: minctasm
 // CHECK: nvvm.setmaxregister increase 168
 // CHECK: nvvm.setmaxregister decrease 160
 tile.kernel @capped attributes {arg_names = [], threads = 256 : i32, shared_bytes = 0 : i32,

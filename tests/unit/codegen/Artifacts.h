@@ -50,7 +50,7 @@ inline KernelResources expectedCounts(const codegen::AttentionProblem &problem,
   const int boxes = (problem.keyDim + 63) / 64, share = config.kvTile / config.cluster;
   const int pieces = (share + problem.page - 1) / problem.page;
   KernelResources counts;
-  counts.usesSetmaxnreg = !config.swapOperands;
+  counts.usesSetmaxnreg = !config.swapOperands || config.rowsPerCta >= 24;
   if (config.swapOperands) { // One consumer; values are multiplied box by box of 64 columns.
     const int groups = boxes % 3 == 0 ? 3 : 1;
     counts.wgmmaCount = problem.keyDim / 16 + (problem.valueDim + 63) / 64 * (config.kvTile / 16);

@@ -156,11 +156,18 @@ TEST(ConfigCheck, RegistersHoldTheFragments) {
       if (!check(problem, config, {}))
         continue;
       const Resources cost = resources(problem, config);
-      if (config.swapOperands) { // No budgets: a thread may have all that it can name.
-        EXPECT_LE((valueDim + 63) / 64 * config.rowsPerCta / 2 + config.rowsPerCta + 24, 255) << config.str();
-        EXPECT_EQ(cost.consumerRegisters + cost.producerRegisters, 0) << config.str();
+      if (config.swapOperands) {
+        const bool warp = config.rowsPerCta < 24; // Then no budgets: a thread may have all that it can name.
+        EXPECT_LE((valueDim + 63) / 64 * config.rowsPerCta / 2 + config.rowsPerCta + 24,
+                  warp ? 255 : cost.consumerRegisters)
+            << config.str();
+        EXPECT_EQ(cost.threads, warp ? 160 : 256);
+        EXPECT_EQ(cost.launchRegisters, (cost.consumerRegisters + cost.producerRegisters) / 2);
+        EXPECT_EQ(cost.launchRegisters == 0, warp) << config.str();
+        EXPECT_EQ(cost.launchRegisters % 8, 0);
         continue;
       }
+      EXPECT_EQ(cost.launchRegisters, 0);
       const int share = config.consumers == 1 ? valueDim : ((valueDim + 1) / 2 + 63) / 64 * 64;
       EXPECT_LE(share / 2 + config.kvTile + 24, cost.consumerRegisters) << config.str();
       for (int registers : {cost.consumerRegisters, cost.producerRegisters}) {
@@ -170,6 +177,19 @@ TEST(ConfigCheck, RegistersHoldTheFragments) {
       }
       EXPECT_LE(128 * (config.consumers * cost.consumerRegisters + cost.producerRegisters), 65536);
     }
+  }
+}
+
+/// Registers belong to a quarter of a multiprocessor, 16,384 each, in whole warps; the combine has 8 warps of
+/// at most 96 registers a thread, 258 words of shared memory each, and the system 1,024 bytes of each CTA.
+TEST(ConfigResources, ACtaOfTheCombineFitsBesideExchangedOnes) {
+  for (int rows : {8, 16, 24, 32}) {
+    const Resources cost = resources(
+        mla(), {.kvTile = 64, .rowsPerCta = rows, .stages = 2, .consumers = 1, .swapOperands = true});
+    EXPECT_LE(cost.sharedBytes + 1024 + 8 * 258 * 4 + 1024, 228 * 1024) << rows;
+    const int warps = (cost.threads / 32 + 3) / 4; // Of the fullest quarter.
+    const int registers = cost.launchRegisters != 0 ? cost.launchRegisters : rows == 8 ? 88 : 144;
+    EXPECT_LE(warps * 32 * registers + 2 * 32 * 96, 16384) << rows;
   }
 }
 
