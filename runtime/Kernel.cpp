@@ -39,6 +39,12 @@ static int partTokens(const Manifest &manifest) {
   return found != manifest.config.end() && found->is_number_integer() ? found->get<int>() : 0;
 }
 
+static Carveout combineCarveout(const Manifest &manifest) {
+  auto found = manifest.config.find("combineCarveout");
+  const bool most = found != manifest.config.end() && found->is_boolean() && found->get<bool>();
+  return most ? Carveout::MaxShared : Carveout::Default;
+}
+
 Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest manifest)
     : impl_(std::make_unique<Impl>()) {
   checkManifest(manifest, device->properties());
@@ -54,7 +60,8 @@ Kernel::Kernel(std::shared_ptr<Device> device, std::string_view image, Manifest 
   impl.workers = defaultWorkers(manifest, impl.attend.residentCtas(*impl.device, /*ctasPerSm=*/1));
   impl.manifest = std::move(manifest);
   if (impl.splits())
-    impl.combine = LoadedKernel(*impl.module, impl.manifest.combine, Phase::Step);
+    impl.combine =
+        LoadedKernel(*impl.module, impl.manifest.combine, Phase::Step, combineCarveout(impl.manifest));
 }
 
 Kernel::~Kernel() = default;

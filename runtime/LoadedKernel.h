@@ -25,8 +25,8 @@ public:
   LoadedKernel() = default;
   /// Throws UserError where an argument's name or kind is not one of `phase`, DeviceError where the module
   /// has no such kernel.
-  LoadedKernel(Module &module, const KernelEntry &entry, Phase phase)
-      : binding_(entry, phase), function_(module.function(entry.name, entry.sharedBytes)),
+  LoadedKernel(Module &module, const KernelEntry &entry, Phase phase, Carveout carveout = Carveout::Default)
+      : binding_(entry, phase), function_(module.function(entry.name, entry.sharedBytes, carveout)),
         threads_(unsigned(entry.threads)), sharedBytes_(unsigned(entry.sharedBytes)),
         cluster_(unsigned(entry.cluster)) {}
 

@@ -15,6 +15,7 @@ SHORT = [
     ("prefetch", True, lambda c: "prefetch"),
     ("cacheAhead", True, lambda c: "ahead"),
     ("evictFirst", True, lambda c: "evict first"),
+    ("combineCarveout", True, lambda c: "carve-out"),
     ("split", "whole", lambda c: "whole"),
     ("split", "fixed", lambda c: f"{c['fixedSplits']} parts"),
 ]

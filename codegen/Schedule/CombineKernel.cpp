@@ -10,6 +10,7 @@
 #include "lathe/codegen/Schedule/AttentionKernels.h"
 #include "lathe/codegen/Schedule/KernelBuilder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

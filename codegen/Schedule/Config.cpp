@@ -250,6 +250,13 @@ static std::string brokenCacheAhead(const AttentionProblem &problem, const Confi
   return {};
 }
 
+static std::string brokenCombineCarveout(const AttentionProblem &, const Config &config, const Target &) {
+  if (!config.combineCarveout || config.split != SplitPolicy::Whole)
+    return {};
+  return "combineCarveout 1 is how the combine is launched, got split whole, which has none; set "
+         "combineCarveout to false";
+}
+
 static std::string brokenStages(const AttentionProblem &, const Config &config, const Target &) {
   if (config.stages >= 1 && config.stages <= maxStages)
     return {};
@@ -360,6 +367,7 @@ static constexpr std::array constraints{
     Constraint{"cluster_rows", brokenClusterRows},
     Constraint{"fixed_splits", brokenFixedSplits},
     Constraint{"part_tokens", brokenPartTokens},
+    Constraint{"combine_carveout", brokenCombineCarveout},
     Constraint{"registers", brokenRegisters},
     Constraint{"register_file", brokenRegisterFile},
     Constraint{"shared_memory", brokenSharedMemory},
@@ -402,6 +410,12 @@ static std::vector<int> swappedRows(const AttentionProblem &problem) {
     if (count < std::min(problem.rows() + granuleN, swappedRowsAxis.back() + 1))
       rows.push_back(count);
   return rows;
+}
+
+/// Where it was measured to make a difference; two consumers in turns leave a CTA of the combine no room.
+static bool carveoutMatters(const Config &config) {
+  return config.swapOperands && config.cacheAhead && config.evictFirst &&
+         config.split == SplitPolicy::Balanced && config.dependentLaunch == DependentLaunch::Early;
 }
 
 std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
@@ -451,6 +465,11 @@ std::vector<Config> enumerateConfigs(const AttentionProblem &problem) {
           config.dependentLaunch = launch;
           config.evictFirst = evictFirst;
           space.push_back(config);
+          if (carveoutMatters(config)) {
+            config.combineCarveout = true;
+            space.push_back(config);
+            config.combineCarveout = false;
+          }
         }
   return space;
 }
@@ -490,7 +509,8 @@ static bool isInvariantSplit(const Config &config) {
 /// L2.
 static bool isPlain(const Config &config, bool invariant) {
   const bool split = invariant ? isInvariantSplit(config) : config.split == SplitPolicy::Balanced;
-  return split && config.cluster == 1 && config.dependentLaunch == DependentLaunch::Early &&
+  return split && config.cluster == 1 && !config.combineCarveout &&
+         config.dependentLaunch == DependentLaunch::Early &&
          config.evictFirst != (config.seesaw && config.prefetch);
 }
 

@@ -54,6 +54,9 @@ struct Config {
   /// ended: with swapOperands, and with seesaw where one CTA reads a tile.
   bool cacheAhead = false;
   bool evictFirst = false; ///< KV tiles leave the L2 cache before other data.
+  /// The combine prefers the largest shared memory carve-out, so that where a CTA of it has an idle SM to
+  /// itself one of the next layer's main kernel finds room beside it.
+  bool combineCarveout = false;
   DependentLaunch dependentLaunch = DependentLaunch::Off;
 
   bool operator==(const Config &) const = default;

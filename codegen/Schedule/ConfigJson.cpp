@@ -42,9 +42,10 @@ const char *name(DependentLaunch launch) {
 std::string Config::str() const {
   return fmt::format(
       "kvTile={} rowsPerCta={} stages={} consumers={} cluster={} split={} fixedSplits={} partTokens={} "
-      "swapOperands={} seesaw={} prefetch={} cacheAhead={} evictFirst={} dependentLaunch={}",
+      "swapOperands={} seesaw={} prefetch={} cacheAhead={} evictFirst={} combineCarveout={} "
+      "dependentLaunch={}",
       kvTile, rowsPerCta, stages, consumers, cluster, name(split), fixedSplits, partTokens, swapOperands,
-      seesaw, prefetch, cacheAhead, evictFirst, name(dependentLaunch));
+      seesaw, prefetch, cacheAhead, evictFirst, combineCarveout, name(dependentLaunch));
 }
 
 void to_json(nlohmann::json &json, const Config &config) {
@@ -61,6 +62,7 @@ void to_json(nlohmann::json &json, const Config &config) {
           {"prefetch", config.prefetch},
           {"cacheAhead", config.cacheAhead},
           {"evictFirst", config.evictFirst},
+          {"combineCarveout", config.combineCarveout},
           {"dependentLaunch", name(config.dependentLaunch)}};
 }
 
@@ -68,7 +70,7 @@ static UserError configError(std::string rule, std::string value) {
   return UserError(
       Fault{"schedule config", std::move(rule), std::move(value),
             "fields are kvTile, rowsPerCta, stages, consumers, cluster, split, fixedSplits, partTokens, "
-            "swapOperands, seesaw, prefetch, cacheAhead, evictFirst, dependentLaunch"});
+            "swapOperands, seesaw, prefetch, cacheAhead, evictFirst, combineCarveout, dependentLaunch"});
 }
 
 static int readInt(const std::string &name, const nlohmann::json &value) {
@@ -114,11 +116,13 @@ void from_json(const nlohmann::json &json, Config &config) {
                                                                       {"cluster", &Config::cluster},
                                                                       {"fixedSplits", &Config::fixedSplits},
                                                                       {"partTokens", &Config::partTokens}}};
-  const std::array<std::pair<const char *, bool Config::*>, 5> flags{{{"swapOperands", &Config::swapOperands},
-                                                                      {"seesaw", &Config::seesaw},
-                                                                      {"prefetch", &Config::prefetch},
-                                                                      {"cacheAhead", &Config::cacheAhead},
-                                                                      {"evictFirst", &Config::evictFirst}}};
+  const std::array<std::pair<const char *, bool Config::*>, 6> flags{
+      {{"swapOperands", &Config::swapOperands},
+       {"seesaw", &Config::seesaw},
+       {"prefetch", &Config::prefetch},
+       {"cacheAhead", &Config::cacheAhead},
+       {"evictFirst", &Config::evictFirst},
+       {"combineCarveout", &Config::combineCarveout}}};
   for (const auto &[name, value] : json.items()) {
     if (name == "split") {
       read.split = readSplit(value);

@@ -80,12 +80,17 @@ struct Function {
   void *handle = nullptr;
 };
 
+/// How a multiprocessor divides its memory between L1 cache and shared memory while a kernel has it: the
+/// driver's choice, or the most for shared memory. A preference.
+enum class Carveout { Default, MaxShared };
+
 /// A loaded cubin or PTX.
 class Module {
 public:
   virtual ~Module() = default;
   /// Throws DeviceError when there is no such kernel. Raises the dynamic shared memory limit to sharedBytes.
-  virtual Function function(const std::string &name, int sharedBytes) = 0;
+  virtual Function function(const std::string &name, int sharedBytes,
+                            Carveout carveout = Carveout::Default) = 0;
 };
 
 /// A captured graph, ready to replay.

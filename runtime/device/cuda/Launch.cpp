@@ -26,7 +26,7 @@ public:
   ~CudaModule() override {
     cuda::releaseIn(*context_, [this](const Driver &driver) { driver.moduleUnload(module_); });
   }
-  Function function(const std::string &name, int sharedBytes) override;
+  Function function(const std::string &name, int sharedBytes, Carveout carveout) override;
 
 private:
   std::shared_ptr<Context> context_;
@@ -35,7 +35,7 @@ private:
 };
 } // namespace
 
-Function CudaModule::function(const std::string &name, int sharedBytes) {
+Function CudaModule::function(const std::string &name, int sharedBytes, Carveout carveout) {
   Current current(*context_);
   const Driver &driver = context_->driver;
   std::string place = fmt::format("kernel {}", name);
@@ -53,6 +53,10 @@ Function CudaModule::function(const std::string &name, int sharedBytes) {
       driver.fail(result, fmt::format("{}, asking for {} bytes of shared memory", place, sharedBytes));
   driver.check(driver.funcSetAttribute(function, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1),
                "allowing large clusters");
+  if (carveout == Carveout::MaxShared)
+    driver.check(driver.funcSetAttribute(function, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+                                         CU_SHAREDMEM_CARVEOUT_MAX_SHARED),
+                 "preferring shared memory");
   // Modules load lazily: asking for a property loads the code now, not inside a stream capture.
   int registers = 0;
   driver.check(driver.funcGetAttribute(&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function), "loading a kernel");

@@ -41,7 +41,7 @@ struct EmulatedStream {
 class EmulatedModule final : public Module {
 public:
   explicit EmulatedModule(std::string_view image);
-  Function function(const std::string &name, int sharedBytes) override;
+  Function function(const std::string &name, int sharedBytes, Carveout carveout) override;
 
 private:
   std::vector<std::shared_ptr<const Program>> programs_;
@@ -203,7 +203,7 @@ EmulatedModule::EmulatedModule(std::string_view image) {
     programs_.push_back(decode(module, kernel, notes));
 }
 
-Function EmulatedModule::function(const std::string &name, int) {
+Function EmulatedModule::function(const std::string &name, int, Carveout) {
   for (auto &program : programs_)
     if (program->name == name)
       return {&program};

@@ -52,6 +52,7 @@ public:
   std::map<DevicePtr, size_t> allocations;
   int allocationCount = 0, synchronizations = 0;
   std::map<std::string, int> sharedBytes;
+  std::map<std::string, Carveout> carveouts;
   std::map<std::string, int64_t> clustersThatFit; ///< By kernel; 0: cannot say.
   std::map<std::string, std::vector<ClusterShape>> askedFit;
   void *foreignStream = reinterpret_cast<void *>(0xf0);
@@ -122,8 +123,9 @@ private:
 
   struct FakeModule final : Module {
     explicit FakeModule(FakeDevice &device) : device(device) {}
-    Function function(const std::string &name, int sharedBytes) override {
+    Function function(const std::string &name, int sharedBytes, Carveout carveout) override {
       device.sharedBytes[name] = sharedBytes;
+      device.carveouts[name] = carveout;
       for (size_t i = 0; i < device.kernels.size(); ++i)
         if (device.kernels[i].name == name)
           // NOLINTNEXTLINE(performance-no-int-to-ptr): a number serves as handle.

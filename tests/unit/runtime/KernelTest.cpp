@@ -105,6 +105,15 @@ TEST_F(KernelTest, LaunchesPlanAttendCombineWithTheirShapes) {
   }
 }
 
+TEST_F(KernelTest, CombineAsksForTheCarveoutOfItsConfig) {
+  for (const bool most : {false, true}) {
+    manifest.config["combineCarveout"] = most;
+    load();
+    EXPECT_EQ(device->carveouts["mla_decode_combine"], most ? Carveout::MaxShared : Carveout::Default);
+    EXPECT_EQ(device->carveouts["mla_decode_attend"], Carveout::Default);
+  }
+}
+
 TEST_F(KernelTest, CombineGridCoversTheLastPartialCta) {
   manifest.heads = 3;
   Kernel kernel = load();

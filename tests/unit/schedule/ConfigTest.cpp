@@ -117,6 +117,7 @@ static std::vector<Rejection> rejections() {
       {"part_tokens", [](P &, C &c, T &) { c.partTokens = 512; }},
       {"part_tokens",
        [](P &, C &c, T &) { c.split = SplitPolicy::Fixed, c.fixedSplits = 2, c.partTokens = 300; }},
+      {"combine_carveout", [](P &, C &c, T &) { c.split = SplitPolicy::Whole, c.combineCarveout = true; }},
       {"register_file", [](P &, C &, T &t) { t.registersPerSm = 32768; }},
       {"shared_memory", [](P &, C &c, T &) { c.stages = 12; }},
       {"shared_memory", [](P &, C &, T &t) { t.sharedBytesPerCta = 101376; }},
@@ -376,6 +377,17 @@ TEST(ConfigSpace, ContainsTheDefaultOnceAndNoDuplicates) {
     EXPECT_TRUE(texts.insert(config.str()).second) << config.str();
 }
 
+TEST(ConfigSpace, TheCombinesCarveoutIsChosenWhereItMatters) {
+  const Config usual = defaultConfig(mla(16), {});
+  Config other = usual;
+  other.combineCarveout = true;
+  const std::vector<Config> space = enumerateConfigs(mla(16));
+  EXPECT_FALSE(usual.combineCarveout);
+  EXPECT_EQ(std::count(space.begin(), space.end(), other), 1) << other.str();
+  for (const Config &config : space)
+    EXPECT_FALSE(config.combineCarveout && (config.seesaw || !config.swapOperands)) << config.str();
+}
+
 TEST(ConfigJson, RoundTrip) {
   for (const Config &config : enumerateConfigs(mla())) {
     const nlohmann::json json = config;
@@ -404,5 +416,5 @@ TEST(ConfigText, NamesEveryAxis) {
   const Config config{.split = SplitPolicy::Fixed, .fixedSplits = 8};
   EXPECT_EQ(config.str(), "kvTile=32 rowsPerCta=64 stages=4 consumers=2 cluster=1 split=fixed fixedSplits=8 "
                           "partTokens=0 swapOperands=false seesaw=false prefetch=false cacheAhead=false "
-                          "evictFirst=false dependentLaunch=off");
+                          "evictFirst=false combineCarveout=false dependentLaunch=off");
 }
