@@ -78,8 +78,12 @@ Estimate AttentionFamily::predict(const TuneRequest &request, const Config &conf
 }
 
 std::vector<std::string> AttentionFamily::groups(const Config &config) {
-  return {fmt::format("{} {} {} {}", config.kvTile, codegen::name(config.split), config.cluster,
-                      config.swapOperands)};
+  std::string group = fmt::format("{} {} {} {}", config.kvTile, codegen::name(config.split), config.cluster,
+                                  config.swapOperands);
+  // Exchanged, between the rows of a CTA the model is close, and of the combine's carve-out it knows nothing.
+  if (config.swapOperands && config.split == codegen::SplitPolicy::Balanced)
+    group += fmt::format(" {} {}", config.rowsPerCta, config.combineCarveout);
+  return {group};
 }
 
 } // namespace lathe::autotuner

@@ -90,6 +90,17 @@ TEST(Tune, FindsTheOptimumWhereverItIs) {
   }
 }
 
+/// A dozen of hundreds: rows of a CTA with and without the combine's carve-out are among them.
+TEST(Tune, FewCandidatesHaveEveryNumberOfRows) {
+  std::set<std::pair<int, bool>> seen;
+  for (const CandidateResult &candidate : candidatesOf(request(20, "4096", 2)))
+    if (candidate.config.swapOperands && candidate.config.split == codegen::SplitPolicy::Balanced)
+      seen.insert({candidate.config.rowsPerCta, candidate.config.combineCarveout});
+  for (int rows : {8, 16, 24})
+    for (bool carveout : {false, true})
+      EXPECT_TRUE(seen.count({rows, carveout})) << rows << " " << carveout;
+}
+
 TEST(Tune, EveryCandidateIsVerifiedBeforeItIsMeasured) {
   FakeGpu gpu;
   const TuneResult result = tune(request(), gpu.callbacks());
