@@ -70,27 +70,22 @@ TEST(SwappedPlan, SixteenRows) {
                                    .end = 203520 + 12 * 8});
 }
 
-/// Two would fit, but no CTA of the combine beside them.
-TEST(SwappedPlan, TwentyFourRowsHaveOneQueryInFlight) {
-  const MemoryPlan plan = planOf(mla, 24, 2);
-  expectBytes(plan, {.ring = 27648,
-                     .probabilities = 27648 + 2 * 73728,
-                     .staging = 175104 + 3072,
-                     .statistics = 178176 + 24960,
-                     .barriers = 203136 + 768,
-                     .end = 203904 + 10 * 8});
-  EXPECT_EQ(plan.queryStages, 1);
-}
-
-TEST(SwappedPlan, ThirtyTwoRowsHaveOneQueryInFlight) {
-  const MemoryPlan plan = planOf(mla, 32, 2);
-  expectBytes(plan, {.ring = 36864,
-                     .probabilities = 36864 + 2 * 73728,
-                     .staging = 184320 + 4096,
-                     .statistics = 188416 + 33280,
-                     .barriers = 221696 + 1024,
-                     .end = 222720 + 10 * 8});
-  EXPECT_EQ(plan.queryStages, 1);
+/// With 24 rows two would fit, but no CTA of the combine beside them.
+TEST(SwappedPlan, ManyRowsHaveOneQueryInFlight) {
+  expectBytes(planOf(mla, 24, 2), {.ring = 27648,
+                                   .probabilities = 27648 + 2 * 73728,
+                                   .staging = 175104 + 3072,
+                                   .statistics = 178176 + 24960,
+                                   .barriers = 203136 + 768,
+                                   .end = 203904 + 10 * 8});
+  expectBytes(planOf(mla, 32, 2), {.ring = 36864,
+                                   .probabilities = 36864 + 2 * 73728,
+                                   .staging = 184320 + 4096,
+                                   .statistics = 188416 + 33280,
+                                   .barriers = 221696 + 1024,
+                                   .end = 222720 + 10 * 8});
+  for (int rows : {24, 32})
+    EXPECT_EQ(planOf(mla, rows, 2).queryStages, 1) << rows;
 }
 
 /// Two boxes a row are not loaded in thirds.
