@@ -103,6 +103,17 @@ inline void expectCounts(const codegen::Artifact &artifact, const codegen::Atten
     EXPECT_EQ(artifact.ptx.find(absent), std::string::npos) << absent;
 }
 
+/// A quarter of a multiprocessor has 16,384 registers, handed out to warps in eights a thread: where operands
+/// are exchanged, enough for its warps of the main kernel and of the combine.
+inline void expectRoomForTheCombine(const Manifest &manifest) {
+  const auto ofQuarter = [](const KernelEntry &entry) {
+    const int warps = (entry.threads / 32 + 3) / 4, registers = (entry.resources.registers + 7) / 8 * 8;
+    return warps * 32 * registers;
+  };
+  EXPECT_LE(ofQuarter(manifest.attend) + ofQuarter(manifest.combine), 16384)
+      << manifest.attend.resources.registers << " and " << manifest.combine.resources.registers;
+}
+
 inline void expectNoSpill(const codegen::Artifact &artifact) {
   for (const KernelEntry *entry : entriesOf(artifact.manifest)) {
     EXPECT_EQ(entry->resources.spillBytes, 0) << entry->name;
@@ -123,6 +134,8 @@ inline void expectNoSpill(const codegen::Artifact &artifact) {
   const int atLaunch = (manifest.attend.resources.registers + 7) / 8 * 8;
   EXPECT_LE(config.consumers * cost.consumerRegisters + cost.producerRegisters,
             (config.consumers + 1) * atLaunch);
+  if (config.swapOperands && config.split != codegen::SplitPolicy::Whole)
+    expectRoomForTheCombine(manifest);
 }
 
 /// Compiles and assembles; a spill is an error of the compiler, which fails the test here, with its trace.

@@ -181,16 +181,13 @@ TEST(ConfigCheck, RegistersHoldTheFragments) {
   }
 }
 
-/// Registers belong to a quarter of a multiprocessor, 16,384 each, in whole warps; the combine has 8 warps of
-/// at most 104 registers a thread, 258 words of shared memory each, and the system 1,024 bytes of each CTA.
+/// Of shared memory the combine has 8 warps of 258 words, and the system 1,024 bytes of each CTA; of
+/// registers, which the assembler tells, tests/unit/codegen/Artifacts.h has the same.
 TEST(ConfigResources, ACtaOfTheCombineFitsBesideExchangedOnes) {
   for (int rows : {8, 16, 24, 32}) {
     const Resources cost = resources(
         mla(), {.kvTile = 64, .rowsPerCta = rows, .stages = 2, .consumers = 1, .swapOperands = true});
     EXPECT_LE(cost.sharedBytes + 1024 + 8 * 258 * 4 + 1024, 228 * 1024) << rows;
-    const int warps = (cost.threads / 32 + 3) / 4; // Of the fullest quarter.
-    const int registers = cost.launchRegisters != 0 ? cost.launchRegisters : rows == 8 ? 88 : 144;
-    EXPECT_LE(warps * 32 * registers + 2 * 32 * 104, 16384) << rows;
   }
 }
 
